@@ -1,0 +1,93 @@
+"""One piece of an answer, in the OpenAI `chat.completion.chunk` shape.
+
+Source of the shape: the OpenAI API reference, "The chat completion chunk object".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from understudy.chat.usage import Usage, usage_from
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """A parsed chunk: `payload` is the whole object (unknown fields included), the rest is read off it once.
+
+    `text` joins the text and refusal deltas of all choices; `finish_reasons` maps choice index to reason;
+    `usage` is set on the chunk that carries the counts.
+    """
+
+    payload: Mapping[str, Any]
+    text: str
+    has_tool_calls: bool
+    finish_reasons: Mapping[int, str]
+    usage: Usage | None
+
+    @property
+    def has_content(self) -> bool:
+        """Whether the caller would see anything of the answer itself in this chunk."""
+        return bool(self.text) or self.has_tool_calls
+
+    @property
+    def model(self) -> str:
+        """The model name the provider reports, or an empty string."""
+        model = self.payload.get("model")
+        return model if isinstance(model, str) else ""
+
+
+def chunk_from(payload: Mapping[str, Any]) -> Chunk:
+    """Read a chunk object.  Raises ValueError where its shape is not that of a chunk."""
+    choices = payload.get("choices")
+    if choices is None:
+        choices = []
+    if not isinstance(choices, Sequence) or isinstance(choices, str):
+        raise ValueError("`choices` is not a list")
+    texts: list[str] = []
+    has_tool_calls = False
+    finish: dict[int, str] = {}
+    for choice in choices:
+        if not isinstance(choice, Mapping):
+            raise ValueError("a choice is not an object")
+        delta = choice.get("delta") or {}
+        if not isinstance(delta, Mapping):
+            raise ValueError("`delta` is not an object")
+        for name in ("content", "refusal"):
+            piece = delta.get(name)
+            if isinstance(piece, str):
+                texts.append(piece)
+            elif piece is not None:
+                raise ValueError(f"`delta.{name}` is not a string")
+        has_tool_calls = has_tool_calls or bool(delta.get("tool_calls")) or bool(delta.get("function_call"))
+        reason = choice.get("finish_reason")
+        if isinstance(reason, str):
+            index = choice.get("index", 0)
+            finish[index if isinstance(index, int) else 0] = reason
+    return Chunk(payload, "".join(texts), has_tool_calls, finish, usage_from(payload.get("usage")))
+
+
+def make_chunk(
+    *,
+    id: str,
+    model: str,
+    created: int,
+    delta: Mapping[str, Any] | None = None,
+    finish_reason: str | None = None,
+    usage: Usage | None = None,
+) -> Chunk:
+    """Build a chunk for a wire that does not speak this shape.  Neither delta nor reason: a usage-only chunk."""
+    choices: list[dict[str, Any]] = []
+    if delta is not None or finish_reason is not None:
+        choices = [{"index": 0, "delta": dict(delta or {}), "finish_reason": finish_reason}]
+    payload: dict[str, Any] = {
+        "id": id,
+        "object": "chat.completion.chunk",
+        "created": created,
+        "model": model,
+        "choices": choices,
+    }
+    if usage is not None:
+        payload["usage"] = usage.payload()
+    return chunk_from(payload)

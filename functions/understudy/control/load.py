@@ -1,0 +1,183 @@
+"""Canonical control document -> frozen catalog.  Runs in the data plane: no schema library, no YAML.
+
+Fields this version does not know are passed over, so that an older data plane can read a newer document; fields
+it knows and the document lacks take the catalog's own default; a field without one must be there.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any, TypeVar
+
+from understudy.catalog import (
+    AlertSettings,
+    Auth,
+    BreakerSettings,
+    Candidate,
+    Capabilities,
+    Catalog,
+    Constraints,
+    DataFacts,
+    HealthSettings,
+    Limits,
+    Price,
+    Provider,
+    Route,
+    Target,
+)
+from understudy.control.paths import child
+from understudy.errors import DocumentError, Problem
+
+SCHEMA = 1
+
+# The document names the unit of a time, the catalog does not: there every time is in seconds.
+_SECONDS = {
+    Limits: ("connect", "first_token", "stall", "request", "backoff", "retry_after_cap"),
+    BreakerSettings: ("window", "open_first", "open_max", "ramp_step", "lease"),
+    HealthSettings: ("flush", "credential_bench"),
+    AlertSettings: ("renotify",),
+}
+
+T = TypeVar("T")
+
+
+def catalog(document: Mapping[str, Any], version: int) -> Catalog:
+    """Compile a canonical document; `version` is its number in the store.
+
+    Raises DocumentError where the document lacks a field without default, names a provider or target that it
+    does not hold, or has a schema this software does not know.
+    """
+    if document.get("schema") != SCHEMA:
+        raise _problem("schema", f"is {document.get('schema')!r}; this software reads schema {SCHEMA}.")
+    providers = {
+        name: _provider(name, section, child("providers", name))
+        for name, section in _section(document, "providers", "").items()
+    }
+    targets = {
+        name: _target(name, section, providers, child("targets", name))
+        for name, section in _section(document, "targets", "").items()
+    }
+    routes = {
+        name: _route(name, section, targets, child("routes", name))
+        for name, section in _section(document, "routes", "").items()
+    }
+    return Catalog(
+        version=version,
+        targets=targets,
+        routes=routes,
+        health=_health(document.get("health") or {}),
+        alerts=_build(AlertSettings, document.get("alerts") or {}, "alerts"),
+    )
+
+
+def _provider(name: str, section: Mapping[str, Any], path: str) -> Provider:
+    auth = section.get("auth")
+    return _build(
+        Provider,
+        section,
+        path,
+        name=name,
+        auth=None if auth is None else _build(Auth, auth, child(path, "auth")),
+        headers=dict(section.get("headers") or {}),
+    )
+
+
+def _target(name: str, section: Mapping[str, Any], providers: Mapping[str, Provider], path: str) -> Target:
+    price, data = section.get("price"), section.get("data") or {}
+    return _build(
+        Target,
+        section,
+        path,
+        name=name,
+        provider=_known(_section(section, "provider", path), providers, child(path, "provider")),
+        capabilities=_build(Capabilities, section.get("capabilities") or {}, child(path, "capabilities")),
+        data=_build(
+            DataFacts, data, child(path, "data"), jurisdictions=frozenset(data.get("jurisdictions") or ())
+        ),
+        price=None if price is None else _price(price, child(path, "price")),
+    )
+
+
+def _price(section: Mapping[str, Any], path: str) -> Price:
+    return _build(
+        Price,
+        section,
+        path,
+        input_per_million=Decimal(_section(section, "input_per_million", path)),
+        output_per_million=Decimal(_section(section, "output_per_million", path)),
+    )
+
+
+def _route(name: str, section: Mapping[str, Any], targets: Mapping[str, Target], path: str) -> Route:
+    constraints = section.get("constraints") or {}
+    entries = _section(section, "targets", path)
+    return _build(
+        Route,
+        section,
+        path,
+        name=name,
+        candidates=tuple(
+            _candidate(entry, targets, child(child(path, "targets"), i)) for i, entry in enumerate(entries)
+        ),
+        limits=_build(Limits, section.get("limits") or {}, child(path, "limits")),
+        constraints=_build(
+            Constraints,
+            constraints,
+            child(path, "constraints"),
+            jurisdictions=frozenset(constraints.get("jurisdictions") or ()),
+        ),
+        may_drop=frozenset(section.get("may_drop") or ()),
+    )
+
+
+def _candidate(entry: Mapping[str, Any], targets: Mapping[str, Target], path: str) -> Candidate:
+    target = _known(_section(entry, "target", path), targets, child(path, "target"))
+    return _build(Candidate, entry, path, target=target)
+
+
+def _health(section: Mapping[str, Any]) -> HealthSettings:
+    breaker, probe = section.get("breaker") or {}, section.get("probe") or {}
+    given: dict[str, Any] = {} if breaker.get("ramp") is None else {"ramp": tuple(breaker["ramp"])}
+    names = {"probe_period": "period_s", "probe_prompt": "prompt", "probe_max_tokens": "max_tokens"}
+    return _build(
+        HealthSettings,
+        section,
+        "health",
+        breaker=_build(BreakerSettings, breaker, "health.breaker", **given),
+        **{field: probe[name] for field, name in names.items() if name in probe},
+    )
+
+
+def _build(form: type[T], section: Mapping[str, Any], path: str, **given: Any) -> T:
+    """One dataclass from the fields of `section`, `given` taking precedence.  Raises DocumentError."""
+    seconds = _SECONDS.get(form, ())
+    values = dict(given)
+    for field in dataclasses.fields(form):  # type: ignore[arg-type]
+        name = f"{field.name}_s" if field.name in seconds else field.name
+        if field.name in given:
+            continue
+        if name in section:
+            values[field.name] = section[name]
+        elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
+            raise _problem(child(path, name), "is missing.")
+    return form(**values)
+
+
+def _section(section: Mapping[str, Any], name: str, path: str) -> Any:
+    if section.get(name) is None:
+        raise _problem(child(path, name), "is missing.")
+    return section[name]
+
+
+def _known(name: str, known: Mapping[str, T], path: str) -> T:
+    if name not in known:
+        raise _problem(path, f"there is no {path.rsplit('.', 1)[-1]} `{name}`.")
+    return known[name]
+
+
+def _problem(path: str, message: str) -> DocumentError:
+    return DocumentError(
+        [Problem(path, message, "publish a document made for this version of the software.")]
+    )

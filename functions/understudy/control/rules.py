@@ -1,0 +1,213 @@
+"""What must hold between the parts of a control document, and what is odd without being wrong.
+
+`across` takes the data as it was read, which may be wrong in any other way: whatever has not the expected
+shape is passed over here, because the schema reports it.  So one reading shows every problem at once.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
+from typing import Any
+
+from understudy.catalog import BreakerSettings, Limits
+from understudy.control.checks import LITERAL_KEY, PASTED_KEY, STORE_THE_KEY, guess
+from understudy.control.paths import Path
+from understudy.control.source import Finding, Mark, Tree
+
+_DEFAULT_LIMITS = {
+    "connect_s": Limits().connect,
+    "first_token_s": Limits().first_token,
+    "request_s": Limits().request,
+}
+
+
+def pasted_keys(tree: Tree, text: str) -> Iterator[Finding]:
+    """Lines that hold what looks like a literal key; comments count, as the source is stored as written."""
+    lines = [
+        (number, match.start() + 1)
+        for number, line in enumerate(text.splitlines(), start=1)
+        if (match := PASTED_KEY.search(line))
+    ]
+    places: dict[int, list[tuple[int, Path]]] = {}
+    for path, mark in tree.marks.items() if lines else ():
+        places.setdefault(mark.line, []).append((mark.column, path))
+    for line, column in lines:
+        before = [place for place in places.get(line, ()) if place[0] <= column]
+        nearest = max(before, key=lambda place: place[0])[1] if before else ()
+        yield Finding(nearest, LITERAL_KEY, STORE_THE_KEY, Mark(line, column))
+
+
+def across(value: Any) -> Iterator[Finding]:
+    """Names that lead nowhere, entries without effect, contradicting limits, constraints nobody meets."""
+    document = _mapping(value)
+    targets = _mapping(document.get("targets"))
+    routes = _mapping(document.get("routes"))
+    providers = _mapping(document.get("providers"))
+    yield from _credentials(providers)
+    yield from _dangling_providers(targets, providers)
+    for name, route in routes.items():
+        entries = list(_entries(_mapping(route).get("targets")))
+        path: Path = ("routes", name)
+        yield from _dangling_targets(path, entries, targets)
+        yield from _repeated(path, entries)
+        yield from _idle_weights(path, entries)
+        yield from _unmet(path, entries, _mapping(_mapping(route).get("constraints")), targets)
+    yield from _limits(_mapping(_mapping(document.get("defaults")).get("limits")), routes)
+    yield from _breaker(_mapping(_mapping(document.get("health")).get("breaker")))
+
+
+def _credentials(providers: Mapping[str, Any]) -> Iterator[Finding]:
+    for name, provider in providers.items():
+        header = _mapping(_mapping(provider).get("auth")).get("header")
+        for given in _mapping(_mapping(provider).get("headers")):
+            if isinstance(header, str) and given.lower() == header.lower():
+                message = f"the header `{given}` is the one that carries the credential."
+                yield Finding(
+                    ("providers", name, "headers", given), message, "remove it here; `auth` sends it"
+                )
+
+
+def _dangling_providers(targets: Mapping[str, Any], providers: Mapping[str, Any]) -> Iterator[Finding]:
+    for name, target in targets.items():
+        provider = _mapping(target).get("provider")
+        if isinstance(provider, str) and provider not in providers:
+            path = ("targets", name, "provider")
+            yield Finding(path, f"there is no provider `{provider}`.", guess(provider, providers))
+
+
+Entry = tuple[Path, str, int, float]
+
+
+def _entries(value: Any) -> Iterator[Entry]:
+    """The readable entries of a route: where the target is named, the target, its order and its weight."""
+    for index, item in enumerate(value if isinstance(value, list) else ()):
+        entry = {"target": item} if isinstance(item, str) else _mapping(item)
+        target, order, weight = entry.get("target"), entry.get("order"), _number(entry.get("weight", 1.0))
+        order = index + 1 if order is None else order
+        if isinstance(target, str) and type(order) is int and weight is not None:
+            step: Path = ("targets", index) if isinstance(item, str) else ("targets", index, "target")
+            yield step, target, order, weight
+
+
+def _dangling_targets(path: Path, entries: Sequence[Entry], targets: Mapping[str, Any]) -> Iterator[Finding]:
+    for step, target, _, _ in entries:
+        if target not in targets:
+            yield Finding(path + step, f"there is no target `{target}`.", guess(target, targets))
+
+
+def _repeated(path: Path, entries: Sequence[Entry]) -> Iterator[Finding]:
+    first: dict[str, int] = {}
+    for step, target, _, _ in entries:
+        if target in first:
+            message = f"the target `{target}` is on this route already, as targets[{first[target]}]."
+            yield Finding(path + step, message, "name each target once; retries are set in `limits`")
+        else:
+            first[target] = int(step[1])
+
+
+def _idle_weights(path: Path, entries: Sequence[Entry]) -> Iterator[Finding]:
+    shared = Counter(order for _, _, order, _ in entries)
+    for step, _, order, weight in entries:
+        if weight != 1 and shared[order] == 1:
+            message = f"weight has no effect: no other target of this route has order {order}."
+            yield Finding(
+                (*path, *step[:2], "weight"), message, "remove it, or give another target the same `order`"
+            )
+
+
+def _unmet(
+    path: Path, entries: Sequence[Entry], constraints: Mapping[str, Any], targets: Mapping[str, Any]
+) -> Iterator[Finding]:
+    """A route that no target may serve.  Judged only where every target of the route is known."""
+    if not entries or any(target not in targets for _, target, _, _ in entries):
+        return
+    refused = {
+        target: denials(_mapping(_mapping(targets[target]).get("data")), constraints)
+        for _, target, _, _ in entries
+    }
+    if all(refused.values()):
+        reasons = "; ".join(f"{target} ({', '.join(rules)})" for target, rules in refused.items())
+        fix = "declare the facts under `data` of a target that meets them, or relax the constraints"
+        yield Finding((*path, "constraints"), f"no target of this route meets them: {reasons}.", fix)
+
+
+def denials(data: Mapping[str, Any], constraints: Mapping[str, Any]) -> list[str]:
+    """The rules a target breaks, each with the reason; a fact that is not declared counts as the worst."""
+    broken: list[str] = []
+    allowed, declared = _names(constraints.get("jurisdictions")), _names(data.get("jurisdictions"))
+    if allowed and not declared:
+        broken.append("jurisdictions: not declared")
+    elif allowed and declared - allowed:
+        broken.append(f"jurisdictions: {', '.join(sorted(declared - allowed))} not allowed")
+    most, days = _number(constraints.get("max_retention_days")), _number(data.get("retention_days"))
+    if most is not None and days is None:
+        broken.append("max_retention_days: retention not declared")
+    elif most is not None and days is not None and days > most:
+        broken.append(f"max_retention_days: keeps data for {days:g} days")
+    if constraints.get("no_training") is True and data.get("trains_on_data") is not False:
+        trains = "trains on data" if data.get("trains_on_data") is True else "training not declared"
+        broken.append(f"no_training: {trains}")
+    return broken
+
+
+def _limits(defaults: Mapping[str, Any], routes: Mapping[str, Any]) -> Iterator[Finding]:
+    """One wait must not be longer than the whole request.  Reported where the document says so, once."""
+    yield from _too_long(("defaults", "limits"), defaults, _DEFAULT_LIMITS)
+    for name, route in routes.items():
+        own = _mapping(_mapping(route).get("limits"))
+        yield from _too_long(("routes", name, "limits"), own, _DEFAULT_LIMITS | dict(defaults))
+
+
+def _too_long(path: Path, own: Mapping[str, Any], inherited: Mapping[str, Any]) -> Iterator[Finding]:
+    effective = dict(inherited) | dict(own)
+    whole = _number(effective.get("request_s"))
+    for field in ("connect_s", "first_token_s"):
+        wait = _number(effective.get(field))
+        if whole is None or wait is None or wait <= whole or not own.keys() & {field, "request_s"}:
+            continue
+        place = field if field in own else "request_s"
+        fix = f"set `{field}` to {whole:g} or less, or raise `request_s`"
+        yield Finding((*path, place), f"{field} ({wait:g}) is longer than request_s ({whole:g}).", fix)
+
+
+def _breaker(breaker: Mapping[str, Any]) -> Iterator[Finding]:
+    first = _number(breaker.get("open_first_s", BreakerSettings().open_first))
+    most = _number(breaker.get("open_max_s", BreakerSettings().open_max))
+    if first is not None and most is not None and first > most:
+        place = "open_first_s" if "open_first_s" in breaker else "open_max_s"
+        message = f"open_first_s ({first:g}) is longer than open_max_s ({most:g})."
+        yield Finding(("health", "breaker", place), message, f"set `open_first_s` to {most:g} or less")
+
+
+def oddities(document: Mapping[str, Any]) -> Iterator[str]:
+    """Sentences about a canonical document: what nobody uses, and targets that a route's constraints deny."""
+    used = {entry["target"] for route in document["routes"].values() for entry in route["targets"]}
+    for name in document["targets"]:
+        if name not in used:
+            yield f"No route uses the target `{name}`."
+    called = {target["provider"] for target in document["targets"].values()}
+    for name in document["providers"]:
+        if name not in called:
+            yield f"No target uses the provider `{name}`."
+    for name, entry in chain.from_iterable(
+        ((n, e) for e in r["targets"]) for n, r in document["routes"].items()
+    ):
+        broken = denials(
+            document["targets"][entry["target"]]["data"], document["routes"][name]["constraints"]
+        )
+        if broken:
+            yield f"The route `{name}` never uses its target `{entry['target']}`: {', '.join(broken)}."
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _number(value: Any) -> float | None:
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def _names(value: Any) -> set[str]:
+    return {item for item in value if isinstance(item, str)} if isinstance(value, list) else set()

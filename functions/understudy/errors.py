@@ -1,0 +1,234 @@
+"""Every exception of the core, in one tree.  It knows no HTTP: status codes come from one table at the edge.
+
+UnderstudyError
+├── RequestError                 the caller's request cannot be served as it is
+│   ├── InvalidRequest           malformed, wrong type, or nobody on the route can carry a field
+│   ├── RequestTooLarge          body above the limit
+│   ├── Unauthenticated          key missing or unknown
+│   ├── UnknownModel             no such route
+│   ├── UnknownPath              no such endpoint
+│   └── WrongMethod              the endpoint exists, the method does not
+├── NoCompliantTarget            every candidate was denied by a constraint
+├── NoTargetAnswered             every candidate was tried or left out; carries why
+├── StreamBroken                 a failure after the first byte was given to the caller
+├── RouterNotReady               no control document could be read yet
+├── DocumentError                a control document is wrong; names every place
+├── StoreError                   the table could not be read or written
+│   └── Conflict                 somebody else wrote first
+├── SecretError                  a secret reference could not be resolved
+└── AttemptFailed                one upstream call failed; the classes of the failure table
+    ├── Transient                500, 502, connection reset            retry once, then fail over
+    │   └── Garbage              200 that is no answer                 as transient
+    ├── Overloaded               503, 529, 429 without a hint          retry once with backoff, then fail over
+    ├── RateLimited              429 with a hint                       wait if short, else fail over; bench
+    ├── Silent                   no first token, stall                 fail over at once
+    ├── Credential               401, 403, out of credit, model gone   fail over; bench; incident
+    ├── CallerFault              the provider refuses this request     return the provider's error
+    │   └── ContextTooLong       prompt above the window               only to a larger window
+    └── Refusal                  content policy                        propagate
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+
+class UnderstudyError(Exception):
+    """Base of everything the core raises on purpose."""
+
+
+class RequestError(UnderstudyError):
+    """The caller's request cannot be served.
+
+    `param` names the field in the caller's own body; `code` is a stable word for programs.
+    """
+
+    code: str | None = None
+
+    def __init__(self, message: str, *, param: str | None = None, code: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.param = param
+        if code is not None:
+            self.code = code
+
+
+class InvalidRequest(RequestError):
+    code = "invalid_request"
+
+
+class RequestTooLarge(RequestError):
+    code = "request_too_large"
+
+
+class Unauthenticated(RequestError):
+    code = "invalid_api_key"
+
+
+class UnknownModel(RequestError):
+    code = "model_not_found"
+
+
+class UnknownPath(RequestError):
+    code = "unknown_url"
+
+
+class WrongMethod(RequestError):
+    code = "method_not_allowed"
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """Why one candidate did not answer: the target and a reason in words."""
+
+    target: str
+    reason: str
+
+
+class NoCompliantTarget(UnderstudyError):
+    """Every candidate was denied by a constraint; the rules are named."""
+
+    def __init__(self, route: str, causes: Sequence[Cause]) -> None:
+        self.route = route
+        self.causes = tuple(causes)
+        listed = "; ".join(f"{c.target}: {c.reason}" for c in self.causes)
+        super().__init__(f"no target of route {route!r} may serve this request ({listed})")
+
+
+class NoTargetAnswered(UnderstudyError):
+    """Every candidate was tried or left out.  `last` is the failure of the last attempt, if there was one."""
+
+    def __init__(self, route: str, causes: Sequence[Cause], last: AttemptFailed | None = None) -> None:
+        self.route = route
+        self.causes = tuple(causes)
+        self.last = last
+        listed = "; ".join(f"{c.target}: {c.reason}" for c in self.causes)
+        super().__init__(f"no target of route {route!r} answered ({listed})")
+
+
+class StreamBroken(UnderstudyError):
+    """The answer was cut after its first byte was delivered and could not be completed soundly."""
+
+    def __init__(self, target: str, failure: AttemptFailed) -> None:
+        self.target = target
+        self.failure = failure
+        super().__init__(f"target {target!r} broke off in the middle of its answer: {failure}")
+
+
+class RouterNotReady(UnderstudyError):
+    """No control document has been published, or none could be read since the start."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One mistake in a control document: where, what is there, what to write instead."""
+
+    path: str
+    message: str
+    fix: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.message}" + (f" Fix: {self.fix}" if self.fix else "")
+
+
+class DocumentError(UnderstudyError):
+    """A control document was refused; nothing was changed."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(str(p) for p in self.problems))
+
+
+class StoreError(UnderstudyError):
+    """The table could not be read or written."""
+
+
+class Conflict(StoreError):
+    """A conditional write lost: somebody else wrote first.  Read again and decide again."""
+
+
+class SecretError(UnderstudyError):
+    """A secret reference could not be resolved.  Never carries the secret."""
+
+
+class AttemptFailed(UnderstudyError):
+    """One upstream call failed.
+
+    The class attributes are the columns of the failure table: `kind` is the word used in logs and health,
+    `retries` how often the same target may be asked again, `fails_over` whether the next target may be asked,
+    `hurts_health` whether the breaker counts it.  `status`, `code`, `param` and `provider_message` are what the
+    provider said, kept for the caller when the failure is the caller's own; `retry_after` is in seconds.
+    """
+
+    kind: ClassVar[str] = "failed"
+    retries: ClassVar[int] = 0
+    fails_over: ClassVar[bool] = True
+    hurts_health: ClassVar[bool] = True
+    benches: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int | None = None,
+        code: str | None = None,
+        param: str | None = None,
+        retry_after: float | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.status = status
+        self.code = code
+        self.param = param
+        self.retry_after = retry_after
+        self.headers = dict(headers or {})
+
+
+class Transient(AttemptFailed):
+    kind = "transient"
+    retries = 1
+
+
+class Garbage(Transient):
+    kind = "garbage"
+
+
+class Overloaded(AttemptFailed):
+    kind = "overloaded"
+    retries = 1
+
+
+class RateLimited(AttemptFailed):
+    kind = "rate_limited"
+    retries = 1
+    hurts_health = False
+    benches = True
+
+
+class Silent(AttemptFailed):
+    kind = "silent"
+
+
+class Credential(AttemptFailed):
+    kind = "credential"
+    hurts_health = False
+    benches = True
+
+
+class CallerFault(AttemptFailed):
+    kind = "caller"
+    fails_over = False
+    hurts_health = False
+
+
+class ContextTooLong(CallerFault):
+    kind = "context_length"
+
+
+class Refusal(AttemptFailed):
+    kind = "refusal"
+    fails_over = False
+    hurts_health = False

@@ -1,0 +1,134 @@
+"""Every port the services need, on one page.  Adapters satisfy them structurally; only bootstrap knows which."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from understudy.control.versions import Pointer, Version
+from understudy.health.item import Health
+from understudy.health.observation import Observation
+from understudy.incidents.incident import Incident, Notice
+from understudy.keys import ClientKey
+
+
+class Clock(Protocol):
+    def __call__(self) -> float:
+        """Seconds since the epoch."""
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What the data plane reads in one go: the pointer, the health of some targets, some client keys."""
+
+    pointer: Pointer | None
+    health: Mapping[str, Health]
+    keys: Mapping[str, ClientKey]
+
+
+class ControlStore(Protocol):
+    """Immutable versions of the control document plus one pointer."""
+
+    def pointer(self) -> Pointer | None: ...
+
+    def version(self, number: int) -> Version:
+        """Raises StoreError where there is no such version."""
+
+    def versions(self, limit: int) -> Sequence[Version]:
+        """Newest first."""
+
+    def add_version(self, version: Version) -> None:
+        """Raises Conflict where the number is taken: a version is never overwritten."""
+
+    def move_pointer(self, pointer: Pointer, expected: Pointer | None) -> None:
+        """Raises Conflict where the pointer is no longer `expected`."""
+
+
+class HealthStore(Protocol):
+    """One item per target; every write says which revision it has seen."""
+
+    def health(self, targets: Sequence[str]) -> Mapping[str, Health]:
+        """Strongly consistent; targets without an item are left out."""
+
+    def put_health(self, health: Health) -> Health:
+        """Write revision `health.rev + 1` where `health.rev` is still current, and return it.  Raises Conflict."""
+
+
+class ObservationStore(Protocol):
+    def add_observation(self, observation: Observation) -> None: ...
+
+
+class KeyStore(Protocol):
+    def key(self, key_hash: str) -> ClientKey | None: ...
+
+    def put_key(self, key: ClientKey) -> None: ...
+
+    def keys(self) -> Sequence[ClientKey]: ...
+
+
+class IncidentStore(Protocol):
+    """The current incident of each (subject, kind); resolved ones are kept as history when a new one opens."""
+
+    def incident(self, subject: str, kind: str) -> Incident | None: ...
+
+    def incidents(self) -> Sequence[Incident]: ...
+
+    def put_incident(self, incident: Incident) -> Incident:
+        """Write revision `incident.rev + 1` where `incident.rev` is still current.  Raises Conflict."""
+
+
+class NoticeStore(Protocol):
+    """Who has told what: a claim before telling, a mark after it, so that nothing is told twice or lost."""
+
+    def claim(self, notice_id: str, now: float, lease: float) -> bool:
+        """True where the caller may tell now; False where it is told already.  Raises Conflict while another tells."""
+
+    def settle(self, notice_id: str, now: float) -> None: ...
+
+    def release(self, notice_id: str) -> None: ...
+
+
+class SnapshotStore(Protocol):
+    def snapshot(self, targets: Sequence[str], key_hashes: Sequence[str]) -> Snapshot:
+        """One batch read, eventually consistent.  Raises StoreError."""
+
+
+class ProbeQueue(Protocol):
+    def send(self, target: str, delay: float) -> None:
+        """Ask for a recovery probe of `target` in `delay` seconds."""
+
+
+class AlertSink(Protocol):
+    def send(self, notice: Notice) -> None: ...
+
+
+class Secrets(Protocol):
+    async def value(self, reference: str) -> str:
+        """The secret behind a reference.  Raises SecretError."""
+
+
+class Reply(Protocol):
+    """An open upstream answer; header names are lower case."""
+
+    status: int
+    headers: Mapping[str, str]
+
+    def body(self) -> AsyncIterator[bytes]:
+        """The body as it arrives.  Raises AttemptFailed on a broken connection."""
+
+
+class Transport(Protocol):
+    def send(
+        self, url: str, headers: Mapping[str, str], body: bytes, *, connect: float
+    ) -> AbstractAsyncContextManager[Reply]:
+        """POST and wait for the answer's head.  Raises AttemptFailed; leaving the context closes the connection."""
+
+
+class Logger(Protocol):
+    def info(self, message: str, /, **fields: Any) -> None: ...
+
+    def warning(self, message: str, /, **fields: Any) -> None: ...
+
+    def exception(self, message: str, /, **fields: Any) -> None: ...

@@ -1,0 +1,129 @@
+"""Publish, roll back and compare control documents.
+
+A version is written first and put in force last, by one conditional pointer move; a failure in between leaves a
+version that nobody reads and changes nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from understudy.control.diff import Change, diff
+from understudy.control.document import parse, warnings
+from understudy.control.load import catalog
+from understudy.control.versions import Pointer, Version, digest
+from understudy.errors import Conflict, DocumentError, Problem
+
+if TYPE_CHECKING:
+    from understudy.ports import ControlStore
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """What is in force now.  `changes` is empty where it was in force already and nothing was written."""
+
+    version: int
+    changes: tuple[Change, ...]
+    warnings: tuple[str, ...]
+
+    @property
+    def unchanged(self) -> bool:
+        return not self.changes
+
+    def __str__(self) -> str:
+        if self.unchanged:
+            return f"Nothing to publish: version {self.version} is in force and says the same."
+        return "\n".join([f"Version {self.version} is in force.", *map(str, self.changes)])
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """What publishing a text would change.  `current` is the version in force, None before the first one."""
+
+    current: int | None
+    changes: tuple[Change, ...]
+    warnings: tuple[str, ...]
+
+
+def publish(
+    store: ControlStore, text: str, *, now: float, by: str, note: str = "", filename: str = "<document>"
+) -> Published:
+    """Validate YAML `text`, store it as the next version and put it in force.
+
+    A text that differs from the version in force only in comments or layout publishes nothing.  `now` is in
+    seconds since the epoch.  Raises DocumentError with every mistake, Conflict where somebody else published
+    meanwhile, StoreError; in each case the version that was in force still is.
+    """
+    document = parse(text, filename=filename)
+    pointer, current = _current(store)
+    remarks = tuple(warnings(document))
+    mark = digest(document)
+    if current is not None and current.digest == mark:
+        return Published(current.number, (), remarks)
+    changes = diff(current.document if current else None, document)
+    newest = next(iter(store.versions(1)), None)
+    number = newest.number + 1 if newest else 1
+    # Compiled once here, so that what the data plane could not load is never put in force.
+    catalog(document, number)
+    try:
+        store.add_version(Version(number, text, document, mark, now, by, note))
+    except Conflict as error:
+        raise _meanwhile(number) from error
+    _move(store, number, pointer, now=now, by=by)
+    return Published(number, tuple(changes), remarks)
+
+
+def rollback(store: ControlStore, number: int | None = None, *, now: float, by: str) -> Published:
+    """Put a version in force again: `number`, or the one numbered next below the version in force.
+
+    Only the pointer moves.  Raises DocumentError for a version that does not exist or cannot be loaded, Conflict
+    where somebody else published meanwhile, StoreError; in each case the version that was in force still is.
+    """
+    pointer, current = _current(store)
+    if pointer is None or current is None:
+        raise _refused("rollback", "nothing has been published yet.", "publish a control document first.")
+    wanted = pointer.version - 1 if number is None else number
+    newest = next(iter(store.versions(1)), None)
+    last = newest.number if newest else 0
+    if number is None and wanted < 1:
+        raise _refused("rollback", f"there is no version before {pointer.version}.", "name a version.")
+    if not 1 <= wanted <= last:
+        raise _refused(f"version {wanted}", "was never published.", f"choose a version from 1 to {last}.")
+    target = store.version(wanted)
+    catalog(target.document, wanted)
+    if wanted == pointer.version:
+        return Published(wanted, (), tuple(warnings(target.document)))
+    _move(store, wanted, pointer, now=now, by=by)
+    changes = tuple(diff(current.document, target.document))
+    return Published(wanted, changes, tuple(warnings(target.document)))
+
+
+def diff_against_current(store: ControlStore, text: str, *, filename: str = "<document>") -> Difference:
+    """What publishing YAML `text` would change; writes nothing.  Raises DocumentError, StoreError."""
+    document = parse(text, filename=filename)
+    _, current = _current(store)
+    changes = diff(current.document if current else None, document)
+    return Difference(current.number if current else None, tuple(changes), tuple(warnings(document)))
+
+
+def _current(store: ControlStore) -> tuple[Pointer | None, Version | None]:
+    pointer = store.pointer()
+    return pointer, None if pointer is None else store.version(pointer.version)
+
+
+def _move(store: ControlStore, number: int, seen: Pointer | None, *, now: float, by: str) -> None:
+    rev = seen.rev + 1 if seen else 1
+    try:
+        store.move_pointer(Pointer(version=number, rev=rev, moved_at=now, moved_by=by), seen)
+    except Conflict as error:
+        winner = store.pointer()
+        raise _meanwhile(winner.version if winner else number) from error
+
+
+def _meanwhile(number: int) -> Conflict:
+    return Conflict(f"somebody published version {number} meanwhile; run diff again")
+
+
+def _refused(path: str, message: str, fix: str) -> DocumentError:
+    return DocumentError([Problem(path, message, fix)])

@@ -1,0 +1,67 @@
+"""What a wire protocol must be able to do.  A wire is pure: values in, values out, no clock, no network.
+
+Each protocol is one implementation of `Wire`; the engine knows only this page.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Set
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from understudy.chat.request import ChatRequest
+from understudy.chat.stream import Chunk
+from understudy.errors import AttemptFailed
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What to send: a path below the provider's base URL, protocol headers, and a JSON body (UTF-8)."""
+
+    path: str
+    body: bytes
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One server-sent event: its `event` name (may be empty) and its joined `data` lines."""
+
+    name: str
+    data: str
+
+
+class Decoder(Protocol):
+    """Turns the events of one streamed answer into chunks.  One object per answer; keeps what it must."""
+
+    @property
+    def complete(self) -> bool:
+        """Whether the stop reason has arrived.  An end before that is a cut, however clean."""
+
+    def feed(self, event: Event) -> list[Chunk]:
+        """Chunks of one event, often none.
+
+        Raises ValueError on an event that cannot be read (the engine may skip one), AttemptFailed on an error
+        that the provider reports in the stream.
+        """
+
+
+class Wire(Protocol):
+    """One provider protocol."""
+
+    def cannot_carry(self, request: ChatRequest) -> Set[str]:
+        """Names of the request's fields that this protocol has no place for."""
+
+    def call(
+        self, request: ChatRequest, *, model: str, stream: bool, drop: Set[str], max_output_tokens: int | None
+    ) -> Call:
+        """Translate a request.  `drop` are fields the route agreed to lose; `max_output_tokens` the target's own."""
+
+    def decoder(self) -> Decoder:
+        """A fresh decoder for one streamed answer."""
+
+    def chunks(self, body: Mapping[str, object]) -> list[Chunk]:
+        """Chunks of a whole (non-streamed) answer.  Raises ValueError or AttemptFailed as `Decoder.feed` does."""
+
+    def failure(self, status: int, headers: Mapping[str, str], body: bytes) -> AttemptFailed:
+        """Classify an error answer (status >= 400) by the failure table.  Header names are lower case."""

@@ -1,0 +1,224 @@
+"""The Anthropic wire: messages, streamed and not.
+
+Source: https://docs.anthropic.com/en/api/messages and https://docs.anthropic.com/en/docs/build-with-claude/streaming
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from infra.local.simulators import anthropic_rules as rules
+from infra.local.simulators.answers import (
+    Answer,
+    Ask,
+    Choice,
+    Tool,
+    fingerprint,
+    split_arguments,
+    split_words,
+)
+from infra.local.simulators.replies import Piece, Reply, dump, json_reply, stream_reply
+from infra.local.simulators.wire import Wire
+
+STOP = {
+    "end": "end_turn",
+    "length": "max_tokens",
+    "stop_sequence": "stop_sequence",
+    "tool": "tool_use",
+    "refusal": "refusal",
+}
+
+
+def read(body: Any) -> Ask:
+    """Checks the request as the API does and reduces it to what decides the answer."""
+    checked = rules.check(body)
+    turns = rules.merged(checked["messages"])
+    last_user = next(turn["content"] for turn in reversed(turns) if turn["role"] == "user")
+    last = turns[-1]
+    choice, named = _choice(checked)
+    output = (checked.get("output_config") or {}).get("format") or checked.get("output_format") or {}
+    return Ask(
+        wire="anthropic",
+        model=checked["model"],
+        fingerprint=fingerprint(checked),
+        text=_text_of(last_user),
+        images=sum(block["type"] == "image" for block in last_user),
+        results=_results(last_user) if last["role"] == "user" else None,
+        prefix=_text_of(last["content"], "") if last["role"] == "assistant" else "",
+        tools=tuple(
+            Tool(tool["name"], tool["input_schema"])
+            for tool in checked.get("tools") or []
+            if "input_schema" in tool
+        ),
+        choice=choice,
+        named=named,
+        parallel=not (checked.get("tool_choice") or {}).get("disable_parallel_tool_use"),
+        schema=output.get("schema") if output.get("type") == "json_schema" else None,
+        limit=checked["max_tokens"],
+        stops=tuple(checked.get("stop_sequences") or ()),
+        stream=bool(checked.get("stream")),
+        input_tokens=_input_tokens(checked.get("system"), turns),
+    )
+
+
+def _text_of(content: Any, between: str = " ") -> str:
+    if isinstance(content, str):
+        return content
+    return between.join(block["text"] for block in content or [] if block["type"] == "text")
+
+
+def _results(blocks: Sequence[Mapping[str, Any]]) -> tuple[str, ...] | None:
+    found = [block for block in blocks if block["type"] == "tool_result"]
+    failed = {True: "the tool failed: "}
+    return (
+        tuple(failed.get(one.get("is_error", False), "") + _text_of(one.get("content")) for one in found)
+        or None
+    )
+
+
+def _choice(body: Mapping[str, Any]) -> tuple[Choice, str]:
+    asked = body.get("tool_choice") or {}
+    known: dict[Any, Choice] = {"any": "any", "none": "none", "tool": "named"}
+    return known.get(asked.get("type"), "auto"), asked.get("name", "")
+
+
+def _input_tokens(system: Any, turns: Sequence[Mapping[str, Any]]) -> int:
+    texts = [_text_of(system)]
+    for turn in turns:
+        texts.append(_text_of(turn["content"]))
+        texts += [
+            _text_of(block.get("content")) for block in turn["content"] if block["type"] == "tool_result"
+        ]
+    return sum(len(split_words(text)) for text in texts)
+
+
+def _headers(ask: Ask) -> dict[str, str]:
+    return {"request-id": f"req_{ask.fingerprint[:24]}"}
+
+
+def _message(ask: Ask, content: list[dict[str, Any]], answer: Answer | None) -> dict[str, Any]:
+    """The message object; without an answer the one a stream begins with."""
+    return {
+        "id": f"msg_{ask.fingerprint[:24]}",
+        "type": "message",
+        "role": "assistant",
+        "model": ask.model,
+        "content": content,
+        "stop_reason": STOP[answer.stop] if answer else None,
+        "stop_sequence": answer.stop_sequence if answer else None,
+        "usage": {
+            "input_tokens": ask.input_tokens,
+            "cache_creation_input_tokens": 0,
+            "cache_read_input_tokens": 0,
+            "output_tokens": answer.output_tokens if answer else 1,
+            "service_tier": "standard",
+        },
+    }
+
+
+def _content(answer: Answer) -> list[dict[str, Any]]:
+    text = [{"type": "text", "text": answer.text}] if answer.text else []
+    return text + [
+        {"type": "tool_use", "id": f"toolu_{call.id}", "name": call.name, "input": dict(call.arguments)}
+        for call in answer.calls
+    ]
+
+
+def render(ask: Ask, answer: Answer) -> Reply:
+    if ask.stream:
+        return stream_reply(list(_stream(ask, answer)), _headers(ask))
+    return json_reply(200, _message(ask, _content(answer), answer), _headers(ask))
+
+
+def _event(name: str, **data: Any) -> bytes:
+    return f"event: {name}\n".encode() + b"data: " + dump({"type": name, **data}) + b"\n\n"
+
+
+def _stream(ask: Ask, answer: Answer) -> Iterator[Piece]:
+    yield Piece("frame", _event("message_start", message=_message(ask, [], None)))
+    parts = [(block, answer.tokens) for block in _content(answer) if block["type"] == "text"]
+    uses = [block for block in _content(answer) if block["type"] == "tool_use"]
+    parts += [
+        ({**block, "input": {}}, split_arguments(call.arguments_json))
+        for block, call in zip(uses, answer.calls, strict=True)
+    ]
+    for index, (block, pieces) in enumerate(parts):
+        start = {**block, "text": ""} if block["type"] == "text" else block
+        yield Piece("frame", _event("content_block_start", index=index, content_block=start))
+        if index == 0:
+            yield Piece("frame", _event("ping"))
+        for piece in pieces:
+            delta = {"type": "text_delta", "text": piece}
+            if block["type"] == "tool_use":
+                delta = {"type": "input_json_delta", "partial_json": piece}
+            yield Piece("token", _event("content_block_delta", index=index, delta=delta))
+        yield Piece("frame", _event("content_block_stop", index=index))
+    delta_of_message = {"stop_reason": STOP[answer.stop], "stop_sequence": answer.stop_sequence}
+    usage = {"output_tokens": answer.output_tokens}
+    yield Piece("stop", _event("message_delta", delta=delta_of_message, usage=usage))
+    yield Piece("end", _event("message_stop"))
+
+
+def list_models(names: Sequence[str]) -> Reply:
+    data = [
+        {
+            "type": "model",
+            "id": name,
+            "display_name": f"{name} (simulated)",
+            "created_at": "2025-01-01T00:00:00Z",
+        }
+        for name in names
+    ]
+    page = {"data": data, "has_more": False, "first_id": names[0], "last_id": names[-1]}
+    return json_reply(200, page)
+
+
+# fault: (status, message); `{model}` is the requested model. The error's type follows from the status.
+TROUBLES: Mapping[str, tuple[int, str]] = {
+    "http_500": (500, "Internal server error"),
+    "http_503": (503, "Service temporarily unavailable"),
+    "http_529": (529, "Overloaded"),
+    "http_429": (
+        429,
+        "This request would exceed your organization's rate limit of 50 requests per minute. For details, "
+        "refer to: https://docs.anthropic.com/en/api/rate-limits.",
+    ),
+    "http_401": (401, "invalid x-api-key"),
+    "context_length": (400, "prompt is too long: 250000 tokens > 200000 maximum"),
+    "model_not_found": (404, "model: {model}"),
+}
+
+
+def trouble(name: str, model: str) -> Reply:
+    status, message = TROUBLES[name]
+    return rules.error(status, message.format(model=model), {"retry-after": "30"} if status == 429 else None)
+
+
+def first_error(streamed: bool) -> Reply:
+    error = rules.error_body("overloaded_error", "Overloaded")
+    if not streamed:
+        return json_reply(200, error)
+    return stream_reply([Piece("frame", b"event: error\ndata: " + dump(error) + b"\n\n")])
+
+
+def refusal(ask: Ask) -> Reply:
+    return render(ask, Answer(stop="refusal"))
+
+
+WIRE = Wire(
+    name="anthropic",
+    base_path="",
+    answer_path="/v1/messages",
+    models_path="/v1/models",
+    authorise=rules.authorise,
+    read=read,
+    render=render,
+    list_models=list_models,
+    refuse=rules.error,
+    troubles=frozenset(TROUBLES),
+    trouble=trouble,
+    first_error=first_error,
+    refusal=refusal,
+    unreadable=Piece(
+        "frame", b'event: content_block_delta\ndata: {"type": "content_block_delta", "delta": \n\n'
+    ),
+)
