@@ -42,7 +42,14 @@ _TYPES: Mapping[str, tuple[type, ...]] = {
     "top_p": _NUMBER,
     "user": (str,),
 }
-_WORDS = {dict: "an object", list: "a list", str: "a string", bool: "true or false", int: "an integer", float: "a number"}
+_WORDS = {
+    dict: "an object",
+    list: "a list",
+    str: "a string",
+    bool: "true or false",
+    int: "an integer",
+    float: "a number",
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,7 +53,7 @@ class WrongError(ValueError):
 
 
 def tidy(text: str, most: int) -> str:
-    """`text` as it may be repeated: on one line, at most `most` characters, nothing in it that looks like a key."""
+    """`text` as it may be repeated: on one line, at most `most` characters, without what looks like a key."""
     visible = "".join(
         c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in PASTED_KEY.sub(HIDDEN, text)
     )
@@ -225,27 +225,35 @@ def region(value: str) -> str:
     return value
 
 
-def jurisdictions(values: Sequence[str]) -> list[str]:
-    """Short lower-case codes, kept sorted and once each."""
-    for value in values:
-        if not _JURISDICTION.fullmatch(value):
-            better = value.lower().replace("_", "-")
-            fix = (
-                f"write `{better}`"
-                if _JURISDICTION.fullmatch(better)
-                else "write a short code such as `eu` or `us`"
-            )
-            raise WrongError(f"`{_short(value)}` is not a jurisdiction.", fix)
-    return sorted(set(values))
+def schema(value: int) -> int:
+    """The version of the schema itself."""
+    if value != 1:
+        raise WrongError(f"this software does not know schema {value}.", "write `schema: 1`")
+    return value
 
 
-def may_drop(values: Sequence[str]) -> list[str]:
-    """Names of request fields, kept sorted and once each."""
-    for value in values:
-        if not _FIELD.fullmatch(value):
-            raise WrongError(f"`{_short(value)}` is not a field of a request.", "write a name such as `seed`")
-        if value in ("model", "messages", "stream"):
-            raise WrongError(f"`{value}` can never be dropped.", "remove it")
+def jurisdiction(value: str) -> str:
+    """A short lower-case code."""
+    if _JURISDICTION.fullmatch(value):
+        return value
+    better = value.lower().replace("_", "-")
+    fix = (
+        f"write `{better}`" if _JURISDICTION.fullmatch(better) else "write a short code such as `eu` or `us`"
+    )
+    raise WrongError(f"`{_short(value)}` is not a jurisdiction.", fix)
+
+
+def droppable(value: str) -> str:
+    """The name of a request field that a route may lose."""
+    if not _FIELD.fullmatch(value):
+        raise WrongError(f"`{_short(value)}` is not a field of a request.", "write a name such as `seed`")
+    if value in ("model", "messages", "stream"):
+        raise WrongError(f"`{value}` can never be dropped.", "remove it")
+    return value
+
+
+def once_each(values: Sequence[str]) -> list[str]:
+    """A list that stands for a set: sorted, so that equal sets are equal documents."""
     return sorted(set(values))
 
 

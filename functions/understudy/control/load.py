@@ -1,7 +1,7 @@
 """Canonical control document -> frozen catalog.  Runs in the data plane: no schema library, no YAML.
 
-Fields this version does not know are passed over, so that an older data plane can read a newer document; fields
-it knows and the document lacks take the catalog's own default; a field without one must be there.
+Fields this version does not know are passed over, so that an older data plane can read a newer document;
+fields that the document lacks take the catalog's own default; a field without one must be there.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Publish, roll back and compare control documents.
 
-A version is written first and put in force last, by one conditional pointer move; a failure in between leaves a
-version that nobody reads and changes nothing.
+A version is written first and put in force last, by one conditional pointer move; a failure in between leaves
+a version that nobody reads and changes nothing.
 """
 
 from __future__ import annotations
@@ -21,18 +21,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """What is in force now.  `changes` is empty where it was in force already and nothing was written."""
+    """What is in force now.  `moved` is False where it was in force already, and then nothing was written."""
 
     version: int
     changes: tuple[Change, ...]
     warnings: tuple[str, ...]
-
-    @property
-    def unchanged(self) -> bool:
-        return not self.changes
+    moved: bool = True
 
     def __str__(self) -> str:
-        if self.unchanged:
+        if not self.moved:
             return f"Nothing to publish: version {self.version} is in force and says the same."
         return "\n".join([f"Version {self.version} is in force.", *map(str, self.changes)])
 
@@ -60,7 +57,7 @@ def publish(
     remarks = tuple(warnings(document))
     mark = digest(document)
     if current is not None and current.digest == mark:
-        return Published(current.number, (), remarks)
+        return Published(current.number, (), remarks, moved=False)
     changes = diff(current.document if current else None, document)
     newest = next(iter(store.versions(1)), None)
     number = newest.number + 1 if newest else 1
@@ -77,8 +74,9 @@ def publish(
 def rollback(store: ControlStore, number: int | None = None, *, now: float, by: str) -> Published:
     """Put a version in force again: `number`, or the one numbered next below the version in force.
 
-    Only the pointer moves.  Raises DocumentError for a version that does not exist or cannot be loaded, Conflict
-    where somebody else published meanwhile, StoreError; in each case the version that was in force still is.
+    Only the pointer moves.  Raises DocumentError for a version that does not exist or cannot be loaded,
+    Conflict where somebody else published meanwhile, StoreError; in each case the version that was in force
+    still is.
     """
     pointer, current = _current(store)
     if pointer is None or current is None:
@@ -93,7 +91,7 @@ def rollback(store: ControlStore, number: int | None = None, *, now: float, by: 
     target = store.version(wanted)
     catalog(target.document, wanted)
     if wanted == pointer.version:
-        return Published(wanted, (), tuple(warnings(target.document)))
+        return Published(wanted, (), tuple(warnings(target.document)), moved=False)
     _move(store, wanted, pointer, now=now, by=by)
     changes = tuple(diff(current.document, target.document))
     return Published(wanted, changes, tuple(warnings(target.document)))

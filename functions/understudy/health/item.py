@@ -1,0 +1,82 @@
+"""The health of one target: one item in the table, written by whoever learns something, read by every router."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from understudy.catalog import HealthSettings
+from understudy.health.breaker import Breaker, State, breaker_from, step
+from understudy.health.observation import Observation
+from understudy.health.score import blend
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """Breaker, score and last signs of life of one target; times are epoch seconds.
+
+    `score` is the recent share of good answers (0 to 1), `first_token` its recent mean in seconds, `benched_until`
+    the moment until which the provider asked to be left alone, `evaluations` the good observations in a row since
+    the breaker closed, `rev` the revision that every write must have seen.
+    """
+
+    target: str
+    breaker: Breaker = field(default_factory=Breaker)
+    score: float = 1.0
+    first_token: float | None = None
+    benched_until: float = 0.0
+    credential_failed: bool = False
+    last_ok_at: float = 0.0
+    last_failure_at: float = 0.0
+    last_failure: str = ""
+    evaluations: int = 0
+    rev: int = 0
+
+    @property
+    def state(self) -> State:
+        return self.breaker.state
+
+    def plain(self) -> dict[str, Any]:
+        """JSON-able form, without the revision (the store keeps it as an attribute of its own)."""
+        plain = {name: getattr(self, name) for name in self.__slots__ if name != "rev"}
+        return plain | {"breaker": self.breaker.plain()}
+
+
+def health_from(plain: Mapping[str, Any], rev: int) -> Health:
+    """The health that `plain()` wrote; fields of a newer version are ignored."""
+    known = {name: plain[name] for name in Health.__slots__ if name in plain}
+    return Health(**(known | {"breaker": breaker_from(plain["breaker"]), "rev": rev}))
+
+
+def fold(health: Health, seen: Observation, settings: HealthSettings, rng: random.Random) -> Health:
+    """The health after an observation.  Replaying the same observations gives the same health."""
+    breaker = step(health.breaker, seen, settings.breaker, rng)
+    good = seen.ok > 0 and seen.trailing == 0 and not seen.credential
+    failed = bool(seen.by_kind) and not good
+    return replace(
+        health,
+        breaker=breaker,
+        score=blend(health.score, seen.ok, seen.failures),
+        first_token=_mean(health.first_token, seen),
+        benched_until=max(health.benched_until, seen.benched_until),
+        credential_failed=seen.credential or (health.credential_failed and not good),
+        last_ok_at=seen.at if good else health.last_ok_at,
+        last_failure_at=seen.at if failed else health.last_failure_at,
+        last_failure=seen.last_failure or health.last_failure,
+        # The probes that close the breaker are good evaluations too; any failure starts the count again.
+        evaluations=health.evaluations + 1 if good and breaker.state != "open" else 0,
+    )
+
+
+def settled(health: Health, settings: HealthSettings) -> bool:
+    """Whether the target has been good often enough for its incidents to be over."""
+    return health.state == "closed" and health.evaluations >= settings.evaluations_to_resolve
+
+
+def _mean(mean: float | None, seen: Observation) -> float | None:
+    if not seen.ok:
+        return mean
+    recent = seen.first_token / seen.ok
+    return recent if mean is None else mean + (recent - mean) * min(1.0, seen.ok / 20)

@@ -1,0 +1,135 @@
+"""The table in DynamoDB.  Short timeouts and few retries: a slow store is treated like a dead one."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from understudy.errors import Conflict, StoreError
+from understudy.store.table import Item, Key
+
+BATCH = 100
+"""Keys of one BatchGetItem (Amazon DynamoDB API reference)."""
+CONNECT_TIMEOUT = 1.0
+READ_TIMEOUT = 2.0
+
+
+class DynamoTable:
+    """See `understudy.store.table.Table`.  Thread-safe; the client is built at the first call, not at import."""
+
+    def __init__(self, name: str, *, endpoint: str | None = None, region: str | None = None) -> None:
+        self._name = name
+        self._options = {"endpoint_url": endpoint, "region_name": region}
+        self._built: Any = None
+        self._lock = threading.Lock()
+
+    def get(self, key: Key) -> Item | None:
+        answer = self._call("get_item", Key=_key(key), ConsistentRead=True)
+        return item_from_image(answer["Item"]) if "Item" in answer else None
+
+    def batch(self, keys: Sequence[Key]) -> Mapping[Key, Item]:
+        found: dict[Key, Item] = {}
+        waiting = [_key(key) for key in dict.fromkeys(keys)]
+        while waiting:
+            ask, waiting = waiting[:BATCH], waiting[BATCH:]
+            answer = self._call("batch_get_item", RequestItems={self._name: {"Keys": ask}}, named=False)
+            for raw in answer["Responses"].get(self._name, ()):
+                item = item_from_image(raw)
+                found[item.key] = item
+            left = answer.get("UnprocessedKeys", {}).get(self._name, {}).get("Keys", [])
+            if len(left) == len(ask):
+                raise StoreError("DynamoDB is throttling: it processed no key of a batch read")
+            waiting = left + waiting
+        return found
+
+    def put(self, item: Item, *, seen: int | None = None) -> None:
+        pk, sk = item.key
+        raw = {
+            "pk": {"S": pk},
+            "sk": {"S": sk},
+            "rev": {"N": str(item.rev)},
+            "body": {"S": json.dumps(item.body, separators=(",", ":"))},
+        }
+        if item.ttl is not None:
+            raw["ttl"] = {"N": str(int(item.ttl))}
+        condition: dict[str, Any] = {}
+        if seen is not None:
+            condition = {
+                "ConditionExpression": "rev = :seen" + (" OR attribute_not_exists(pk)" if seen == 0 else ""),
+                "ExpressionAttributeValues": {":seen": {"N": str(seen)}},
+            }
+        self._call("put_item", Item=raw, **condition)
+
+    def query(
+        self, pk: str, *, prefix: str = "", limit: int | None = None, newest: bool = False
+    ) -> Sequence[Item]:
+        values = {":pk": {"S": pk}}
+        condition = "pk = :pk"
+        if prefix:
+            values[":prefix"] = {"S": prefix}
+            condition += " AND begins_with(sk, :prefix)"
+        ask: dict[str, Any] = {
+            "KeyConditionExpression": condition,
+            "ExpressionAttributeValues": values,
+            "ConsistentRead": True,
+            "ScanIndexForward": not newest,
+        }
+        items: list[Item] = []
+        while limit is None or len(items) < limit:
+            answer = self._call("query", **ask, **({} if limit is None else {"Limit": limit - len(items)}))
+            items += [item_from_image(raw) for raw in answer["Items"]]
+            if "LastEvaluatedKey" not in answer:
+                break
+            ask["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
+        return items
+
+    def delete(self, key: Key) -> None:
+        self._call("delete_item", Key=_key(key))
+
+    def _call(self, operation: str, *, named: bool = True, **arguments: Any) -> dict[str, Any]:
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        if named:
+            arguments["TableName"] = self._name
+        try:
+            answer: dict[str, Any] = getattr(self._client(), operation)(**arguments)
+        except ClientError as error:
+            if error.response["Error"]["Code"] == "ConditionalCheckFailedException":
+                raise Conflict("the item was changed by somebody else") from error
+            raise StoreError(f"DynamoDB {operation} on table {self._name!r} failed: {error}") from error
+        except BotoCoreError as error:
+            raise StoreError(f"DynamoDB {operation} on table {self._name!r} failed: {error}") from error
+        return answer
+
+    def _client(self) -> Any:
+        with self._lock:
+            if self._built is None:
+                # boto3 costs a cold start more than the rest of the router; it is imported by its first use.
+                import boto3
+                from botocore.config import Config
+
+                config = Config(
+                    connect_timeout=CONNECT_TIMEOUT,
+                    read_timeout=READ_TIMEOUT,
+                    retries={"mode": "standard", "max_attempts": 2},
+                    max_pool_connections=16,
+                )
+                self._built = boto3.client("dynamodb", config=config, **self._options)
+            return self._built
+
+
+def _key(key: Key) -> dict[str, Any]:
+    return {"pk": {"S": key[0]}, "sk": {"S": key[1]}}
+
+
+def item_from_image(raw: Mapping[str, Any]) -> Item:
+    """An item from DynamoDB's attribute-value form, as the API and the table stream give it."""
+    ttl = raw.get("ttl")
+    return Item(
+        key=(raw["pk"]["S"], raw["sk"]["S"]),
+        body=json.loads(raw["body"]["S"]),
+        rev=int(raw.get("rev", {}).get("N", 0)),
+        ttl=float(ttl["N"]) if ttl else None,
+    )

@@ -1,0 +1,63 @@
+"""The table design on one page.  One table; `pk` and `sk` are strings; `ttl` is epoch seconds, `rev` a number.
+
+| what                  | pk                | sk                          | written by                 |
+|-----------------------|-------------------|-----------------------------|----------------------------|
+| pointer               | control           | pointer                     | publish, rollback (rev)    |
+| control document      | control           | version#000000000012        | publish (once)             |
+| health of a target    | target#NAME       | health                      | update_health, routers (rev)|
+| observation           | target#NAME       | observation#MILLIS#RANDOM   | routers, probes (once, ttl)|
+| current incident      | incident          | TARGET#KIND                 | update_health (rev)        |
+| past incident         | incident_history  | MILLIS#TARGET#KIND          | update_health (once)       |
+| notice                | notice#ID         | notice                      | publish_alerts (ttl)       |
+| client key            | keys              | SHA256                      | understudy keys (rev)      |
+
+The stream filters of template.yaml name these keys; a test compares the two.
+"""
+
+from __future__ import annotations
+
+HEALTH = "health"
+OBSERVATION = "observation#"
+INCIDENT = "incident"
+HISTORY = "incident_history"
+CONTROL = "control"
+VERSION = "version#"
+KEYS = "keys"
+OBSERVATION_TTL = 7 * 86400
+NOTICE_TTL = 30 * 86400
+
+
+def pointer() -> tuple[str, str]:
+    return CONTROL, "pointer"
+
+
+def version(number: int) -> tuple[str, str]:
+    return CONTROL, f"{VERSION}{number:012d}"
+
+
+def target(name: str) -> str:
+    return f"target#{name}"
+
+
+def health(name: str) -> tuple[str, str]:
+    return target(name), HEALTH
+
+
+def observation(name: str, at: float, nonce: str) -> tuple[str, str]:
+    return target(name), f"{OBSERVATION}{int(at * 1000):015d}#{nonce}"
+
+
+def incident(subject: str, kind: str) -> tuple[str, str]:
+    return INCIDENT, f"{subject}#{kind}"
+
+
+def history(subject: str, kind: str, opened_at: float) -> tuple[str, str]:
+    return HISTORY, f"{int(opened_at * 1000):015d}#{subject}#{kind}"
+
+
+def notice(notice_id: str) -> tuple[str, str]:
+    return f"notice#{notice_id}", "notice"
+
+
+def client_key(key_hash: str) -> tuple[str, str]:
+    return KEYS, key_hash

@@ -1,0 +1,50 @@
+"""A table in memory, for tests and for trying things out: the same promises as DynamoDB, in one process."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Mapping, Sequence
+
+from understudy.errors import Conflict
+from understudy.store.table import Item, Key
+
+
+class MemoryTable:
+    """See `understudy.store.table.Table`.  Bodies go through JSON, so that what would not survive it fails here."""
+
+    def __init__(self) -> None:
+        self._items: dict[Key, tuple[str, int, float | None]] = {}
+        self._lock = threading.Lock()
+
+    def get(self, key: Key) -> Item | None:
+        with self._lock:
+            return self._item(key)
+
+    def batch(self, keys: Sequence[Key]) -> Mapping[Key, Item]:
+        with self._lock:
+            return {key: item for key in keys if (item := self._item(key)) is not None}
+
+    def put(self, item: Item, *, seen: int | None = None) -> None:
+        body = json.dumps(item.body)
+        with self._lock:
+            current = self._items.get(item.key)
+            if seen is not None and (current[1] if current else 0) != seen:
+                raise Conflict(f"{item.key}: revision {seen} is no longer current")
+            self._items[item.key] = (body, item.rev, item.ttl)
+
+    def query(
+        self, pk: str, *, prefix: str = "", limit: int | None = None, newest: bool = False
+    ) -> Sequence[Item]:
+        with self._lock:
+            keys = sorted((k for k in self._items if k[0] == pk and k[1].startswith(prefix)), reverse=newest)
+            items = [self._item(key) for key in keys[:limit]]
+        return [item for item in items if item is not None]
+
+    def delete(self, key: Key) -> None:
+        with self._lock:
+            self._items.pop(key, None)
+
+    def _item(self, key: Key) -> Item | None:
+        found = self._items.get(key)
+        return Item(key, json.loads(found[0]), found[1], found[2]) if found else None

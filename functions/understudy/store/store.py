@@ -1,0 +1,134 @@
+"""The store: every persistence port of the services, in terms of a table."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+
+from understudy.control.versions import Pointer, Version
+from understudy.errors import Conflict, StoreError
+from understudy.health.item import Health, health_from
+from understudy.health.observation import Observation
+from understudy.incidents.incident import Incident, incident_from
+from understudy.keys import ClientKey
+from understudy.ports import Snapshot
+from understudy.store import keys
+from understudy.store.table import Item, Table
+
+
+class Store:
+    """See `understudy.ports`: control, health, observations, client keys, incidents, notices, snapshots."""
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+
+    # control document
+
+    def pointer(self) -> Pointer | None:
+        item = self._table.get(keys.pointer())
+        return _pointer(item) if item else None
+
+    def version(self, number: int) -> Version:
+        item = self._table.get(keys.version(number))
+        if item is None:
+            raise StoreError(f"there is no version {number} of the control document")
+        return Version(**item.body)
+
+    def versions(self, limit: int) -> Sequence[Version]:
+        found = self._table.query(keys.CONTROL, prefix=keys.VERSION, limit=limit, newest=True)
+        return [Version(**item.body) for item in found]
+
+    def add_version(self, version: Version) -> None:
+        self._table.put(Item(keys.version(version.number), asdict(version), rev=1), seen=0)
+
+    def move_pointer(self, pointer: Pointer, expected: Pointer | None) -> None:
+        self._table.put(
+            Item(keys.pointer(), asdict(pointer), rev=pointer.rev), seen=expected.rev if expected else 0
+        )
+
+    # health
+
+    def health(self, targets: Sequence[str]) -> Mapping[str, Health]:
+        found = {name: self._table.get(keys.health(name)) for name in targets}
+        return {name: health_from(item.body, item.rev) for name, item in found.items() if item}
+
+    def put_health(self, health: Health) -> Health:
+        written = replace(health, rev=health.rev + 1)
+        self._table.put(Item(keys.health(health.target), written.plain(), rev=written.rev), seen=health.rev)
+        return written
+
+    def add_observation(self, observation: Observation) -> None:
+        key = keys.observation(observation.target, observation.at, secrets.token_hex(6))
+        self._table.put(Item(key, observation.plain(), ttl=observation.at + keys.OBSERVATION_TTL))
+
+    # client keys
+
+    def key(self, key_hash: str) -> ClientKey | None:
+        item = self._table.get(keys.client_key(key_hash))
+        return ClientKey(**item.body) if item else None
+
+    def put_key(self, key: ClientKey) -> None:
+        self._table.put(Item(keys.client_key(key.hash), asdict(key)))
+
+    def keys(self) -> Sequence[ClientKey]:
+        return [ClientKey(**item.body) for item in self._table.query(keys.KEYS)]
+
+    # incidents and notices
+
+    def incident(self, subject: str, kind: str) -> Incident | None:
+        item = self._table.get(keys.incident(subject, kind))
+        return incident_from(item.body, item.rev) if item else None
+
+    def incidents(self) -> Sequence[Incident]:
+        return [incident_from(item.body, item.rev) for item in self._table.query(keys.INCIDENT)]
+
+    def put_incident(self, incident: Incident) -> Incident:
+        written = replace(incident, rev=incident.rev + 1)
+        key = keys.incident(incident.subject, incident.kind)
+        self._table.put(Item(key, written.plain(), rev=written.rev), seen=incident.rev)
+        if written.status == "resolved":
+            past = keys.history(incident.subject, incident.kind, incident.opened_at)
+            self._table.put(Item(past, written.plain(), rev=written.rev))
+        return written
+
+    def claim(self, notice_id: str, now: float, lease: float) -> bool:
+        item = self._table.get(keys.notice(notice_id))
+        if item is not None and item.body["told_at"] is not None:
+            return False
+        if item is not None and now < item.body["claimed_at"] + lease:
+            raise Conflict(f"notice {notice_id} is being told by somebody else")
+        self._put_notice(notice_id, claimed_at=now, told_at=None, seen=item.rev if item else 0)
+        return True
+
+    def settle(self, notice_id: str, now: float) -> None:
+        self._put_notice(notice_id, claimed_at=now, told_at=now, seen=None)
+
+    def release(self, notice_id: str) -> None:
+        self._table.delete(keys.notice(notice_id))
+
+    def _put_notice(
+        self, notice_id: str, *, claimed_at: float, told_at: float | None, seen: int | None
+    ) -> None:
+        body = {"claimed_at": claimed_at, "told_at": told_at}
+        rev = (seen or 0) + 1
+        self._table.put(
+            Item(keys.notice(notice_id), body, rev=rev, ttl=claimed_at + keys.NOTICE_TTL), seen=seen
+        )
+
+    # one read for the data plane
+
+    def snapshot(self, targets: Sequence[str], key_hashes: Sequence[str]) -> Snapshot:
+        health = {name: keys.health(name) for name in targets}
+        clients = {key_hash: keys.client_key(key_hash) for key_hash in key_hashes}
+        found = self._table.batch([keys.pointer(), *health.values(), *clients.values()])
+        pointer = found.get(keys.pointer())
+        return Snapshot(
+            pointer=_pointer(pointer) if pointer else None,
+            health={n: health_from(found[k].body, found[k].rev) for n, k in health.items() if k in found},
+            keys={h: ClientKey(**found[k].body) for h, k in clients.items() if k in found},
+        )
+
+
+def _pointer(item: Item) -> Pointer:
+    return Pointer(**item.body)

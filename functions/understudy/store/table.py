@@ -1,0 +1,40 @@
+"""What the store needs of a table: items with a key, a JSON body and a revision.  Nothing else of DynamoDB."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+Key = tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """`key` is (pk, sk), `body` a JSON object, `rev` the revision (0 where the item has none), `ttl` epoch seconds."""
+
+    key: Key
+    body: Mapping[str, Any]
+    rev: int = 0
+    ttl: float | None = None
+
+
+class Table(Protocol):
+    """Every method raises StoreError where the table cannot be reached in time."""
+
+    def get(self, key: Key) -> Item | None:
+        """Strongly consistent."""
+
+    def batch(self, keys: Sequence[Key]) -> Mapping[Key, Item]:
+        """Eventually consistent; keys without an item are left out."""
+
+    def put(self, item: Item, *, seen: int | None = None) -> None:
+        """Write; with `seen`, only where the revision still is that one (0: only where there is no item, or one
+        without revision).  Raises Conflict where it is not."""
+
+    def query(
+        self, pk: str, *, prefix: str = "", limit: int | None = None, newest: bool = False
+    ) -> Sequence[Item]:
+        """Items of one partition in key order, or in reverse; strongly consistent."""
+
+    def delete(self, key: Key) -> None: ...
