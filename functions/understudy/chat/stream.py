@@ -16,20 +16,21 @@ from understudy.chat.usage import Usage, usage_from
 class Chunk:
     """A parsed chunk: `payload` is the whole object (unknown fields included), the rest is read off it once.
 
-    `text` joins the text and refusal deltas of all choices; `finish_reasons` maps choice index to reason;
-    `usage` is set on the chunk that carries the counts.
+    `text` joins the text and refusal deltas of all choices; `has_reasoning` says that a choice thinks aloud;
+    `finish_reasons` maps choice index to reason; `usage` is set on the chunk that carries the counts.
     """
 
     payload: Mapping[str, Any]
     text: str
     has_tool_calls: bool
+    has_reasoning: bool
     finish_reasons: Mapping[int, str]
     usage: Usage | None
 
     @property
     def has_content(self) -> bool:
         """Whether the caller would see anything of the answer itself in this chunk."""
-        return bool(self.text) or self.has_tool_calls
+        return bool(self.text) or self.has_tool_calls or self.has_reasoning
 
     @property
     def model(self) -> str:
@@ -46,7 +47,7 @@ def chunk_from(payload: Mapping[str, Any]) -> Chunk:
     if not isinstance(choices, Sequence) or isinstance(choices, str):
         raise ValueError("`choices` is not a list")
     texts: list[str] = []
-    has_tool_calls = False
+    has_tool_calls = has_reasoning = False
     finish: dict[int, str] = {}
     for choice in choices:
         if not isinstance(choice, Mapping):
@@ -61,11 +62,13 @@ def chunk_from(payload: Mapping[str, Any]) -> Chunk:
             elif piece is not None:
                 raise ValueError(f"`delta.{name}` is not a string")
         has_tool_calls = has_tool_calls or bool(delta.get("tool_calls")) or bool(delta.get("function_call"))
+        # Not in OpenAI's reference; the two names that compatible servers use.
+        has_reasoning = has_reasoning or bool(delta.get("reasoning_content") or delta.get("reasoning"))
         reason = choice.get("finish_reason")
         if isinstance(reason, str):
             index = choice.get("index", 0)
             finish[index if isinstance(index, int) else 0] = reason
-    return Chunk(payload, "".join(texts), has_tool_calls, finish, usage_from(payload.get("usage")))
+    return Chunk(payload, "".join(texts), has_tool_calls, has_reasoning, finish, usage_from(payload.get("usage")))
 
 
 def make_chunk(

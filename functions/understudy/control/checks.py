@@ -54,9 +54,7 @@ class WrongError(ValueError):
 
 def tidy(text: str, most: int) -> str:
     """`text` as it may be repeated: on one line, at most `most` characters, without what looks like a key."""
-    visible = "".join(
-        c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in PASTED_KEY.sub(HIDDEN, text)
-    )
+    visible = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in PASTED_KEY.sub(HIDDEN, text))
     return visible if len(visible) <= most else visible[: most - 3] + "..."
 
 
@@ -93,9 +91,7 @@ def base_url(value: str) -> str:
     plain = "write it as `https://host/path`"
     if "@" in value or "?" in value or "#" in value:
         # Not repeated: what stands there may be a password or a key.
-        raise WrongError(
-            "the URL holds a user, a query or a fragment.", f"{plain}; credentials go under `auth`"
-        )
+        raise WrongError("the URL holds a user, a query or a fragment.", f"{plain}; credentials go under `auth`")
     if any(not "!" <= character <= "~" for character in value):
         raise WrongError("the URL holds a space or a character that is not ASCII.", plain)
     try:
@@ -124,18 +120,14 @@ def _loopback(host: str) -> bool:
 def link(value: str) -> str:
     """Empty, or the address of a page for a person."""
     if value and not re.fullmatch(r"https?://[!-~]+", value):
-        raise WrongError(
-            f"`{_short(value)}` is not a URL.", "write it as `https://host/path`, or leave it empty"
-        )
+        raise WrongError(f"`{_short(value)}` is not a URL.", "write it as `https://host/path`, or leave it empty")
     return value
 
 
 def secret(value: str) -> str:
     """A reference to a secret, never the secret."""
     scheme, _, rest = value.partition(":")
-    if PASTED_KEY.search(value) or looks_random(
-        value if scheme not in ("env", "ssm", "secretsmanager") else rest
-    ):
+    if PASTED_KEY.search(value) or looks_random(value if scheme not in ("env", "ssm", "secretsmanager") else rest):
         raise WrongError(LITERAL_KEY, STORE_THE_KEY)
     if not _SECRET.fullmatch(value):
         raise WrongError("this is not a reference to a secret.", _REFERENCES)
@@ -156,17 +148,13 @@ def auth_header(value: str) -> str:
     if not _TOKEN.fullmatch(value) or len(value) > 64 or PASTED_KEY.search(value) or looks_random(value):
         raise WrongError("this is not a header name.", "write for example `Authorization`")
     if value.lower() in TRANSPORT_HEADERS:
-        raise WrongError(
-            f"the header `{value}` is set by the connection itself.", "write for example `Authorization`"
-        )
+        raise WrongError(f"the header `{value}` is set by the connection itself.", "write for example `Authorization`")
     return value
 
 
 def scheme(value: str) -> str:
     """The word before the secret in the header, such as `Bearer`; empty for the bare secret."""
-    if value and (
-        not _TOKEN.fullmatch(value) or len(value) > 32 or looks_random(value) or PASTED_KEY.search(value)
-    ):
+    if value and (not _TOKEN.fullmatch(value) or len(value) > 32 or looks_random(value) or PASTED_KEY.search(value)):
         raise WrongError(
             "this is not the name of an authorization scheme.", 'write for example `Bearer`, or `""` for none'
         )
@@ -188,9 +176,7 @@ def header_name(value: str) -> str:
     if not _TOKEN.fullmatch(value) or len(value) > 128:
         raise WrongError(f"`{_short(value)}` is not a header name.", "use letters, digits and `-` only")
     if value.lower() in RESERVED_HEADERS:
-        raise WrongError(
-            f"the header `{value}` carries a credential.", "write it under `auth` of this provider"
-        )
+        raise WrongError(f"the header `{value}` carries a credential.", "write it under `auth` of this provider")
     if value.lower() in TRANSPORT_HEADERS:
         raise WrongError(f"the header `{value}` is set by the connection itself.", "remove it")
     return value
@@ -237,9 +223,7 @@ def jurisdiction(value: str) -> str:
     if _JURISDICTION.fullmatch(value):
         return value
     better = value.lower().replace("_", "-")
-    fix = (
-        f"write `{better}`" if _JURISDICTION.fullmatch(better) else "write a short code such as `eu` or `us`"
-    )
+    fix = f"write `{better}`" if _JURISDICTION.fullmatch(better) else "write a short code such as `eu` or `us`"
     raise WrongError(f"`{_short(value)}` is not a jurisdiction.", fix)
 
 
@@ -286,9 +270,7 @@ def ramp(values: Sequence[float]) -> list[float]:
             "every step must be above 0 and below 1.", "write shares such as [0.1, 0.5]; 1 follows by itself"
         )
     if any(b <= a for a, b in zip(values, list(values)[1:], strict=False)):
-        raise WrongError(
-            "the steps must rise.", f"write [{', '.join(f'{v:g}' for v in sorted(set(values)))}]"
-        )
+        raise WrongError("the steps must rise.", f"write [{', '.join(f'{v:g}' for v in sorted(set(values)))}]")
     if len(values) > 20:
         raise WrongError("there are more than 20 steps.", "write shares such as [0.1, 0.5]")
     return list(values)

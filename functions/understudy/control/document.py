@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import types
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -35,12 +36,8 @@ Name = Annotated[str, AfterValidator(checks.name)]
 RouteName = Annotated[str, AfterValidator(checks.route_name)]
 HeaderName = Annotated[str, AfterValidator(checks.header_name)]
 HeaderValue = Annotated[str, AfterValidator(checks.header_value)]
-Jurisdictions = Annotated[
-    list[Annotated[str, AfterValidator(checks.jurisdiction)]], AfterValidator(checks.once_each)
-]
-Droppable = Annotated[
-    list[Annotated[str, AfterValidator(checks.droppable)]], AfterValidator(checks.once_each)
-]
+Jurisdictions = Annotated[list[Annotated[str, AfterValidator(checks.jurisdiction)]], AfterValidator(checks.once_each)]
+Droppable = Annotated[list[Annotated[str, AfterValidator(checks.droppable)]], AfterValidator(checks.once_each)]
 Money = Annotated[str, AfterValidator(checks.money)]
 Tokens = Annotated[int, Field(ge=1, le=100_000_000)]
 Days = Annotated[int, Field(ge=0, le=36_500)]
@@ -48,9 +45,7 @@ Count = Annotated[int, Field(ge=1, le=10_000)]
 
 
 class _Form(BaseModel):
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, strict=True, allow_inf_nan=False, hide_input_in_errors=True
-    )
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False, hide_input_in_errors=True)
 
 
 class AuthForm(_Form):
@@ -63,9 +58,7 @@ class ProviderForm(_Form):
     wire: Literal["openai", "anthropic"]
     base_url: Annotated[str, AfterValidator(checks.base_url)]
     auth: AuthForm | None = None
-    headers: Annotated[dict[HeaderName, HeaderValue], AfterValidator(checks.headers)] = Field(
-        default_factory=dict
-    )
+    headers: Annotated[dict[HeaderName, HeaderValue], AfterValidator(checks.headers)] = Field(default_factory=dict)
     simulated: bool = False
 
 
@@ -238,7 +231,8 @@ def parse(text: str, *, filename: str = "<document>") -> dict[str, Any]:
         tree.findings,
         rules.pasted_keys(tree, text),
         wording.findings(errors, tree, fields()),
-        rules.across(tree.value),
+        # Guessing what was meant costs time for each dangling name; nobody reads more than these.
+        islice(rules.across(tree.value), MAX_PROBLEMS + 1),
     )
     if found or form is None:
         raise DocumentError(wording.problems(found, tree, filename, MAX_PROBLEMS))
@@ -259,9 +253,7 @@ def _read(text: str, filename: str) -> Tree:
     except UnreadableError as unreadable:
         raise DocumentError(wording.problems([unreadable.finding], Tree(), filename, MAX_PROBLEMS)) from None
     if tree.value is None:
-        finding = Finding(
-            (), "is empty.", "begin with `schema: 1`; infra/router.example.yaml is a complete document"
-        )
+        finding = Finding((), "is empty.", "begin with `schema: 1`; infra/router.example.yaml is a complete document")
         raise DocumentError(wording.problems([*tree.findings, finding], Tree(), filename, MAX_PROBLEMS))
     return tree
 

@@ -93,9 +93,7 @@ def _target(name: str, section: Mapping[str, Any], providers: Mapping[str, Provi
         name=name,
         provider=_known(_section(section, "provider", path), providers, child(path, "provider")),
         capabilities=_build(Capabilities, section.get("capabilities") or {}, child(path, "capabilities")),
-        data=_build(
-            DataFacts, data, child(path, "data"), jurisdictions=frozenset(data.get("jurisdictions") or ())
-        ),
+        data=_build(DataFacts, data, child(path, "data"), jurisdictions=frozenset(data.get("jurisdictions") or ())),
         price=None if price is None else _price(price, child(path, "price")),
     )
 
@@ -178,6 +176,4 @@ def _known(name: str, known: Mapping[str, T], path: str) -> T:
 
 
 def _problem(path: str, message: str) -> DocumentError:
-    return DocumentError(
-        [Problem(path, message, "publish a document made for this version of the software.")]
-    )
+    return DocumentError([Problem(path, message, "publish a document made for this version of the software.")])

@@ -64,9 +64,7 @@ def _credentials(providers: Mapping[str, Any]) -> Iterator[Finding]:
         for given in _mapping(_mapping(provider).get("headers")):
             if isinstance(header, str) and given.lower() == header.lower():
                 message = f"the header `{given}` is the one that carries the credential."
-                yield Finding(
-                    ("providers", name, "headers", given), message, "remove it here; `auth` sends it"
-                )
+                yield Finding(("providers", name, "headers", given), message, "remove it here; `auth` sends it")
 
 
 def _dangling_providers(targets: Mapping[str, Any], providers: Mapping[str, Any]) -> Iterator[Finding]:
@@ -112,9 +110,7 @@ def _idle_weights(path: Path, entries: Sequence[Entry]) -> Iterator[Finding]:
     for step, _, order, weight in entries:
         if weight != 1 and shared[order] == 1:
             message = f"weight has no effect: no other target of this route has order {order}."
-            yield Finding(
-                (*path, *step[:2], "weight"), message, "remove it, or give another target the same `order`"
-            )
+            yield Finding((*path, *step[:2], "weight"), message, "remove it, or give another target the same `order`")
 
 
 def _unmet(
@@ -124,8 +120,7 @@ def _unmet(
     if not entries or any(target not in targets for _, target, _, _ in entries):
         return
     refused = {
-        target: denials(_mapping(_mapping(targets[target]).get("data")), constraints)
-        for _, target, _, _ in entries
+        target: denials(_mapping(_mapping(targets[target]).get("data")), constraints) for _, target, _, _ in entries
     }
     if all(refused.values()):
         reasons = "; ".join(f"{target} ({', '.join(rules)})" for target, rules in refused.items())
@@ -191,12 +186,8 @@ def oddities(document: Mapping[str, Any]) -> Iterator[str]:
     for name in document["providers"]:
         if name not in called:
             yield f"No target uses the provider `{name}`."
-    for name, entry in chain.from_iterable(
-        ((n, e) for e in r["targets"]) for n, r in document["routes"].items()
-    ):
-        broken = denials(
-            document["targets"][entry["target"]]["data"], document["routes"][name]["constraints"]
-        )
+    for name, entry in chain.from_iterable(((n, e) for e in r["targets"]) for n, r in document["routes"].items()):
+        broken = denials(document["targets"][entry["target"]]["data"], document["routes"][name]["constraints"])
         if broken:
             yield f"The route `{name}` never uses its target `{entry['target']}`: {', '.join(broken)}."
 

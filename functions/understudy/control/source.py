@@ -123,9 +123,7 @@ class _Reader:
         self.tree.value = self._node(next(self._events), ())
         for event in self._events:
             if isinstance(event, yaml.DocumentStartEvent):
-                self._find(
-                    (), "holds more than one YAML document.", "remove what follows the second `---`", event
-                )
+                self._find((), "holds more than one YAML document.", "remove what follows the second `---`", event)
 
     def _node(self, event: yaml.Event, path: Path) -> Any:
         mark = _mark(event.start_mark)
@@ -197,9 +195,7 @@ class _Reader:
     def _text(self, text: str, path: Path, event: yaml.Event) -> str:
         # An escape can write half of a surrogate pair, which no UTF-8 text (and no table) can hold.
         if any("\ud800" <= character <= "\udfff" for character in text):
-            self._find(
-                path, "holds half of a character.", "write the character itself, not its escape", event
-            )
+            self._find(path, "holds half of a character.", "write the character itself, not its escape", event)
             return ""
         return text
 

@@ -67,18 +67,14 @@ def _said(error: Mapping[str, Any], path: Path, tree: Tree, fields: Mapping[str,
 def _unknown(path: Path, fields: Mapping[str, Any]) -> tuple[str, str]:
     name, above = str(path[-1]), pattern(path[:-1])
     depth = above.count(".") + 1 if above else 0
-    known = [
-        field.rsplit(".", 1)[-1] for field in fields if field.startswith(above) and field.count(".") == depth
-    ]
+    known = [field.rsplit(".", 1)[-1] for field in fields if field.startswith(above) and field.count(".") == depth]
     if above == "providers.NAME" and any(word in name.lower() for word in ("key", "token", "secret")):
         example = "write `auth: {header: Authorization, scheme: Bearer, secret: env:NAME}`"
         return f"there is no field `{name}` here; a credential goes under `auth`.", example
     return f"there is no field `{name}` here.", guess(name, known)
 
 
-def _bound(
-    sort: str, context: Mapping[str, Any], path: Path, value: Any, fields: Mapping[str, Any]
-) -> tuple[str, str]:
+def _bound(sort: str, context: Mapping[str, Any], path: Path, value: Any, fields: Mapping[str, Any]) -> tuple[str, str]:
     words, key = _BOUNDS[sort]
     default = fields.get(pattern(path))
     bound = f"{words} {context[key]:.10g}"
@@ -96,9 +92,7 @@ def _length(path: Path, context: Mapping[str, Any], sort: str) -> tuple[str, str
 
 def _literal(path: Path, value: Any, context: Mapping[str, Any]) -> tuple[str, str]:
     known = str(context.get("expected", "")).replace("'", "").replace(" or ", ", ").split(", ")
-    return f"there is no {path[-1]} {shown(value, path)}.", guess(
-        value if isinstance(value, str) else "", known
-    )
+    return f"there is no {path[-1]} {shown(value, path)}.", guess(value if isinstance(value, str) else "", known)
 
 
 def _type(sort: str, path: Path, value: Any, tree: Tree) -> tuple[str, str] | None:
@@ -119,20 +113,12 @@ def _type(sort: str, path: Path, value: Any, tree: Tree) -> tuple[str, str] | No
         return f"expected true or false, found {found}.", "write `true` or `false`, without quotes"
     if sort in _NUMBERS or sort in ("float_type", "float_parsing", "finite_number"):
         seconds = str(path[-1]).endswith("_s")
-        fix = (
-            "write seconds as a plain number, such as 5"
-            if seconds
-            else "write digits only, without quotes or units"
-        )
+        fix = "write seconds as a plain number, such as 5" if seconds else "write digits only, without quotes or units"
         return f"expected {_NUMBERS.get(sort, 'a number')}, found {found}.", fix
     if sort == "list_type" and value is None and pattern(path) == "routes.NAME.targets":
         return _length(path, {}, sort)
     if sort == "list_type":
-        fix = (
-            f"write [{value}]"
-            if isinstance(value, str) and not _secretive(path)
-            else "write a list, such as [a, b]"
-        )
+        fix = f"write [{value}]" if isinstance(value, str) and not _secretive(path) else "write a list, such as [a, b]"
         return f"expected a list, found {found}.", fix
     if sort in ("dict_type", "model_type", "model_attributes_type"):
         empty = "remove the line, or write something below it"
@@ -185,7 +171,7 @@ def problems(found: Sequence[Finding], tree: Tree, filename: str, most: int) -> 
     placed.sort(key=lambda pair: (pair[1].line, pair[1].column) if pair[1] else (0, 0))
     listed = [_problem(finding, mark, filename) for finding, mark in placed[:most]]
     if len(placed) > most:
-        listed.append(Problem(filename, f"has {len(placed) - most} more problems.", "correct these first"))
+        listed.append(Problem(filename, f"has at least {len(placed) - most} more problems.", "correct these first."))
     return listed
 
 

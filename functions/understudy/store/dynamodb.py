@@ -78,7 +78,9 @@ class DynamoTable:
         }
         items: list[Item] = []
         while limit is None or len(items) < limit:
-            answer = self._call("query", **ask, **({} if limit is None else {"Limit": limit - len(items)}))
+            if limit is not None:
+                ask["Limit"] = limit - len(items)
+            answer = self._call("query", **ask)
             items += [item_from_image(raw) for raw in answer["Items"]]
             if "LastEvaluatedKey" not in answer:
                 break

@@ -1,0 +1,145 @@
+"""One call to one target: translate, send, decode.  Upstream is asked to stream wherever the target can."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import aclosing
+
+from understudy.catalog import Provider, Route, Target
+from understudy.chat.request import ChatRequest
+from understudy.chat.stream import Chunk
+from understudy.errors import Credential, Garbage, SecretError
+from understudy.ports import Reply, Secrets, Transport
+from understudy.wire import WIRES
+from understudy.wire.base import Decoder, Wire
+from understudy.wire.sse import SseDecoder
+
+BODY_LIMIT = 32 * 1024 * 1024
+"""Bytes of a whole upstream answer; more is no answer to a chat request."""
+ERROR_LIMIT = 64 * 1024
+TAIL = 1.0
+"""Seconds to wait for usage and the end of the stream after the stop reason has arrived."""
+UNREADABLE_EVENTS = 1
+"""Events of one stream that may be unreadable before it counts as garbage."""
+
+
+class Upstream:
+    """Satisfies `understudy.routing.attempts.Ask` for any target of the catalog."""
+
+    def __init__(self, transport: Transport, secrets: Secrets, user_agent: str) -> None:
+        self._transport = transport
+        self._secrets = secrets
+        self._user_agent = user_agent
+
+    async def __call__(
+        self, request: ChatRequest, target: Target, *, connect: float, route: Route | None = None
+    ) -> AsyncGenerator[Chunk, None]:
+        """Chunks of the answer.  Raises AttemptFailed; ends only after a stop reason has arrived."""
+        wire = WIRES[target.provider.wire]
+        stream = target.capabilities.streaming
+        call = wire.call(
+            request,
+            model=target.model,
+            stream=stream,
+            drop=route.may_drop & wire.cannot_carry(request) if route else frozenset(),
+            max_output_tokens=target.capabilities.max_output_tokens,
+        )
+        headers = {**call.headers, **await self._headers(target.provider, stream)}
+        url = target.provider.base_url.rstrip("/") + call.path
+        async with self._transport.send(url, headers, call.body, connect=connect) as reply:
+            if reply.status != 200:
+                raise wire.failure(reply.status, reply.headers, await _read(reply, ERROR_LIMIT, cut=True))
+            kind = reply.headers.get("content-type", "").partition(";")[0].strip().lower()
+            if kind == "text/event-stream":
+                async with aclosing(_events(reply, wire.decoder())) as chunks:
+                    async for chunk in chunks:
+                        yield chunk
+            elif kind == "application/json":
+                for chunk in _whole(await _read(reply, BODY_LIMIT), wire):
+                    yield chunk
+            else:
+                raise Garbage(f"it answered with {kind or 'no content type'} instead of an answer", status=200)
+
+    async def _headers(self, provider: Provider, stream: bool) -> dict[str, str]:
+        headers = {
+            "content-type": "application/json",
+            "accept": "text/event-stream" if stream else "application/json",
+            "accept-encoding": "identity",
+            "user-agent": self._user_agent,
+            **provider.headers,
+        }
+        if provider.auth is not None:
+            try:
+                secret = await self._secrets.value(provider.auth.secret)
+            except SecretError as error:
+                raise Credential(str(error)) from error
+            headers[provider.auth.header.lower()] = f"{provider.auth.scheme} {secret}".strip()
+        return headers
+
+
+async def _events(reply: Reply, decoder: Decoder) -> AsyncGenerator[Chunk, None]:
+    sse = SseDecoder()
+    unreadable = 0
+    body = aiter(reply.body())
+    while True:
+        data = await _next(body, TAIL if decoder.complete else None)
+        try:
+            events = sse.flush() if data is None else sse.feed(data)
+        except ValueError as error:
+            raise Garbage(str(error), status=200) from error
+        for event in events:
+            try:
+                chunks = decoder.feed(event)
+            except (ValueError, RecursionError) as error:
+                unreadable += 1
+                if unreadable > UNREADABLE_EVENTS:
+                    raise Garbage(f"its stream cannot be read: {error}", status=200) from error
+                continue
+            for chunk in chunks:
+                yield chunk
+        if data is None:
+            break
+    if not decoder.complete:
+        raise Garbage("its stream ended without a stop reason", status=200)
+
+
+async def _next(body: AsyncIterator[bytes], limit: float | None) -> bytes | None:
+    """The next read, or None at the end; with a limit, an end that does not come in time counts as come."""
+    try:
+        async with asyncio.timeout(limit):
+            return await anext(body)
+    except StopAsyncIteration:
+        return None
+    except TimeoutError:
+        if limit is None:
+            raise
+        return None
+
+
+def _whole(body: bytes, wire: Wire) -> list[Chunk]:
+    try:
+        parsed = json.loads(body)
+        if not isinstance(parsed, Mapping):
+            raise ValueError("not a JSON object")
+        chunks = wire.chunks(parsed)
+    except (ValueError, RecursionError) as error:
+        raise Garbage(f"its answer cannot be read: {error}", status=200) from error
+    if not any(chunk.finish_reasons for chunk in chunks):
+        raise Garbage("its answer has no stop reason", status=200)
+    return chunks
+
+
+async def _read(reply: Reply, limit: int, *, cut: bool = False) -> bytes:
+    """The whole body; one above `limit` bytes is cut where that is allowed, else garbage."""
+    parts: list[bytes] = []
+    size = 0
+    async for part in reply.body():
+        parts.append(part)
+        size += len(part)
+        if size > limit:
+            if cut:
+                break
+            raise Garbage(f"its answer is larger than {limit} bytes")
+    return b"".join(parts)
