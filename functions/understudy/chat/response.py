@@ -20,9 +20,7 @@ def chunks_from_completion(completion: Mapping[str, Any]) -> list[Chunk]:
         delta = dict(choice["message"])
         if isinstance(delta.get("tool_calls"), list):
             delta["tool_calls"] = [
-                {"index": i, **call}
-                for i, call in enumerate(delta["tool_calls"])
-                if isinstance(call, Mapping)
+                {"index": i, **call} for i, call in enumerate(delta["tool_calls"]) if isinstance(call, Mapping)
             ]
         rest = {k: v for k, v in choice.items() if k != "message"}
         streamed.append({**rest, "delta": delta})
@@ -43,9 +41,7 @@ def completion_from_chunks(chunks: Iterable[Chunk]) -> dict[str, Any]:
                 head[name] = value
         for choice in chunk.payload.get("choices") or ():
             index = choice.get("index") or 0
-            _merge_choice(
-                choices.setdefault(index, {"index": index, "message": {"role": "assistant"}}), choice
-            )
+            _merge_choice(choices.setdefault(index, {"index": index, "message": {"role": "assistant"}}), choice)
     answer = {**head, "object": "chat.completion"}
     answer["choices"] = [_finished(choices[i]) for i in sorted(choices)]
     if usage is not None:

@@ -40,9 +40,7 @@ class Breaker:
 
     def plain(self) -> dict[str, Any]:
         """JSON-able form."""
-        return {name: getattr(self, name) for name in self.__slots__} | {
-            "window": [list(b) for b in self.window]
-        }
+        return {name: getattr(self, name) for name in self.__slots__} | {"window": [list(b) for b in self.window]}
 
 
 def breaker_from(plain: Mapping[str, Any]) -> Breaker:
@@ -65,16 +63,12 @@ def step(breaker: Breaker, seen: Observation, settings: BreakerSettings, rng: ra
         return opened(breaker, seen.at, seen.last_failure or "the probe failed", settings, rng)
     successes = breaker.successes + 1
     if successes >= settings.successes_to_close:
-        return replace(
-            Breaker(state="closed", changed_at=seen.at, opens=breaker.opens), reason="probes succeeded"
-        )
+        return replace(Breaker(state="closed", changed_at=seen.at, opens=breaker.opens), reason="probes succeeded")
     changed = breaker.changed_at if breaker.state == "half_open" else seen.at
     return replace(breaker, state="half_open", changed_at=changed, successes=successes, lease_until=0.0)
 
 
-def _step_closed(
-    breaker: Breaker, seen: Observation, settings: BreakerSettings, rng: random.Random
-) -> Breaker:
+def _step_closed(breaker: Breaker, seen: Observation, settings: BreakerSettings, rng: random.Random) -> Breaker:
     if seen.at < breaker.changed_at:
         return breaker
     consecutive = seen.trailing if seen.ok else breaker.consecutive + seen.trailing
@@ -94,9 +88,7 @@ def _step_closed(
     return after
 
 
-def opened(
-    breaker: Breaker, now: float, reason: str, settings: BreakerSettings, rng: random.Random
-) -> Breaker:
+def opened(breaker: Breaker, now: float, reason: str, settings: BreakerSettings, rng: random.Random) -> Breaker:
     """The breaker opened (again) at `now`, for longer each time in a row; `until` never moves backward."""
     lasting = min(settings.open_max, settings.open_first * 2.0 ** min(breaker.opens, 30))
     lasting *= 1 + settings.jitter * (2 * rng.random() - 1)

@@ -39,9 +39,7 @@ class Incident:
 
     def plain(self) -> dict[str, Any]:
         """JSON-able form, without the revision."""
-        return {name: getattr(self, name) for name in self.__slots__ if name != "rev"} | {
-            "facts": dict(self.facts)
-        }
+        return {name: getattr(self, name) for name in self.__slots__ if name != "rev"} | {"facts": dict(self.facts)}
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,9 +62,7 @@ class DynamoTable:
             }
         self._call("put_item", Item=raw, **condition)
 
-    def query(
-        self, pk: str, *, prefix: str = "", limit: int | None = None, newest: bool = False
-    ) -> Sequence[Item]:
+    def query(self, pk: str, *, prefix: str = "", limit: int | None = None, newest: bool = False) -> Sequence[Item]:
         values = {":pk": {"S": pk}}
         condition = "pk = :pk"
         if prefix:

@@ -33,9 +33,7 @@ class MemoryTable:
                 raise Conflict(f"{item.key}: revision {seen} is no longer current")
             self._items[item.key] = (body, item.rev, item.ttl)
 
-    def query(
-        self, pk: str, *, prefix: str = "", limit: int | None = None, newest: bool = False
-    ) -> Sequence[Item]:
+    def query(self, pk: str, *, prefix: str = "", limit: int | None = None, newest: bool = False) -> Sequence[Item]:
         with self._lock:
             keys = sorted((k for k in self._items if k[0] == pk and k[1].startswith(prefix)), reverse=newest)
             items = [self._item(key) for key in keys[:limit]]

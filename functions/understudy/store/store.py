@@ -43,9 +43,7 @@ class Store:
         self._table.put(Item(keys.version(version.number), asdict(version), rev=1), seen=0)
 
     def move_pointer(self, pointer: Pointer, expected: Pointer | None) -> None:
-        self._table.put(
-            Item(keys.pointer(), asdict(pointer), rev=pointer.rev), seen=expected.rev if expected else 0
-        )
+        self._table.put(Item(keys.pointer(), asdict(pointer), rev=pointer.rev), seen=expected.rev if expected else 0)
 
     # health
 
@@ -107,14 +105,10 @@ class Store:
     def release(self, notice_id: str) -> None:
         self._table.delete(keys.notice(notice_id))
 
-    def _put_notice(
-        self, notice_id: str, *, claimed_at: float, told_at: float | None, seen: int | None
-    ) -> None:
+    def _put_notice(self, notice_id: str, *, claimed_at: float, told_at: float | None, seen: int | None) -> None:
         body = {"claimed_at": claimed_at, "told_at": told_at}
         rev = (seen or 0) + 1
-        self._table.put(
-            Item(keys.notice(notice_id), body, rev=rev, ttl=claimed_at + keys.NOTICE_TTL), seen=seen
-        )
+        self._table.put(Item(keys.notice(notice_id), body, rev=rev, ttl=claimed_at + keys.NOTICE_TTL), seen=seen)
 
     # one read for the data plane
 

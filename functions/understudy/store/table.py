@@ -32,9 +32,7 @@ class Table(Protocol):
         """Write; with `seen`, only where the revision still is that one (0: only where there is no item, or one
         without revision).  Raises Conflict where it is not."""
 
-    def query(
-        self, pk: str, *, prefix: str = "", limit: int | None = None, newest: bool = False
-    ) -> Sequence[Item]:
+    def query(self, pk: str, *, prefix: str = "", limit: int | None = None, newest: bool = False) -> Sequence[Item]:
         """Items of one partition in key order, or in reverse; strongly consistent."""
 
     def delete(self, key: Key) -> None: ...

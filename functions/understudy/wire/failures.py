@@ -100,7 +100,7 @@ def classify(
     headers: Mapping[str, str],
     *,
     code: str,
-    type: str,  # noqa: A002 - the providers' own name for it
+    type: str,
     message: str,
     param: str | None = None,
 ) -> AttemptFailed:

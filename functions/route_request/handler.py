@@ -1,0 +1,54 @@
+"""The data plane.
+
+Trigger: API Gateway REST proxy, every path.  Reads: control document, health, client keys (one batch read, cached 2 s).
+Writes: observations; the health item of a target whose breaker it opens.  Time: the route's request limit, 120 s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+from understudy import bootstrap
+from understudy.errors import UnderstudyError
+from understudy.runtime.gateway import Answer, api_request
+from understudy.runtime.loop import LoopThread
+from understudy.services.route_request import RouteRequest
+from understudy.settings import settings
+from understudy.wire.fronts.chat import encode
+from understudy.wire.fronts.errors import error_answer
+
+
+@cache
+def loop() -> LoopThread:
+    return LoopThread()
+
+
+@cache
+def service() -> RouteRequest:
+    """Built on the loop, once for each execution environment."""
+
+    async def build() -> RouteRequest:
+        return bootstrap.route_request(settings())
+
+    return loop().run(build())
+
+
+def handler(event: Mapping[str, Any], context: object) -> Answer | dict[str, Any]:  # noqa: ARG001
+    """An `Answer` for a caller that can take it in pieces, else the proxy integration's dictionary."""
+    answer = _answer(event)
+    return answer if settings().stream else answer.proxy()
+
+
+def _answer(event: Mapping[str, Any]) -> Answer:
+    try:
+        request = api_request(event)
+    except UnderstudyError as error:
+        status, body = error_answer(error)
+        return Answer(status, {"content-type": "application/json"}, encode(body))
+    answered = loop().run(service().answer(request))
+    if isinstance(answered.body, bytes):
+        return Answer(answered.status, answered.headers, answered.body)
+    chunks, close = loop().iterate(answered.body)
+    return Answer(answered.status, answered.headers, chunks=chunks, close=close)

@@ -1,0 +1,82 @@
+"""The composition root: one function a room.  The only place where adapters are named."""
+
+from __future__ import annotations
+
+import random
+import time
+from functools import cache
+from typing import Any
+
+from understudy import __version__
+from understudy.alerts.eventbridge import EventBridgeSink
+from understudy.alerts.sns import SnsSink
+from understudy.ports import AlertSink
+from understudy.services.outcomes import LocalOutcomes
+from understudy.services.probe_targets import ProbeTargets
+from understudy.services.publish_alerts import PublishAlerts
+from understudy.services.read_model import ReadModel
+from understudy.services.route_request import RouteRequest
+from understudy.services.update_health import UpdateHealth
+from understudy.services.upstream import Upstream
+from understudy.settings import Settings
+from understudy.store.dynamodb import DynamoTable
+from understudy.store.store import Store
+from understudy.telemetry import JsonLogger
+from understudy.transport.http import HttpTransport
+from understudy.transport.secrets import ReferencedSecrets
+from understudy.transport.sqs import SqsProbeQueue
+
+
+@cache
+def aws(service: str) -> Any:
+    """One client for a service and process, built at its first use."""
+    import boto3
+    from botocore.config import Config
+
+    return boto3.client(service, config=Config(connect_timeout=2, read_timeout=5, retries={"max_attempts": 2}))
+
+
+def route_request(settings: Settings) -> RouteRequest:
+    logger = JsonLogger("route_request", settings.log_level)
+    store = Store(DynamoTable(settings.table))
+    rng = random.SystemRandom()
+    return RouteRequest(
+        ReadModel(store, time.time, logger),
+        LocalOutcomes(store, time.time, logger, rng),
+        _upstream(settings),
+        clock=time.time,
+        logger=logger,
+        rng=rng,
+    )
+
+
+def probe_targets(settings: Settings) -> ProbeTargets:
+    logger = JsonLogger("probe_targets", settings.log_level)
+    store = Store(DynamoTable(settings.table))
+    return ProbeTargets(store, _upstream(settings), clock=time.time, logger=logger, rng=random.SystemRandom())
+
+
+def update_health(settings: Settings) -> UpdateHealth:
+    logger = JsonLogger("update_health", settings.log_level)
+    probes = SqsProbeQueue(settings.probe_queue_url, aws)
+    store = Store(DynamoTable(settings.table))
+    return UpdateHealth(store, probes, clock=time.time, logger=logger, rng=random.SystemRandom())
+
+
+def publish_alerts(settings: Settings) -> PublishAlerts:
+    logger = JsonLogger("publish_alerts", settings.log_level)
+    sinks: list[tuple[str, AlertSink]] = [
+        ("sns", SnsSink(settings.topic_arn, aws)),
+        ("eventbridge", EventBridgeSink(settings.event_bus, aws)),
+    ]
+    return PublishAlerts(Store(DynamoTable(settings.table)), sinks, clock=time.time, logger=logger)
+
+
+def operator_store(table: str, *, endpoint: str | None = None, region: str | None = None) -> Store:
+    """The store as the operator's command line uses it, with the operator's own AWS credentials."""
+    return Store(DynamoTable(table, endpoint=endpoint, region=region))
+
+
+def _upstream(settings: Settings) -> Upstream:
+    secrets = ReferencedSecrets(settings.environ, aws, time.time)
+    return Upstream(HttpTransport(), secrets, f"understudy/{__version__}")

@@ -1,0 +1,74 @@
+"""API Gateway REST proxy events in, answers out.
+
+Source of the event: the Amazon API Gateway developer guide, "Input format of a Lambda function for proxy integration".
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from understudy.errors import InvalidRequest
+
+STAGE = "/v1"
+
+
+@dataclass(frozen=True, slots=True)
+class ApiRequest:
+    """One HTTP request.  Header names are lower case; `path` has no stage and no version: `/chat/completions`."""
+
+    method: str
+    path: str
+    headers: Mapping[str, str]
+    body: bytes
+    request_id: str
+
+
+def api_request(event: Mapping[str, Any]) -> ApiRequest:
+    """Read a proxy event.  Raises InvalidRequest where its body is not what it says it is."""
+    proxy = (event.get("pathParameters") or {}).get("proxy")
+    # Below a custom domain the path may carry a mapping; what the resource matched does not.
+    path = "/" + proxy if proxy else event.get("path") or "/"
+    path = path.removeprefix(STAGE) if path.startswith(STAGE + "/") else path
+    headers = {name.lower(): value for name, value in (event.get("headers") or {}).items() if value is not None}
+    return ApiRequest(
+        method=event.get("httpMethod", "GET"),
+        path=path.rstrip("/") or "/",
+        headers=headers,
+        body=_body(event),
+        request_id=(event.get("requestContext") or {}).get("requestId", ""),
+    )
+
+
+def _body(event: Mapping[str, Any]) -> bytes:
+    body = event.get("body") or ""
+    if not event.get("isBase64Encoded"):
+        return str(body).encode("utf-8", "surrogatepass")
+    try:
+        return base64.b64decode(body, validate=True)
+    except binascii.Error as error:
+        raise InvalidRequest("The body could not be decoded.") from error
+
+
+@dataclass(slots=True)
+class Answer:
+    """One HTTP answer: a whole `body`, or `chunks` as they are produced.  `close` ends the work behind the chunks."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes = b""
+    chunks: Iterator[bytes] | None = None
+    close: Callable[[], None] = field(default=lambda: None)
+
+    def proxy(self) -> dict[str, Any]:
+        """The answer as a proxy integration takes it whole; an answer in chunks is collected first."""
+        body = self.body if self.chunks is None else b"".join(self.chunks)
+        return {
+            "statusCode": self.status,
+            "headers": self.headers,
+            "body": body.decode("utf-8", "replace"),
+            "isBase64Encoded": False,
+        }

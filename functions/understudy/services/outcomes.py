@@ -1,0 +1,165 @@
+"""How calls went: counted in the environment, told to the fleet.
+
+Good calls are added up and flushed now and then; a failure is flushed at once (at most once a second for one target).
+When this environment's own breaker opens, it stops calling the target there and then and tells the others by one
+conditional write; update_health hears of it through the table stream.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Coroutine, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import Any, Protocol, TypeVar
+
+from understudy.catalog import HealthSettings, Target
+from understudy.errors import AttemptFailed, Conflict, StoreError
+from understudy.health.breaker import Breaker, lease, step
+from understudy.health.item import Health
+from understudy.health.observation import Observation
+from understudy.health.standing import Standing, standing
+from understudy.ports import Clock, HealthStore, Logger, ObservationStore
+
+FAILURE_FLUSH = 1.0
+"""Seconds between two writes of one target's failures."""
+WRITE_TRIES = 3
+
+T = TypeVar("T")
+
+
+class Writes(HealthStore, ObservationStore, Protocol):
+    """The part of the store that is written here."""
+
+
+class LocalOutcomes:
+    """One for each execution environment; used from one event loop.  Satisfies `routing.attempts.Outcomes`."""
+
+    def __init__(self, store: Writes, clock: Clock, logger: Logger, rng: random.Random) -> None:
+        self._store = store
+        self._clock = clock
+        self._logger = logger
+        self._rng = rng
+        self._threads = ThreadPoolExecutor(4, "understudy-outcomes")
+        self._settings = HealthSettings()
+        self._breakers: dict[str, Breaker] = {}
+        self._benched: dict[str, float] = {}
+        self._tallies: dict[str, Observation] = {}
+        self._flushed_at: dict[str, float] = {}
+        self._writes: set[asyncio.Task[None]] = set()
+
+    def adopt(self, settings: HealthSettings, fleet: Mapping[str, Health]) -> None:
+        """Take over what the fleet knows and this environment does not know better."""
+        self._settings = settings
+        for name, health in fleet.items():
+            mine = self._breakers.get(name)
+            if mine is None or health.breaker.changed_at > mine.changed_at:
+                self._breakers[name] = health.breaker
+            self._benched[name] = max(self._benched.get(name, 0.0), health.benched_until)
+
+    def standing(self, target: Target) -> Standing:
+        """Whether the target may be given traffic now."""
+        breaker = self._breakers.get(target.name, Breaker())
+        return standing(breaker, self._benched.get(target.name, 0.0), self._clock(), self._settings.breaker)
+
+    def succeeded(self, target: Target, first_token: float, *, probe: bool) -> None:
+        self._add(target, Observation(target.name, self._clock()).success(self._clock(), first_token), probe)
+
+    def failed(self, target: Target, failure: AttemptFailed, *, probe: bool) -> None:
+        now = self._clock()
+        bench = 0.0
+        if failure.benches:
+            bench = now + (failure.retry_after or self._settings.credential_bench)
+            self._benched[target.name] = max(self._benched.get(target.name, 0.0), bench)
+        self._add(target, Observation(target.name, now).failure(now, failure, bench), probe)
+
+    async def lease(self, target: Target) -> bool:
+        """Take the fleet-wide lease for one live probe; False where somebody else has it."""
+        name, now = target.name, self._clock()
+        try:
+            health = (await self._in_thread(self._store.health, [name])).get(name)
+            if health is None:
+                return False
+            leased = lease(health.breaker, now, self._settings.breaker, live=True)
+            if leased is None:
+                return False
+            await self._in_thread(self._store.put_health, replace(health, breaker=leased))
+        except Conflict:
+            return False
+        except StoreError:
+            # Nobody can be asked: the lease holds for this environment alone, so that recovery does not depend on
+            # the store.
+            leased = lease(self._breakers.get(name, Breaker()), now, self._settings.breaker, live=True)
+            if leased is None:
+                return False
+        self._breakers[name] = leased
+        return True
+
+    async def settle(self, timeout: float) -> None:
+        """Wait for writes under way, but not long: the caller has its answer already."""
+        if self._writes:
+            await asyncio.wait(self._writes, timeout=timeout)
+
+    def flush_due(self) -> None:
+        """Start the writes whose time has come."""
+        now = self._clock()
+        for name, tally in list(self._tallies.items()):
+            wait = FAILURE_FLUSH if tally.by_kind else self._settings.flush
+            if now - self._flushed_at.setdefault(name, now if not tally.by_kind else 0.0) >= wait:
+                self._flush(name)
+
+    def _add(self, target: Target, seen: Observation, probe: bool) -> None:
+        name = target.name
+        if probe:
+            seen = replace(seen, source="probe")
+        before = self._breakers.get(name, Breaker())
+        after = step(before, seen, self._settings.breaker, self._rng)
+        self._breakers[name] = after
+        if probe:
+            # A probe's outcome is news of its own: it must not be added to older traffic.
+            self._start(self._write(seen))
+        else:
+            tally = self._tallies.get(name)
+            self._tallies[name] = tally.merged(seen) if tally else seen
+        if before.state == "closed" and after.state == "open":
+            self._start(self._tell_open(name, after))
+        self.flush_due()
+
+    def _flush(self, name: str) -> None:
+        self._flushed_at[name] = self._clock()
+        self._start(self._write(self._tallies.pop(name)))
+
+    async def _write(self, seen: Observation) -> None:
+        try:
+            await self._in_thread(self._store.add_observation, seen)
+        except StoreError as error:
+            self._logger.warning(
+                "an observation could not be written; it is kept", target=seen.target, error=str(error)
+            )
+            later = self._tallies.get(seen.target)
+            if seen.source == "traffic":
+                self._tallies[seen.target] = seen.merged(later) if later else seen
+
+    async def _tell_open(self, name: str, breaker: Breaker) -> None:
+        for _ in range(WRITE_TRIES):
+            try:
+                health = (await self._in_thread(self._store.health, [name])).get(name) or Health(name)
+                if health.state != "closed" or health.breaker.changed_at > breaker.changed_at:
+                    return
+                told = replace(breaker, opens=health.breaker.opens + 1)
+                opened = replace(health, breaker=told, last_failure=breaker.reason, evaluations=0)
+                await self._in_thread(self._store.put_health, opened)
+            except Conflict:
+                continue
+            except StoreError as error:
+                self._logger.warning("the fleet could not be told of an open breaker", target=name, error=str(error))
+            return
+
+    def _start(self, write: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(write)
+        self._writes.add(task)
+        task.add_done_callback(self._writes.discard)
+
+    async def _in_thread(self, call: Callable[..., T], *arguments: object) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, call, *arguments)

@@ -1,0 +1,175 @@
+"""Active health checks: targets that traffic has not proved lately, and ejected ones whose recovery is due.
+
+A probe takes the serving code path: the same translation, transport, limits and failure table as a caller's request,
+and the outcome is an observation like any other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from understudy.catalog import Catalog, Limits, Route, Target
+from understudy.chat.request import ChatRequest, chat_request
+from understudy.compliance import Allowed, judge
+from understudy.control.load import catalog
+from understudy.errors import AttemptFailed, Conflict, NoTargetAnswered, UnderstudyError
+from understudy.health.breaker import lease
+from understudy.health.item import Health, settled
+from understudy.health.observation import Observation
+from understudy.ports import Clock, Logger
+from understudy.routing.attempts import Ask, Attempts
+from understudy.routing.journal import Journal
+from understudy.routing.policy import Decision, Ranked
+from understudy.services.outcomes import Writes
+from understudy.services.read_model import Reads
+
+PARALLEL = 16
+"""Probes at once in one execution environment."""
+
+
+@dataclass(slots=True)
+class _Seen:
+    """Collects the one outcome of a probe.  Satisfies `routing.attempts.Outcomes`."""
+
+    now: float
+    bench: float
+    observation: Observation
+
+    def succeeded(self, target: Target, first_token: float, *, probe: bool) -> None:  # noqa: ARG002
+        self.observation = self.observation.success(self.now, first_token)
+
+    def failed(self, target: Target, failure: AttemptFailed, *, probe: bool) -> None:  # noqa: ARG002
+        until = self.now + (failure.retry_after or self.bench) if failure.benches else 0.0
+        self.observation = self.observation.failure(self.now, failure, until)
+
+
+class Store(Reads, Writes):
+    """The part of the store that probing needs."""
+
+
+class ProbeTargets:
+    def __init__(self, store: Store, ask: Ask, *, clock: Clock, logger: Logger, rng: random.Random) -> None:
+        self._store = store
+        self._ask = ask
+        self._clock = clock
+        self._logger = logger
+        self._rng = rng
+
+    async def tick(self) -> int:
+        """Probe every target that needs it now; returns how many."""
+        current = await self._catalog()
+        if current is None:
+            return 0
+        known = await asyncio.to_thread(self._store.health, list(current.targets))
+        due = [target for name, target in current.targets.items() if self._due(known.get(name), current)]
+        await self._probe_all(due, known, current)
+        return len(due)
+
+    async def recover(self, name: str) -> bool:
+        """The recovery probe of one target; False where there was nothing to do."""
+        current = await self._catalog()
+        if current is None or name not in current.targets:
+            return False
+        known = await asyncio.to_thread(self._store.health, [name])
+        health = known.get(name)
+        if health is None or (health.state == "closed" and settled(health, current.health)):
+            return False
+        await self._probe_all([current.targets[name]], known, current)
+        return True
+
+    def _due(self, health: Health | None, current: Catalog) -> bool:
+        if health is None:
+            return True
+        if health.state != "closed":
+            # The recovery queue sees to it; the tick is the net under a message that was lost.
+            return lease(health.breaker, self._clock(), current.health.breaker, live=True) is not None
+        return (
+            self._clock() - health.last_ok_at >= current.health.probe_period and self._clock() >= health.benched_until
+        )
+
+    async def _probe_all(self, targets: Iterable[Target], known: dict[str, Health], current: Catalog) -> None:
+        room = asyncio.Semaphore(PARALLEL)
+
+        async def one(target: Target) -> None:
+            async with room:
+                await self._probe(target, known.get(target.name), current)
+
+        await asyncio.gather(*(one(target) for target in targets))
+
+    async def _probe(self, target: Target, health: Health | None, current: Catalog) -> None:
+        if not _compliant(target, current):
+            return
+        if health is not None and health.state != "closed":
+            leased = lease(health.breaker, self._clock(), current.health.breaker)
+            if leased is None:
+                return
+            try:
+                await asyncio.to_thread(self._store.put_health, replace(health, breaker=leased))
+            except Conflict:
+                return
+        observation = await self._ask_once(target, current)
+        await asyncio.to_thread(self._store.add_observation, observation)
+        self._logger.info(
+            "probe",
+            target=target.name,
+            outcome="ok" if observation.ok else "failed",
+            detail=observation.last_failure,
+            first_token_ms=round(observation.first_token * 1000, 1),
+        )
+
+    async def _ask_once(self, target: Target, current: Catalog) -> Observation:
+        now = self._clock()
+        seen = _Seen(now, current.health.credential_bench, Observation(target.name, now, source="probe"))
+        decision = Decision("probe", (Ranked(target, "probe", probe=True),))
+        limits = replace(_limits(target, current), retries_per_target=0)
+        engine = Attempts(self._ask, seen, _granted, rng=self._rng)
+        try:
+            async for _ in engine.run(_request(target, current), decision, limits, Journal(), whole=True):
+                pass
+        except (AttemptFailed, NoTargetAnswered):
+            pass
+        except UnderstudyError as error:
+            self._logger.warning("a probe could not be sent", target=target.name, error=str(error))
+        if not seen.observation.ok and not seen.observation.by_kind.keys() - {"caller", "context_length", "refusal"}:
+            # The provider answered and did not like the question: it is alive.
+            seen.succeeded(target, 0.0, probe=True)
+        return replace(seen.observation, at=self._clock())
+
+    async def _catalog(self) -> Catalog | None:
+        pointer = await asyncio.to_thread(self._store.pointer)
+        if pointer is None:
+            return None
+        version = await asyncio.to_thread(self._store.version, pointer.version)
+        return catalog(version.document, version.number)
+
+
+async def _granted(_: Target) -> bool:
+    """The lease was taken before the probe began."""
+    return True
+
+
+def _routes(target: Target, current: Catalog) -> list[Route]:
+    return [r for r in current.routes.values() if any(c.target.name == target.name for c in r.candidates)]
+
+
+def _compliant(target: Target, current: Catalog) -> bool:
+    """A target that no route may use is not probed either."""
+    return any(isinstance(judge(target, route.constraints), Allowed) for route in _routes(target, current))
+
+
+def _limits(target: Target, current: Catalog) -> Limits:
+    routes = _routes(target, current)
+    return routes[0].limits if routes else Limits()
+
+
+def _request(target: Target, current: Catalog) -> ChatRequest:
+    return chat_request(
+        {
+            "model": target.model,
+            "messages": [{"role": "user", "content": current.health.probe_prompt}],
+            "max_tokens": current.health.probe_max_tokens,
+        }
+    )

@@ -1,0 +1,143 @@
+"""What a router knows without asking: the catalog, the fleet's view of health, the client keys.
+
+Read in one batch at most every two seconds, while a provider is thinking; served stale when the store is slow or
+down.  A slow store is treated like a dead one: after one late read nobody waits for the next.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Protocol, TypeVar
+
+from understudy.catalog import Catalog
+from understudy.control.load import catalog
+from understudy.control.versions import Pointer
+from understudy.errors import RouterNotReady, StoreError, Unauthenticated
+from understudy.health.item import Health
+from understudy.keys import ClientKey, hash_key
+from understudy.ports import Clock, ControlStore, KeyStore, Logger, Snapshot, SnapshotStore
+
+TTL = 2.0
+"""Seconds after which what is known is too old to be used without asking."""
+EARLY = 1.0
+"""Seconds after which it is asked for again in the background."""
+PATIENCE = 0.04
+"""Seconds a request waits for a read when what is known is older than TTL."""
+FIRST_READ = 5.0
+"""Seconds the first request of an environment waits: there is nothing to serve from yet."""
+DISTRUST = 5.0
+"""Seconds after a failed or late read in which nobody waits."""
+WATCHED_KEYS = 200
+UNKNOWN_KEYS = 1000
+
+
+T = TypeVar("T")
+
+
+class Reads(SnapshotStore, ControlStore, KeyStore, Protocol):
+    """The part of the store that is read here."""
+
+
+class ReadModel:
+    """One for each execution environment; used from one event loop."""
+
+    def __init__(self, store: Reads, clock: Clock, logger: Logger) -> None:
+        self._store = store
+        self._clock = clock
+        self._logger = logger
+        self._threads = ThreadPoolExecutor(4, "understudy-store")
+        self._catalog: Catalog | None = None
+        self._pointer: Pointer | None = None
+        self._health: Mapping[str, Health] = {}
+        self._keys: dict[str, ClientKey] = {}
+        self._unknown: dict[str, float] = {}
+        self._watched: set[str] = set()
+        self._read_at = float("-inf")
+        self._distrust_until = 0.0
+        self._reading: asyncio.Task[None] | None = None
+
+    async def catalog(self) -> Catalog:
+        """The document in force.  Raises RouterNotReady where none was ever read."""
+        age = self._clock() - self._read_at
+        if self._catalog is None:
+            await self._read(FIRST_READ)
+        elif age > TTL:
+            await self._read(PATIENCE)
+        elif age > EARLY:
+            self._start()
+        if self._catalog is None:
+            raise RouterNotReady(
+                "No control document is in force yet. Publish one: `understudy publish FILE`. If one was published, "
+                "the router's table cannot be read right now."
+            )
+        return self._catalog
+
+    async def health(self, targets: Iterable[str]) -> Mapping[str, Health]:
+        """The fleet's view of these targets, as old as the last read; unknown ones are left out."""
+        new = set(targets) - self._watched
+        if new:
+            self._watched |= new
+            await self._read(PATIENCE, again=True)
+        return self._health
+
+    async def authenticate(self, key: str) -> ClientKey:
+        """The client behind a key.  Raises Unauthenticated, or StoreError where an unseen key cannot be looked up."""
+        key_hash = hash_key(key)
+        known = self._keys.get(key_hash)
+        now = self._clock()
+        if known is None and self._unknown.get(key_hash, 0.0) <= now:
+            known = await asyncio.wait_for(self._in_thread(self._store.key, key_hash), FIRST_READ)
+            if known is not None and len(self._keys) < WATCHED_KEYS:
+                self._keys[key_hash] = known
+            elif known is None:
+                self._remember_unknown(key_hash, now)
+        if known is None or not known.active:
+            raise Unauthenticated("This API key is not known here. Ask the operator of this router for one.")
+        return known
+
+    def _remember_unknown(self, key_hash: str, now: float) -> None:
+        if len(self._unknown) >= UNKNOWN_KEYS:
+            self._unknown.clear()
+        self._unknown[key_hash] = now + TTL
+
+    async def _read(self, patience: float, *, again: bool = False) -> None:
+        if again and self._reading is not None and not self._reading.done():
+            # The read that is under way does not ask for what was added since.
+            self._reading = None
+        task = self._start()
+        if self._catalog is not None and self._clock() < self._distrust_until:
+            return
+        done, _ = await asyncio.wait({task}, timeout=patience)
+        if not done:
+            self._distrust_until = self._clock() + DISTRUST
+
+    def _start(self) -> asyncio.Task[None]:
+        if self._reading is None or self._reading.done():
+            self._reading = asyncio.create_task(self._refresh())
+        return self._reading
+
+    async def _refresh(self) -> None:
+        targets, hashes = sorted(self._watched), list(self._keys)
+        try:
+            snapshot: Snapshot = await self._in_thread(self._store.snapshot, targets, hashes)
+            if snapshot.pointer is not None and snapshot.pointer != self._pointer:
+                await self._load(snapshot.pointer)
+        except StoreError as error:
+            self._distrust_until = self._clock() + DISTRUST
+            self._logger.warning("the table cannot be read; serving what is known", error=str(error))
+            return
+        self._health = {**{t: h for t, h in self._health.items() if t not in targets}, **snapshot.health}
+        gone = {key_hash for key_hash in hashes if key_hash not in snapshot.keys}
+        self._keys = {h: k for h, k in {**self._keys, **snapshot.keys}.items() if h not in gone}
+        self._read_at = self._clock()
+
+    async def _load(self, pointer: Pointer) -> None:
+        version = await self._in_thread(self._store.version, pointer.version)
+        self._catalog = catalog(version.document, version.number)
+        self._pointer = pointer
+        self._logger.info("control document in force", document_version=version.number)
+
+    async def _in_thread(self, call: Callable[..., T], *arguments: object) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, call, *arguments)

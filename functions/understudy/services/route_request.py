@@ -1,0 +1,250 @@
+"""The data plane: authenticate, decide, attempt, answer, and say what happened."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import uuid
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
+from dataclasses import dataclass
+from functools import partial
+
+from understudy.catalog import Catalog, Route, Target
+from understudy.chat.request import ChatRequest
+from understudy.chat.stream import Chunk
+from understudy.errors import (
+    InvalidRequest,
+    RequestTooLarge,
+    Unauthenticated,
+    UnknownModel,
+    UnknownPath,
+    WrongMethod,
+)
+from understudy.keys import ClientKey
+from understudy.ports import Clock, Logger
+from understudy.pricing.cost import cost
+from understudy.routing.attempts import Attempts
+from understudy.routing.journal import Journal
+from understudy.routing.policy import Decision, decide
+from understudy.runtime.gateway import ApiRequest
+from understudy.services.outcomes import LocalOutcomes
+from understudy.services.read_model import ReadModel
+from understudy.services.upstream import Upstream
+from understudy.wire import WIRES
+from understudy.wire.fronts.chat import StreamWriter, completion, encode, models, read_request
+from understudy.wire.fronts.errors import error_answer
+
+BODY_LIMIT = 6 * 1024 * 1024
+"""Bytes; the limit of a synchronous Lambda invocation (AWS Lambda developer guide, "Lambda quotas")."""
+SETTLE = 0.05
+"""Seconds an answered request waits for its failure reports to be written before the environment may freeze."""
+METHODS = {"/chat/completions": "POST", "/models": "GET"}
+
+
+@dataclass(slots=True)
+class Answered:
+    """Status, headers, and a body that is whole or comes in pieces."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes | AsyncGenerator[bytes, None]
+
+
+@dataclass(slots=True)
+class Handling:
+    """One chat request on its way."""
+
+    id: str
+    client: ClientKey
+    request: ChatRequest
+    route: Route
+    decision: Decision
+    journal: Journal
+    version: int
+    started_at: float
+
+
+class RouteRequest:
+    """One for each execution environment; used from one event loop."""
+
+    def __init__(
+        self,
+        read_model: ReadModel,
+        outcomes: LocalOutcomes,
+        upstream: Upstream,
+        *,
+        clock: Clock,
+        logger: Logger,
+        rng: random.Random,
+    ) -> None:
+        self._read_model = read_model
+        self._outcomes = outcomes
+        self._upstream = upstream
+        self._clock = clock
+        self._logger = logger
+        self._rng = rng
+
+    async def answer(self, request: ApiRequest) -> Answered:
+        """The answer to any request; never raises."""
+        request_id = request.request_id or uuid.uuid4().hex
+        headers = {"x-request-id": request_id, "x-understudy-request-id": request_id}
+        try:
+            return await self._dispatch(request, request_id, headers)
+        except Exception as error:
+            status, body = error_answer(error)
+            if status == 500:
+                self._logger.exception("the router failed", request_id=request_id)
+            return Answered(status, {**headers, "content-type": "application/json"}, encode(body))
+
+    async def _dispatch(self, request: ApiRequest, request_id: str, headers: dict[str, str]) -> Answered:
+        if request.path not in METHODS:
+            raise UnknownPath(f"There is no {request.path} here; there are: {', '.join(sorted(METHODS))}.")
+        if request.method != METHODS[request.path]:
+            raise WrongMethod(f"{request.path} takes {METHODS[request.path]}, not {request.method}.")
+        catalog, client = await asyncio.gather(
+            self._read_model.catalog(), self._read_model.authenticate(bearer_key(request))
+        )
+        if request.path == "/models":
+            body = encode(models(catalog.routes, created=0))
+            return Answered(200, {**headers, "content-type": "application/json"}, body)
+        if len(request.body) > BODY_LIMIT:
+            raise RequestTooLarge(f"The body has {len(request.body)} bytes; the limit is {BODY_LIMIT}.")
+        handling = await self._handling(read_request(request.body), request_id, client, catalog)
+        return await self._chat(handling, headers)
+
+    async def _handling(self, chat: ChatRequest, request_id: str, client: ClientKey, catalog: Catalog) -> Handling:
+        route = catalog.routes.get(chat.model)
+        if route is None:
+            known = ", ".join(sorted(catalog.routes))
+            raise UnknownModel(f"There is no model {chat.model!r} here; there are: {known}.", param="model")
+        names = [candidate.target.name for candidate in route.candidates]
+        self._outcomes.adopt(catalog.health, await self._read_model.health(names))
+        decision = decide(route, unfit=partial(unfit, chat, route), standing=self._outcomes.standing, rng=self._rng)
+        if not decision.candidates:
+            reasons = "; ".join(f"{cause.target}: {cause.reason}" for cause in decision.unfit)
+            raise InvalidRequest(
+                f"No target of route {route.name!r} can carry this request ({reasons}).",
+                param=_named_field(chat, route),
+                code="unsupported_parameter",
+            )
+        started = self._clock()
+        return Handling(request_id, client, chat, route, decision, Journal(), catalog.version, started)
+
+    async def _chat(self, handling: Handling, headers: dict[str, str]) -> Answered:
+        route, chat = handling.route, handling.request
+        ask = partial(self._upstream, route=route)
+        engine = Attempts(ask, self._outcomes, self._outcomes.lease, rng=self._rng)
+        whole = route.assured or not chat.stream
+        chunks = engine.run(chat, handling.decision, route.limits, handling.journal, whole=whole)
+        try:
+            first = await anext(chunks)
+        except BaseException as error:
+            self._log(handling, error)
+            await self._outcomes.settle(SETTLE)
+            raise
+        headers |= self._headers(handling)
+        created = int(self._clock())
+        if not chat.stream:
+            async with aclosing(chunks):
+                pieces = [first, *[chunk async for chunk in chunks]]
+            self._log(handling, None)
+            await self._outcomes.settle(SETTLE)
+            return Answered(
+                200, headers | {"content-type": "application/json"}, encode(completion(pieces, created=created))
+            )
+        headers |= {"content-type": "text/event-stream; charset=utf-8", "cache-control": "no-cache"}
+        return Answered(200, headers, self._stream(handling, first, chunks, StreamWriter(chat, created=created)))
+
+    async def _stream(
+        self, handling: Handling, first: Chunk, rest: AsyncGenerator[Chunk, None], writer: StreamWriter
+    ) -> AsyncGenerator[bytes, None]:
+        failure: BaseException | None = None
+        try:
+            async with aclosing(rest):
+                async for chunk in _chain(first, rest):
+                    if data := writer.event(chunk):
+                        yield data
+            yield writer.end()
+        except Exception as error:  # noqa: BLE001 - the status is sent: the stream itself must say it
+            failure = error
+            yield writer.broken(error)
+        except BaseException as error:
+            failure = error
+            raise
+        finally:
+            self._log(handling, failure)
+            await self._outcomes.settle(SETTLE)
+
+    def _headers(self, handling: Handling) -> dict[str, str]:
+        last = handling.journal.last
+        return {
+            "x-understudy-route": handling.route.name,
+            "x-understudy-target": last.target.name if last else "",
+            "x-understudy-attempts": str(len(handling.journal.attempts)),
+        }
+
+    def _log(self, handling: Handling, error: BaseException | None) -> None:
+        """The decision, whole, on one line."""
+        last = handling.journal.last
+        usage = last.usage if last and last.outcome == "ok" else None
+        spent = cost(usage, last.target.price) if last else None
+        decision = handling.decision
+        self._logger.info(
+            "decision",
+            request_id=handling.id,
+            client=handling.client.name,
+            route=handling.route.name,
+            document_version=handling.version,
+            stream=handling.request.stream,
+            outcome="ok" if error is None else type(error).__name__,
+            target=last.target.name if last else None,
+            reported_model=last.model if last else None,
+            candidates=[{"target": r.target.name, "reason": r.reason} for r in decision.candidates],
+            denied=[{"target": c.target, "reason": c.reason} for c in decision.denied],
+            unfit=[{"target": c.target, "reason": c.reason} for c in decision.unfit],
+            attempts=[attempt.fields() for attempt in handling.journal.attempts],
+            usage=usage.payload() if usage else None,
+            cost_usd=None if spent is None else str(spent),
+            ms=round((self._clock() - handling.started_at) * 1000, 1),
+        )
+
+
+async def _chain(first: Chunk, rest: AsyncIterator[Chunk]) -> AsyncGenerator[Chunk, None]:
+    yield first
+    async for chunk in rest:
+        yield chunk
+
+
+def bearer_key(request: ApiRequest) -> str:
+    """The caller's key.  Raises Unauthenticated where there is none."""
+    scheme, _, key = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not key.strip():
+        raise Unauthenticated("Send your API key in the header `Authorization: Bearer KEY`.")
+    return key.strip()
+
+
+def unfit(request: ChatRequest, route: Route, target: Target) -> str | None:
+    """Why a target cannot carry a request, or None."""
+    can = target.capabilities
+    if request.needs_tools and not can.tools:
+        return "it does not take tools"
+    if request.needs_vision and not can.vision:
+        return "it does not take images"
+    if request.needs_json_schema and not can.json_schema:
+        return "it does not take a JSON schema"
+    if can.context_window is not None and request.size // 8 > can.context_window:
+        # A token is rarely more than eight characters, so this never turns away what would fit.
+        return f"about {request.size // 4} tokens do not fit its window of {can.context_window}"
+    lost = WIRES[target.provider.wire].cannot_carry(request) - route.may_drop
+    return f"it cannot carry {', '.join(f'`{name}`' for name in sorted(lost))}" if lost else None
+
+
+def _named_field(request: ChatRequest, route: Route) -> str | None:
+    """The first field that some target of the route has no place for."""
+    lost = {
+        name
+        for candidate in route.candidates
+        for name in WIRES[candidate.target.provider.wire].cannot_carry(request) - route.may_drop
+    }
+    return min(lost, default=None)

@@ -1,0 +1,132 @@
+"""Observations become health; transitions of health become incidents and recovery probes.
+
+Driven by the table stream, at least once and possibly late: every write is conditional, and seeing a record twice
+changes nothing that matters (a health item is only written by the revision that was read).
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import Protocol
+
+from understudy.catalog import Catalog
+from understudy.control.load import catalog
+from understudy.errors import Conflict
+from understudy.health.item import Health, fold, settled
+from understudy.health.observation import Observation
+from understudy.incidents.incident import Incident, Kind, observed, resolved
+from understudy.ports import Clock, ControlStore, HealthStore, IncidentStore, Logger, ProbeQueue
+
+TRIES = 8
+"""Times a conditional write is tried again after losing to another writer."""
+NEXT_PROBE = 1.0
+"""Seconds between the probes that prove a recovery."""
+
+
+class Store(ControlStore, HealthStore, IncidentStore, Protocol):
+    """The part of the store that health needs."""
+
+
+class UpdateHealth:
+    def __init__(self, store: Store, probes: ProbeQueue, *, clock: Clock, logger: Logger, rng: random.Random) -> None:
+        self._store = store
+        self._probes = probes
+        self._clock = clock
+        self._logger = logger
+        self._rng = rng
+
+    def observe(self, seen: Observation) -> None:
+        """Fold one observation into its target's health."""
+        current = self._catalog()
+        if current is None or seen.target not in current.targets:
+            return
+        for _ in range(TRIES):
+            before = self._store.health([seen.target]).get(seen.target) or Health(seen.target)
+            after = fold(before, seen, current.health, self._rng)
+            if after == before:
+                return
+            try:
+                self._store.put_health(after)
+            except Conflict:
+                continue
+            return
+        raise Conflict(f"the health of {seen.target} changed {TRIES} times while it was being updated")
+
+    def react(self, before: Health | None, after: Health) -> None:
+        """Act on a change of a health item, whoever wrote it."""
+        current = self._catalog()
+        if current is None or after.target not in current.targets:
+            return
+        was, now = (before or Health(after.target)).breaker, after.breaker
+        if (was.state, was.opens) != (now.state, now.opens):
+            self._logger.info(
+                "transition", target=after.target, before=was.state, after=now.state, reason=now.reason, until=now.until
+            )
+        self._incidents(after, current)
+        self._next_probe(before, after, current)
+
+    def _incidents(self, health: Health, current: Catalog) -> None:
+        troubles: dict[Kind, bool] = {"outage": health.state == "open", "credential": health.credential_failed}
+        for kind, trouble in troubles.items():
+            if trouble:
+                self._open(kind, health, current)
+            elif settled(health, current.health):
+                self._resolve(kind, health)
+
+    def _open(self, kind: Kind, health: Health, current: Catalog) -> None:
+        target = current.targets[health.target]
+        summary = health.breaker.reason if kind == "outage" else health.last_failure
+
+        def change(incident: Incident | None) -> Incident | None:
+            return observed(
+                incident,
+                subject=health.target,
+                kind=kind,
+                severity="critical",
+                summary=summary,
+                facts={
+                    "provider": target.provider.name,
+                    "model": target.model,
+                    "routes": ", ".join(
+                        r.name for r in current.routes.values() if target.name in {c.target.name for c in r.candidates}
+                    ),
+                    "share of good answers": f"{health.score:.0%}",
+                },
+                now=self._clock(),
+                renotify=current.alerts.renotify,
+            )
+
+        self._change(health.target, kind, change)
+
+    def _resolve(self, kind: Kind, health: Health) -> None:
+        facts = {"good evaluations": health.evaluations}
+        self._change(health.target, kind, lambda incident: resolved(incident, now=self._clock(), facts=facts))
+
+    def _change(self, subject: str, kind: Kind, change: Callable[[Incident | None], Incident | None]) -> None:
+        for _ in range(TRIES):
+            after = change(self._store.incident(subject, kind))
+            if after is None:
+                return
+            try:
+                self._store.put_incident(after)
+            except Conflict:
+                continue
+            return
+        raise Conflict(f"the incident {subject}/{kind} changed {TRIES} times while it was being updated")
+
+    def _next_probe(self, before: Health | None, after: Health, current: Catalog) -> None:
+        """Order the next recovery probe: one for each opening, then one after each good probe until all is over."""
+        was = before or Health(after.target)
+        if after.state == "open":
+            if (was.state, was.breaker.opens) != ("open", after.breaker.opens):
+                self._probes.send(after.target, after.breaker.until - self._clock())
+        elif after.evaluations > was.evaluations and not settled(after, current.health) and after.breaker.opens:
+            self._probes.send(after.target, NEXT_PROBE)
+
+    def _catalog(self) -> Catalog | None:
+        pointer = self._store.pointer()
+        if pointer is None:
+            return None
+        version = self._store.version(pointer.version)
+        return catalog(version.document, version.number)

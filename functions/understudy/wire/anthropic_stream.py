@@ -1,0 +1,209 @@
+"""From the events of Anthropic's Messages API to chunks.
+
+Source: the Anthropic API reference, "Streaming Messages" and "Handling stop reasons".
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from understudy.chat.stream import Chunk, make_chunk
+from understudy.chat.usage import Usage
+from understudy.errors import AttemptFailed
+from understudy.wire.base import Event
+from understudy.wire.failures import classify
+
+# Not here: pause_turn, which asks to be called again.  It belongs to tools the provider runs, and none are sent.
+FINISH: Mapping[str, str] = {
+    "end_turn": "stop",
+    "stop_sequence": "stop",
+    "max_tokens": "length",
+    "model_context_window_exceeded": "length",
+    "tool_use": "tool_calls",
+    "refusal": "content_filter",
+}
+_COUNTS = ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens", "output_tokens")
+_BLOCKS = frozenset({"text", "tool_use", "thinking", "redacted_thinking"})
+# The block each kind of delta belongs to, and its field.
+_DELTAS: Mapping[str, tuple[str, str]] = {
+    "text_delta": ("text", "text"),
+    "input_json_delta": ("tool_use", "partial_json"),
+    "thinking_delta": ("thinking", "thinking"),
+    "signature_delta": ("thinking", "signature"),
+}
+
+
+@dataclass(slots=True)
+class _Block:
+    kind: str
+    call: int = -1
+    input: object = None
+    has_arguments: bool = False
+
+
+class AnthropicDecoder:
+    """Chunks of one answer; complete once the stop reason has arrived."""
+
+    def __init__(self) -> None:
+        self._id = ""
+        self._model = ""
+        self._blocks: dict[int, _Block] = {}
+        self._calls = 0
+        self._counts: dict[str, int] = {}
+        self._complete = False
+
+    @property
+    def complete(self) -> bool:
+        return self._complete
+
+    def feed(self, event: Event) -> list[Chunk]:
+        try:
+            payload = json.loads(event.data)
+        except RecursionError:
+            raise ValueError("an event is nested too deeply") from None
+        if not isinstance(payload, Mapping):
+            raise ValueError("an event is not a JSON object")
+        return self.read(payload)
+
+    def read(self, payload: Mapping[str, Any]) -> list[Chunk]:
+        """As `feed`, for an event that is parsed already."""
+        match payload.get("type"):
+            case "error":
+                raise reported(payload)
+            case "message_start":
+                return self._start(_object(payload, "message"))
+            case "content_block_start":
+                return self._open(_index(payload), _object(payload, "content_block"))
+            case "content_block_delta":
+                return self._delta(self._block(payload), _object(payload, "delta"))
+            case "content_block_stop":
+                return self._close(self._block(payload))
+            case "message_delta":
+                return self._finish(payload)
+            case str():
+                # message_stop and ping say nothing, and the provider asks to ignore types that are not known.
+                return []
+            case _:
+                raise ValueError("an event has no type")
+
+    def _start(self, message: Mapping[str, Any]) -> list[Chunk]:
+        if self._id:
+            raise ValueError("the message starts twice")
+        self._id = "chatcmpl-" + _string(message, "id")
+        self._model = _string(message, "model")
+        self._count(message.get("usage"))
+        return [self._chunk({"role": "assistant"})]
+
+    def _open(self, index: int, content: Mapping[str, Any]) -> list[Chunk]:
+        kind = content.get("type")
+        if kind not in _BLOCKS:
+            raise ValueError(f"a content block of unknown type {kind!r}")
+        if index in self._blocks:
+            raise ValueError("a content block starts twice")
+        block = _Block(kind)
+        if kind == "tool_use":
+            call = {"id": _string(content, "id"), "type": "function"}
+            function = {"name": _string(content, "name"), "arguments": ""}
+            block.call, block.input = self._calls, content.get("input")
+            chunks = [self._chunk({"tool_calls": [{"index": block.call, **call, "function": function}]})]
+            self._calls += 1
+        else:
+            # Redacted thinking is encrypted: there is nothing in it to show, and no place to keep it.
+            chunks = self._piece(block, content.get(kind, "") if kind != "redacted_thinking" else "")
+        self._blocks[index] = block
+        return chunks
+
+    def _delta(self, block: _Block, delta: Mapping[str, Any]) -> list[Chunk]:
+        kind = delta.get("type")
+        if kind not in _DELTAS or _DELTAS[kind][0] != block.kind:
+            raise ValueError(f"a delta of type {kind!r} in a block of type {block.kind!r}")
+        piece = _string(delta, _DELTAS[kind][1])
+        # A signature only proves thinking to the provider when it is sent back, which the chat shape cannot do.
+        return [] if kind == "signature_delta" else self._piece(block, piece)
+
+    def _piece(self, block: _Block, piece: object) -> list[Chunk]:
+        if not isinstance(piece, str):
+            raise ValueError("a piece of the answer is not a string")
+        if not piece:
+            return []
+        if block.kind == "tool_use":
+            block.has_arguments = True
+            return [self._chunk({"tool_calls": [{"index": block.call, "function": {"arguments": piece}}]})]
+        return [self._chunk({"content" if block.kind == "text" else "reasoning_content": piece})]
+
+    def _close(self, block: _Block) -> list[Chunk]:
+        if block.kind != "tool_use" or block.has_arguments:
+            return []
+        # Callers parse the arguments, and an empty string is no JSON.
+        return self._piece(block, json.dumps(block.input or {}, ensure_ascii=False, separators=(",", ":")))
+
+    def _finish(self, payload: Mapping[str, Any]) -> list[Chunk]:
+        reason = _object(payload, "delta").get("stop_reason")
+        if reason is not None and (not isinstance(reason, str) or reason not in FINISH):
+            raise ValueError(f"an unknown stop reason {reason!r}")
+        self._count(payload.get("usage"))
+        if reason is None or self._complete:
+            return []
+        chunks = [self._chunk({}, FINISH[reason])]
+        if "input_tokens" in self._counts:
+            chunks.append(make_chunk(id=self._id, model=self._model, created=0, usage=self._usage()))
+        self._complete = True
+        return chunks
+
+    def _count(self, usage: object) -> None:
+        """Counts are running totals; a later one replaces an earlier one."""
+        if isinstance(usage, Mapping):
+            self._counts.update({n: usage[n] for n in _COUNTS if isinstance(usage.get(n), int)})
+
+    def _usage(self) -> Usage:
+        fresh, read, written, output = (self._counts.get(name, 0) for name in _COUNTS)
+        return Usage(prompt_tokens=fresh + read + written, completion_tokens=output, cached_tokens=read)
+
+    def _chunk(self, delta: Mapping[str, Any], finish_reason: str | None = None) -> Chunk:
+        if not self._id:
+            raise ValueError("an event comes before the start of the message")
+        # created=0: a wire has no clock; the front stamps every chunk.
+        return make_chunk(id=self._id, model=self._model, created=0, delta=delta, finish_reason=finish_reason)
+
+    def _block(self, payload: Mapping[str, Any]) -> _Block:
+        block = self._blocks.get(_index(payload))
+        if block is None:
+            raise ValueError("an event of a content block that has not started")
+        return block
+
+
+def reported(payload: Mapping[str, Any]) -> AttemptFailed:
+    """The failure in an error object that arrives where no status says more."""
+    error = payload.get("error")
+    error = error if isinstance(error, Mapping) else {}
+    return classify(
+        None,
+        {},
+        code="",
+        type=str(error.get("type") or ""),
+        message=str(error.get("message") or "the provider reported an error in its answer"),
+    )
+
+
+def _object(payload: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    value = payload.get(name)
+    if not isinstance(value, Mapping):
+        raise ValueError(f"`{name}` is not an object")
+    return value
+
+
+def _string(payload: Mapping[str, Any], name: str) -> str:
+    value = payload.get(name)
+    if not isinstance(value, str):
+        raise ValueError(f"`{name}` is not a string")
+    return value
+
+
+def _index(payload: Mapping[str, Any]) -> int:
+    value = payload.get("index")
+    if not isinstance(value, int):
+        raise ValueError("`index` is not a number")
+    return value

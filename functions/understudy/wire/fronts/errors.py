@@ -1,0 +1,86 @@
+"""Errors as OpenAI clients know them, and the one table of status codes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from understudy.errors import (
+    AttemptFailed,
+    CallerFault,
+    ContextTooLong,
+    Credential,
+    NoCompliantTarget,
+    NoTargetAnswered,
+    RateLimited,
+    Refusal,
+    RequestError,
+    RequestTooLarge,
+    RouterNotReady,
+    Silent,
+    StoreError,
+    StreamBroken,
+    Unauthenticated,
+    UnderstudyError,
+    UnknownModel,
+    UnknownPath,
+    WrongMethod,
+)
+
+# Class → (status, type); the nearest class of an error decides.
+STATUS: dict[type[BaseException], tuple[int, str]] = {
+    RequestError: (400, "invalid_request_error"),
+    Unauthenticated: (401, "authentication_error"),
+    UnknownModel: (404, "invalid_request_error"),
+    UnknownPath: (404, "invalid_request_error"),
+    WrongMethod: (405, "invalid_request_error"),
+    RequestTooLarge: (413, "invalid_request_error"),
+    NoCompliantTarget: (403, "permission_error"),
+    NoTargetAnswered: (503, "server_error"),
+    RouterNotReady: (503, "server_error"),
+    StoreError: (503, "server_error"),
+    StreamBroken: (502, "server_error"),
+    CallerFault: (400, "invalid_request_error"),
+    ContextTooLong: (400, "invalid_request_error"),
+    Refusal: (400, "invalid_request_error"),
+    Credential: (502, "server_error"),
+    RateLimited: (429, "rate_limit_error"),
+    Silent: (504, "server_error"),
+    AttemptFailed: (502, "server_error"),
+    UnderstudyError: (500, "server_error"),
+    Exception: (500, "server_error"),
+}
+CODES: dict[type[BaseException], str] = {
+    NoCompliantTarget: "no_compliant_target",
+    NoTargetAnswered: "no_target_answered",
+    RouterNotReady: "router_not_ready",
+    StoreError: "store_unavailable",
+    StreamBroken: "stream_broken",
+    ContextTooLong: "context_length_exceeded",
+    Refusal: "content_filter",
+}
+
+
+def error_answer(error: BaseException) -> tuple[int, dict[str, Any]]:
+    """The HTTP status and the body that say what went wrong."""
+    status, kind = next(STATUS[c] for c in type(error).__mro__ if c in STATUS)
+    if isinstance(error, CallerFault) and not isinstance(error, ContextTooLong):
+        # The provider's own verdict on the caller's request keeps its status.
+        status = error.status if error.status is not None and 400 <= error.status < 500 else status
+    if isinstance(error, NoTargetAnswered) and isinstance(error.last, RateLimited):
+        status, kind = 429, "rate_limit_error"
+    return status, error_body(error, kind)
+
+
+def error_body(error: BaseException, kind: str | None = None) -> dict[str, Any]:
+    """`{"error": {message, type, param, code}}`; an error that is no word of ours tells nothing of its inside."""
+    kind = kind or next(STATUS[c][1] for c in type(error).__mro__ if c in STATUS)
+    known = isinstance(error, UnderstudyError)
+    code = next((CODES[c] for c in type(error).__mro__ if c in CODES), None) or getattr(error, "code", None)
+    return {
+        "error": {
+            "message": str(error) if known else "The router failed. The request id names this failure in its log.",
+            "type": kind,
+            "param": getattr(error, "param", None),
+            "code": code if isinstance(code, str) else None if known else "router_failed",
+        }
+    }
