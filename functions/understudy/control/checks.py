@@ -38,9 +38,10 @@ _SECRET = re.compile(
     r"|secretsmanager:[A-Za-z0-9_/+=.@:-]{1,512}(#[A-Za-z0-9_.-]{1,128})?"
 )
 _RANDOM = re.compile(r"[A-Za-z0-9_+=-]{32,}")
-_REFERENCES = "write a reference: `env:NAME`, `ssm:/path` or `secretsmanager:id#field`"
+REFERENCES = "write a reference: `env:NAME`, `ssm:/path` or `secretsmanager:id#field`"
+NO_REFERENCE = "this is not a reference to a secret."
 LITERAL_KEY = "this looks like a key itself (not shown here), and a control document never holds one."
-STORE_THE_KEY = f"store the key elsewhere (a new one if this file was shared) and {_REFERENCES}"
+STORE_THE_KEY = f"store the key elsewhere (a new one if this file was shared) and {REFERENCES}"
 
 
 class WrongError(ValueError):
@@ -130,7 +131,7 @@ def secret(value: str) -> str:
     if PASTED_KEY.search(value) or looks_random(value if scheme not in ("env", "ssm", "secretsmanager") else rest):
         raise WrongError(LITERAL_KEY, STORE_THE_KEY)
     if not _SECRET.fullmatch(value):
-        raise WrongError("this is not a reference to a secret.", _REFERENCES)
+        raise WrongError(NO_REFERENCE, REFERENCES)
     return value
 
 

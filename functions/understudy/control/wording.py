@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from understudy.control.checks import PASTED_KEY, WrongError, guess, tidy
+from understudy.control.checks import NO_REFERENCE, PASTED_KEY, REFERENCES, WrongError, guess, tidy
 from understudy.control.paths import Path, written
 from understudy.control.source import Finding, Mark, Tree, kind
 from understudy.errors import Problem
@@ -49,6 +49,8 @@ def _said(error: Mapping[str, Any], path: Path, tree: Tree, fields: Mapping[str,
     sort, value, context = str(error["type"]), error.get("input"), error.get("ctx", {})
     if isinstance(wrong := context.get("error"), WrongError):
         return wrong.message, wrong.fix
+    if pattern(path) == "providers.NAME.auth.secret" and sort == "string_type" and value is not None:
+        return NO_REFERENCE, REFERENCES
     if sort == "missing":
         name = str(path[-1])
         example = _EXAMPLES.get(pattern(path)) or _EXAMPLES.get(name, f"{name}: …")
@@ -99,6 +101,8 @@ def _type(sort: str, path: Path, value: Any, tree: Tree) -> tuple[str, str] | No
     found = shown(value, path)
     entry = pattern(path) == "routes.NAME.targets[]"
     if path in tree.bare and value is not None and (sort == "string_type" or entry):
+        if _secretive(path):
+            return f"expected text, but YAML reads the bare value (not shown) as {kind(value)}.", "quote it"
         wanted = "the name of a target" if entry else "text"
         message = f"expected {wanted}, but YAML reads the bare word `{tree.bare[path]}` as {kind(value)}."
         return message, f'quote it: "{tree.bare[path]}"'
@@ -143,8 +147,10 @@ def pattern(path: Path) -> str:
 
 def shown(value: Any, path: Path = ()) -> str:
     """A value as it may be repeated in a message: short, on one line, never something that may be a key."""
+    if _secretive(path) and isinstance(value, str | int | float):
+        return f"{kind(value).replace('text', 'a text')} (not shown)"
     if isinstance(value, str):
-        if _secretive(path) or PASTED_KEY.search(value):
+        if PASTED_KEY.search(value):
             return "a text (not shown)"
         return f"`{tidy(value, 60)}`"
     if isinstance(value, bool):

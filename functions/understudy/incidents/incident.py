@@ -29,6 +29,7 @@ class Incident:
     notices: int
     summary: str
     facts: Mapping[str, Any] = field(default_factory=dict)
+    link: str = ""
     resolved_at: float | None = None
     rev: int = 0
 
@@ -68,6 +69,7 @@ def observed(
     facts: Mapping[str, Any],
     now: float,
     renotify: float,
+    link: str = "",
 ) -> Incident | None:
     """The incident after the trouble was seen (again): opened, updated in place, or None where nothing is new.
 
@@ -85,6 +87,7 @@ def observed(
             notices=1,
             summary=summary,
             facts=facts,
+            link=link,
             rev=current.rev if current else 0,
         )
     due = now - current.noticed_at >= renotify

@@ -23,7 +23,7 @@ DO: dict[Kind, str] = {
 }
 
 
-def notice(incident: Incident, link: str) -> Notice:
+def notice(incident: Incident) -> Notice:
     """What to tell about the incident as it is now; the id is the same for the same telling."""
     over = incident.status == "resolved"
     what = {"outage": "is down", "credential": "refuses our credential"}[incident.kind]
@@ -34,8 +34,8 @@ def notice(incident: Incident, link: str) -> Notice:
     return Notice(
         id=f"{incident.id}/{incident.notices}",
         subject=_line(subject),
-        text=_text(incident, head, link),
-        data={"incident": incident.id, **incident.plain(), "link": link},
+        text=_text(incident, head),
+        data={"incident": incident.id, **incident.plain()},
         attributes={
             "severity": incident.severity,
             "kind": incident.kind,
@@ -46,7 +46,7 @@ def notice(incident: Incident, link: str) -> Notice:
     )
 
 
-def _text(incident: Incident, head: str, link: str) -> str:
+def _text(incident: Incident, head: str) -> str:
     over = incident.status == "resolved"
     until = incident.resolved_at if incident.resolved_at is not None else incident.changed_at
     lines = [
@@ -60,8 +60,8 @@ def _text(incident: Incident, head: str, link: str) -> str:
         "Done:      " + ("It takes traffic again." if over else DID[incident.kind]),
         "To do:     " + ("Nothing." if over else DO[incident.kind]),
     ]
-    if link:
-        lines.append(f"More:      {link}")
+    if incident.link:
+        lines.append(f"More:      {incident.link}")
     return "\n".join([*lines, "", f"Incident {incident.id}"])
 
 

@@ -53,7 +53,10 @@ class LoopThread:
             finally:
                 task.cancel()
 
-        return items(), lambda: bool(task.cancel()) and None
+        def close() -> None:
+            task.cancel()
+
+        return items(), close
 
     def stop(self) -> None:
         """Cancel what runs and end the thread."""

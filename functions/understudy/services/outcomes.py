@@ -96,10 +96,10 @@ class LocalOutcomes:
         self._breakers[name] = leased
         return True
 
-    async def settle(self, timeout: float) -> None:
+    async def settle(self, patience: float) -> None:
         """Wait for writes under way, but not long: the caller has its answer already."""
         if self._writes:
-            await asyncio.wait(self._writes, timeout=timeout)
+            await asyncio.wait(self._writes, timeout=patience)
 
     def flush_due(self) -> None:
         """Start the writes whose time has come."""

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 from understudy.catalog import Catalog, Limits, Route, Target
 from understudy.chat.request import ChatRequest, chat_request
 from understudy.compliance import Allowed, judge
-from understudy.control.load import catalog
 from understudy.errors import AttemptFailed, Conflict, NoTargetAnswered, UnderstudyError
 from understudy.health.breaker import lease
 from understudy.health.item import Health, settled
@@ -23,6 +23,7 @@ from understudy.ports import Clock, Logger
 from understudy.routing.attempts import Ask, Attempts
 from understudy.routing.journal import Journal
 from understudy.routing.policy import Decision, Ranked
+from understudy.services.current_catalog import CurrentCatalog
 from understudy.services.outcomes import Writes
 from understudy.services.read_model import Reads
 
@@ -46,13 +47,14 @@ class _Seen:
         self.observation = self.observation.failure(self.now, failure, until)
 
 
-class Store(Reads, Writes):
+class Store(Reads, Writes, Protocol):
     """The part of the store that probing needs."""
 
 
 class ProbeTargets:
     def __init__(self, store: Store, ask: Ask, *, clock: Clock, logger: Logger, rng: random.Random) -> None:
         self._store = store
+        self._catalog = CurrentCatalog(store)
         self._ask = ask
         self._clock = clock
         self._logger = logger
@@ -60,7 +62,7 @@ class ProbeTargets:
 
     async def tick(self) -> int:
         """Probe every target that needs it now; returns how many."""
-        current = await self._catalog()
+        current = await asyncio.to_thread(self._catalog.read)
         if current is None:
             return 0
         known = await asyncio.to_thread(self._store.health, list(current.targets))
@@ -70,7 +72,7 @@ class ProbeTargets:
 
     async def recover(self, name: str) -> bool:
         """The recovery probe of one target; False where there was nothing to do."""
-        current = await self._catalog()
+        current = await asyncio.to_thread(self._catalog.read)
         if current is None or name not in current.targets:
             return False
         known = await asyncio.to_thread(self._store.health, [name])
@@ -90,7 +92,7 @@ class ProbeTargets:
             self._clock() - health.last_ok_at >= current.health.probe_period and self._clock() >= health.benched_until
         )
 
-    async def _probe_all(self, targets: Iterable[Target], known: dict[str, Health], current: Catalog) -> None:
+    async def _probe_all(self, targets: Iterable[Target], known: Mapping[str, Health], current: Catalog) -> None:
         room = asyncio.Semaphore(PARALLEL)
 
         async def one(target: Target) -> None:
@@ -133,17 +135,11 @@ class ProbeTargets:
             pass
         except UnderstudyError as error:
             self._logger.warning("a probe could not be sent", target=target.name, error=str(error))
-        if not seen.observation.ok and not seen.observation.by_kind.keys() - {"caller", "context_length", "refusal"}:
+        kinds = seen.observation.by_kind.keys()
+        if kinds and kinds <= {"caller", "context_length", "refusal"}:
             # The provider answered and did not like the question: it is alive.
             seen.succeeded(target, 0.0, probe=True)
         return replace(seen.observation, at=self._clock())
-
-    async def _catalog(self) -> Catalog | None:
-        pointer = await asyncio.to_thread(self._store.pointer)
-        if pointer is None:
-            return None
-        version = await asyncio.to_thread(self._store.version, pointer.version)
-        return catalog(version.document, version.number)
 
 
 async def _granted(_: Target) -> bool:

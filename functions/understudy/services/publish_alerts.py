@@ -22,19 +22,17 @@ class PublishAlerts:
         *,
         clock: Clock,
         logger: Logger,
-        link: str = "",
     ) -> None:
         self._store = store
         self._sinks = sinks
         self._clock = clock
         self._logger = logger
-        self._link = link
 
     def publish(self, before: Incident | None, after: Incident) -> bool:
         """Tell the incident where it has something new to tell; returns whether it was told now."""
         if before is not None and before.id == after.id and before.notices == after.notices:
             return False
-        told = notice(after, self._link)
+        told = notice(after)
         done = [self._tell(name, sink, f"{told.id}/{name}", told) for name, sink in self._sinks]
         return any(done)
 

@@ -11,12 +11,12 @@ from collections.abc import Callable
 from typing import Protocol
 
 from understudy.catalog import Catalog
-from understudy.control.load import catalog
 from understudy.errors import Conflict
 from understudy.health.item import Health, fold, settled
 from understudy.health.observation import Observation
 from understudy.incidents.incident import Incident, Kind, observed, resolved
 from understudy.ports import Clock, ControlStore, HealthStore, IncidentStore, Logger, ProbeQueue
+from understudy.services.current_catalog import CurrentCatalog
 
 TRIES = 8
 """Times a conditional write is tried again after losing to another writer."""
@@ -31,6 +31,7 @@ class Store(ControlStore, HealthStore, IncidentStore, Protocol):
 class UpdateHealth:
     def __init__(self, store: Store, probes: ProbeQueue, *, clock: Clock, logger: Logger, rng: random.Random) -> None:
         self._store = store
+        self._catalog = CurrentCatalog(store)
         self._probes = probes
         self._clock = clock
         self._logger = logger
@@ -38,7 +39,7 @@ class UpdateHealth:
 
     def observe(self, seen: Observation) -> None:
         """Fold one observation into its target's health."""
-        current = self._catalog()
+        current = self._catalog.read()
         if current is None or seen.target not in current.targets:
             return
         for _ in range(TRIES):
@@ -55,7 +56,7 @@ class UpdateHealth:
 
     def react(self, before: Health | None, after: Health) -> None:
         """Act on a change of a health item, whoever wrote it."""
-        current = self._catalog()
+        current = self._catalog.read()
         if current is None or after.target not in current.targets:
             return
         was, now = (before or Health(after.target)).breaker, after.breaker
@@ -95,6 +96,7 @@ class UpdateHealth:
                 },
                 now=self._clock(),
                 renotify=current.alerts.renotify,
+                link=current.alerts.link,
             )
 
         self._change(health.target, kind, change)
@@ -123,10 +125,3 @@ class UpdateHealth:
                 self._probes.send(after.target, after.breaker.until - self._clock())
         elif after.evaluations > was.evaluations and not settled(after, current.health) and after.breaker.opens:
             self._probes.send(after.target, NEXT_PROBE)
-
-    def _catalog(self) -> Catalog | None:
-        pointer = self._store.pointer()
-        if pointer is None:
-            return None
-        version = self._store.version(pointer.version)
-        return catalog(version.document, version.number)

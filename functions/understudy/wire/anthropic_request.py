@@ -18,7 +18,22 @@ from understudy.errors import InvalidRequest
 DEFAULT_MAX_TOKENS = 8192
 
 _TRANSLATED = frozenset(
-    ["model", "messages", "max_tokens", "max_completion_tokens", "top_p", "stop", "user", "tools", "parallel_tool_calls", "stream", "stream_options", "temperature", "response_format", "tool_choice"]
+    [
+        "model",
+        "messages",
+        "max_tokens",
+        "max_completion_tokens",
+        "top_p",
+        "stop",
+        "user",
+        "tools",
+        "parallel_tool_calls",
+        "stream",
+        "stream_options",
+        "temperature",
+        "response_format",
+        "tool_choice",
+    ]
 )
 # Values that ask for what happens anyway.
 _NO_OPS: Mapping[str, object] = {

@@ -45,9 +45,7 @@ def read(body: Any) -> Ask:
         results=_results(last_user) if last["role"] == "user" else None,
         prefix=_text_of(last["content"], "") if last["role"] == "assistant" else "",
         tools=tuple(
-            Tool(tool["name"], tool["input_schema"])
-            for tool in checked.get("tools") or []
-            if "input_schema" in tool
+            Tool(tool["name"], tool["input_schema"]) for tool in checked.get("tools") or [] if "input_schema" in tool
         ),
         choice=choice,
         named=named,
@@ -69,10 +67,7 @@ def _text_of(content: Any, between: str = " ") -> str:
 def _results(blocks: Sequence[Mapping[str, Any]]) -> tuple[str, ...] | None:
     found = [block for block in blocks if block["type"] == "tool_result"]
     failed = {True: "the tool failed: "}
-    return (
-        tuple(failed.get(one.get("is_error", False), "") + _text_of(one.get("content")) for one in found)
-        or None
-    )
+    return tuple(failed.get(one.get("is_error", False), "") + _text_of(one.get("content")) for one in found) or None
 
 
 def _choice(body: Mapping[str, Any]) -> tuple[Choice, str]:
@@ -85,9 +80,7 @@ def _input_tokens(system: Any, turns: Sequence[Mapping[str, Any]]) -> int:
     texts = [_text_of(system)]
     for turn in turns:
         texts.append(_text_of(turn["content"]))
-        texts += [
-            _text_of(block.get("content")) for block in turn["content"] if block["type"] == "tool_result"
-        ]
+        texts += [_text_of(block.get("content")) for block in turn["content"] if block["type"] == "tool_result"]
     return sum(len(split_words(text)) for text in texts)
 
 
@@ -218,7 +211,5 @@ WIRE = Wire(
     trouble=trouble,
     first_error=first_error,
     refusal=refusal,
-    unreadable=Piece(
-        "frame", b'event: content_block_delta\ndata: {"type": "content_block_delta", "delta": \n\n'
-    ),
+    unreadable=Piece("frame", b'event: content_block_delta\ndata: {"type": "content_block_delta", "delta": \n\n'),
 )

@@ -147,9 +147,7 @@ def _check_tools(body: Mapping[str, Any]) -> None:
     if choice is None:
         return
     if not isinstance(choice, dict) or choice.get("type") not in ("auto", "any", "tool", "none"):
-        reject(
-            "tool_choice: Input tag does not match any of the expected tags: 'any', 'auto', 'none', 'tool'"
-        )
+        reject("tool_choice: Input tag does not match any of the expected tags: 'any', 'auto', 'none', 'tool'")
     if not tools:
         reject("tool_choice: tool_choice may only be specified while providing tools")
 
@@ -172,11 +170,7 @@ def _check_messages(messages: Any) -> None:
     if messages[0]["role"] != "user":
         reject('messages: first message must use the "user" role')
     last = merged(messages)[-1]
-    if (
-        last["role"] == "assistant"
-        and last["content"]
-        and last["content"][-1].get("text", "x")[-1:].isspace()
-    ):
+    if last["role"] == "assistant" and last["content"] and last["content"][-1].get("text", "x")[-1:].isspace():
         reject("messages: final assistant content cannot end with trailing whitespace")
     _check_tool_results(messages)
 

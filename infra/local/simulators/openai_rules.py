@@ -162,14 +162,11 @@ def _check_messages(body: Mapping[str, Any]) -> None:
         reject("Missing required parameter: 'messages'.", "messages", "missing_required_parameter")
     messages = body["messages"]
     if not isinstance(messages, list):
-        message = (
-            f"Invalid type for 'messages': expected an array of objects, but got {_kind(messages)} instead."
-        )
+        message = f"Invalid type for 'messages': expected an array of objects, but got {_kind(messages)} instead."
         reject(message, "messages", "invalid_type")
     if not messages:
         message = (
-            "Invalid 'messages': empty array. Expected an array with minimum length 1, "
-            "but got an empty array instead."
+            "Invalid 'messages': empty array. Expected an array with minimum length 1, but got an empty array instead."
         )
         reject(message, "messages", "empty_array")
     for index, message in enumerate(messages):
@@ -233,8 +230,7 @@ def _check_all_answered(waiting: list[str], index: int) -> None:
     if waiting:
         text = (
             "An assistant message with 'tool_calls' must be followed by tool messages responding to each "
-            "'tool_call_id'. The following tool_call_ids did not have response messages: "
-            + ", ".join(waiting)
+            "'tool_call_id'. The following tool_call_ids did not have response messages: " + ", ".join(waiting)
         )
         reject(text, f"messages.[{index - 1}].role")
 

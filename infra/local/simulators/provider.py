@@ -124,9 +124,7 @@ class SimulatedProvider:
             reply = broken(Case(fault, self.wire, model, reply, ask, self.first_token_delay))
         return number, reply
 
-    def _healthy(
-        self, method: str, path: str, headers: Mapping[str, str], body: Any
-    ) -> tuple[Ask | None, Reply]:
+    def _healthy(self, method: str, path: str, headers: Mapping[str, str], body: Any) -> tuple[Ask | None, Reply]:
         wire = self.wire
         expected = {wire.answer_path: "POST", wire.models_path: "GET"}.get(path.partition("?")[0])
         if expected is None:

@@ -46,9 +46,7 @@ def _by_type(schema: Mapping[str, Any], root: Mapping[str, Any], name: str, dept
         kind = next((one for one in kind if one != "null"), "null")
     if kind == "object":
         properties = schema.get("properties") or {}
-        return {
-            key: _value(properties.get(key, {}), root, key, depth + 1) for key in schema.get("required", [])
-        }
+        return {key: _value(properties.get(key, {}), root, key, depth + 1) for key in schema.get("required", [])}
     if kind == "array":
         length = max(1, schema.get("minItems", 1)) if schema.get("maxItems", 1) else 0
         return [_value(schema.get("items", {}), root, name, depth + 1) for _ in range(length)]

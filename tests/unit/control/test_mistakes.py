@@ -243,3 +243,28 @@ def test_a_pasted_secret_is_told_what_to_do(text: str) -> None:
         "write a reference: `env:NAME`, `ssm:/path` or `secretsmanager:id#field`."
     )
     assert [expected] == problems(changed(text, "wire: openai", f"wire: openai\n    {auth}"))
+
+
+@pytest.mark.parametrize(
+    ("place", "expected"),
+    [
+        (
+            "auth: {header: Authorization, scheme: Bearer, secret: 48151623}",
+            "providers.alpha.auth.secret (line 5, column 51): this is not a reference to a secret. "
+            "Fix: write a reference: `env:NAME`, `ssm:/path` or `secretsmanager:id#field`.",
+        ),
+        (
+            "auth: 48151623",
+            "providers.alpha.auth (line 5, column 5): expected a mapping, found a number (not shown). "
+            "Fix: write `name: value` lines below it.",
+        ),
+        (
+            "headers: {x-team: 48151623}",
+            "providers.alpha.headers.x-team (line 5, column 15): expected text, but YAML reads the bare value "
+            "(not shown) as a number. Fix: quote it.",
+        ),
+    ],
+)
+def test_a_pasted_number_is_not_repeated(text: str, place: str, expected: str) -> None:
+    """A credential of digits only, which YAML reads as a number, is not shown either."""
+    assert [expected] == problems(changed(text, "wire: openai", f"wire: openai\n    {place}"))

@@ -1,0 +1,197 @@
+"""The whole router on one machine: moto as AWS, simulated providers, the real rooms behind a real HTTP front."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from string import Template
+from typing import Any
+
+from infra.local.aws import BUS, REGION, TABLE, LocalAws, start_aws
+from infra.local.front import Front, is_loopback
+from infra.local.simulators import FAULTS, SimulatedProvider
+from infra.local.sources import Sources
+from infra.local.template import Room, wiring
+from understudy.errors import UnderstudyError
+from understudy.keys import ClientKey, hash_key, new_key
+from understudy.services.publish_control import publish
+from understudy.store.dynamodb import DynamoTable
+from understudy.store.store import Store
+
+DOCUMENT = Path(__file__).with_name("router.local.yaml")
+SIMULATED_KEY = "simulated"
+QUEUES = ("ProbeQueue", "DeadLetterQueue")
+
+
+class LocalError(UnderstudyError):
+    """The local stack could not be started; says what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """`port` is the front's; the simulators and the AWS endpoint take the next three (0: any free ones)."""
+
+    host: str = "127.0.0.1"
+    port: int = 8080
+    api_key: str | None = None
+    config: Path | None = None
+    simulators: bool = True
+    verbose: bool = False
+    alert_url: str | None = None
+
+
+class LocalStack:
+    """Start it, use `base_url` with `api_key`, stop it.  One at a time in a process: moto and the rooms are global."""
+
+    def __init__(self, options: Options, on_alert: Callable[[dict[str, Any]], None]) -> None:
+        if not is_loopback(options.host):
+            raise LocalError(f"--host {options.host}: the local stack listens on loopback only, e.g. 127.0.0.1")
+        self._options = options
+        self._on_alert = on_alert
+        self._alerts: list[dict[str, Any]] = []
+        self._started: list[Callable[[], None]] = []
+        self.api_key = options.api_key or new_key()
+        self.simulators: dict[str, SimulatedProvider] = {}
+
+    def start(self) -> None:
+        """Raises LocalError or DocumentError; what was started until then is stopped again."""
+        try:
+            self._start()
+        except OSError as error:
+            self.stop()
+            port = self._options.port
+            raise LocalError(
+                f"a port of {port} to {port + 3} on {self._options.host} cannot be used ({error.strerror}); "
+                "choose another with --port, or 0 for any free ones"
+            ) from error
+        except BaseException:
+            self.stop()
+            raise
+
+    def stop(self) -> None:
+        while self._started:
+            self._started.pop()()
+
+    @property
+    def base_url(self) -> str:
+        return f"{self.url}/v1"
+
+    def _start(self) -> None:
+        template = wiring()
+        if self._options.simulators:
+            for offset, wire in enumerate(("openai", "anthropic"), start=1):
+                self.simulators[wire] = self._simulator(wire, offset)
+        self._aws = start_aws(template.table, QUEUES, self._options.host, self._port(3))
+        self._started.append(self._aws.stop)
+        self._settings(self._aws)
+        self.store = Store(DynamoTable(TABLE))
+        self._publish()
+        handlers = {room.name: self._room(room) for room in template.rooms}
+        api = next(room for room in template.rooms if room.api)
+        front = Front(
+            (self._options.host, self._options.port),
+            handlers[api.name],
+            api.api,
+            template.gateway_responses,
+            self._local,
+        )
+        front.start()
+        self._started.append(front.shutdown)
+        self._started.append(front.server_close)
+        self.url = front.url
+        self._subscribe(f"{front.url}/_local/sns")
+        if self._options.alert_url:
+            self._subscribe(self._options.alert_url)
+        sources = Sources(self._aws)
+        self._started.append(sources.stop)
+        for room in template.rooms:
+            sources.start(room, handlers[room.name])
+
+    def _port(self, offset: int) -> int:
+        return self._options.port + offset if self._options.port else 0
+
+    def _simulator(self, wire: Any, offset: int) -> SimulatedProvider:
+        simulator = SimulatedProvider(wire, host=self._options.host, port=self._port(offset), api_key=SIMULATED_KEY)
+        simulator.start()
+        self._started.append(simulator.stop)
+        return simulator
+
+    def _settings(self, aws: LocalAws) -> None:
+        os.environ.update(
+            UNDERSTUDY_TABLE=TABLE,
+            UNDERSTUDY_ALERT_TOPIC_ARN=aws.topic_arn,
+            UNDERSTUDY_EVENT_BUS=BUS,
+            UNDERSTUDY_PROBE_QUEUE_URL=aws.queues["ProbeQueue"],
+            UNDERSTUDY_STREAM="on",
+            UNDERSTUDY_LOG_LEVEL="INFO" if self._options.verbose else "ERROR",
+            UNDERSTUDY_SIMULATED_KEY=SIMULATED_KEY,
+        )
+
+    def _publish(self) -> None:
+        text = (self._options.config or DOCUMENT).read_text()
+        name = str(self._options.config or DOCUMENT.name)
+        if self._options.config is None:
+            if not self.simulators:
+                raise LocalError(
+                    "without simulators there is nobody to route to: give a control document with --config"
+                )
+            text = Template(text).substitute(
+                openai_url=self.simulators["openai"].base_url, anthropic_url=self.simulators["anthropic"].base_url
+            )
+        publish(self.store, text, now=time.time(), by="understudy up", filename=name)
+        self.store.put_key(ClientKey(hash_key(self.api_key), "local", time.time()))
+
+    def _room(self, room: Room) -> Callable[[Any, Any], Any]:
+        module = importlib.import_module(room.module)
+        self._started.append(lambda: _close_room(module))
+        handler: Callable[[Any, Any], Any] = module.handler
+        return handler
+
+    def _subscribe(self, url: str) -> None:
+        protocol = url.partition(":")[0]
+        self._aws.client("sns").subscribe(TopicArn=self._aws.topic_arn, Protocol=protocol, Endpoint=url)
+
+    def _local(self, method: str, path: str, body: Any) -> tuple[int, Any]:
+        """What /_local/ answers."""
+        if (method, path) == ("GET", "info"):
+            return 200, {"aws_endpoint": self._aws.endpoint, "region": REGION, "table": TABLE}
+        if (method, path) == ("GET", "alerts"):
+            return 200, {"alerts": self._alerts}
+        if (method, path) == ("POST", "sns") and isinstance(body, dict):
+            if body.get("Type") == "Notification":
+                alert = json.loads(body["Message"])
+                self._alerts.append(alert)
+                self._on_alert(alert)
+            return 200, {}
+        if (method, path) == ("POST", "faults") and isinstance(body, dict):
+            return self._set_fault(str(body.get("target")), body.get("fault"))
+        return 404, {"error": f"no {method} /_local/{path}"}
+
+    def _set_fault(self, name: str, fault: str | None) -> tuple[int, Any]:
+        pointer = self.store.pointer()
+        targets = self.store.version(pointer.version).document["targets"] if pointer else {}
+        providers = self.store.version(pointer.version).document["providers"] if pointer else {}
+        if name not in targets:
+            return 404, {"error": f"there is no target {name!r}; there are: {', '.join(sorted(targets))}"}
+        if fault is not None and fault not in FAULTS:
+            return 400, {"error": f"there is no fault {fault!r}; there are: {', '.join(FAULTS)}"}
+        url = providers[targets[name]["provider"]]["base_url"].rstrip("/")
+        for simulator in self.simulators.values():
+            if simulator.base_url == url:
+                simulator.set_fault(targets[name]["model"], fault)
+                return 200, {"target": name, "fault": fault}
+        return 400, {"error": f"target {name!r} is not simulated; only simulated providers can be broken"}
+
+
+def _close_room(module: Any) -> None:
+    """Forget what a room built, so that another stack in this process starts cold."""
+    if hasattr(module, "loop"):
+        if module.loop.cache_info().currsize:
+            module.loop().stop()
+        module.loop.cache_clear()
+    module.service.cache_clear()

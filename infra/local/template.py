@@ -1,0 +1,140 @@
+"""What template.yaml says, for the local stack: rooms, their triggers, the table.  One source, so nothing can drift."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+ROOT = Path(__file__).parents[2]
+_UNITS = {"minute": 60.0, "hour": 3600.0, "day": 86400.0}
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """A room to be called every `seconds` with `payload`."""
+
+    seconds: float
+    payload: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """A room to be called with batches of table changes that fit one of the patterns."""
+
+    patterns: tuple[Mapping[str, Any], ...]
+    batch: int
+    retries: int
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """A room to be called with batches of messages of the queue with this logical id."""
+
+    logical_id: str
+    batch: int
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """One function of the template: the module of its handler and its triggers.  `api` holds (method, path)."""
+
+    name: str
+    module: str
+    api: tuple[tuple[str, str], ...] = ()
+    schedules: tuple[Schedule, ...] = ()
+    streams: tuple[Stream, ...] = ()
+    queues: tuple[Queue, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Wiring:
+    """The whole template as far as the local stack plays it."""
+
+    rooms: tuple[Room, ...]
+    table: Mapping[str, Any]
+    gateway_responses: Mapping[str, tuple[int, str]]
+
+
+def wiring() -> Wiring:
+    """Read template.yaml and the storage template beside it.  Raises ValueError on a trigger that is not played."""
+    root = _load(ROOT / "template.yaml")
+    storage = _load(ROOT / "infra" / "storage.yaml")
+    resources = root["Resources"]
+    functions = {n: r["Properties"] for n, r in resources.items() if r["Type"] == "AWS::Serverless::Function"}
+    return Wiring(
+        rooms=tuple(_room(name, properties) for name, properties in functions.items()),
+        table=storage["Resources"]["Table"]["Properties"],
+        gateway_responses=dict(_gateway_responses(resources["Api"]["Properties"])),
+    )
+
+
+def _room(name: str, properties: Mapping[str, Any]) -> Room:
+    module, _, _ = properties["Handler"].rpartition(".")
+    events = [(event["Type"], event["Properties"]) for event in properties.get("Events", {}).values()]
+    unknown = {kind for kind, _ in events} - {"Api", "ScheduleV2", "DynamoDB", "SQS"}
+    if unknown:
+        raise ValueError(f"{name}: the local stack does not play triggers of type {', '.join(sorted(unknown))}")
+    return Room(
+        name=name,
+        module=module,
+        api=tuple((p["Method"].upper(), p["Path"]) for kind, p in events if kind == "Api"),
+        schedules=tuple(
+            Schedule(rate(p["ScheduleExpression"]), json.loads(p["Input"])) for k, p in events if k == "ScheduleV2"
+        ),
+        streams=tuple(_stream(p) for kind, p in events if kind == "DynamoDB"),
+        queues=tuple(
+            Queue(p["Queue"]["Fn::GetAtt"].split(".")[0], p["BatchSize"]) for kind, p in events if kind == "SQS"
+        ),
+    )
+
+
+def _stream(properties: Mapping[str, Any]) -> Stream:
+    filters = properties["FilterCriteria"]["Filters"]
+    return Stream(
+        tuple(json.loads(f["Pattern"]) for f in filters), properties["BatchSize"], properties["MaximumRetryAttempts"]
+    )
+
+
+def rate(expression: str) -> float:
+    """Seconds of a `rate(...)` expression.  Raises ValueError on anything else."""
+    match = re.fullmatch(r"rate\((\d+) (minute|hour|day)s?\)", expression)
+    if match is None:
+        raise ValueError(f"the local stack plays rate(...) schedules only, not {expression!r}")
+    return int(match[1]) * _UNITS[match[2]]
+
+
+def _gateway_responses(api: Mapping[str, Any]) -> Iterator[tuple[str, tuple[int, str]]]:
+    defaults = {"DEFAULT_4XX": 400, "DEFAULT_5XX": 500, "THROTTLED": 429, "REQUEST_TOO_LARGE": 413}
+    for name, response in api["GatewayResponses"].items():
+        status = int(response.get("StatusCode", defaults.get(name, 500)))
+        yield name, (status, response["ResponseTemplates"]["application/json"])
+
+
+class _CfnLoader(yaml.SafeLoader):
+    """YAML with CloudFormation's short forms: `!Ref x` becomes {"Ref": "x"}."""
+
+
+def _short_form(loader: _CfnLoader, suffix: str, node: yaml.Node) -> dict[str, Any]:
+    value: Any
+    if isinstance(node, yaml.ScalarNode):
+        value = loader.construct_scalar(node)
+    elif isinstance(node, yaml.SequenceNode):
+        value = loader.construct_sequence(node, deep=True)
+    else:
+        assert isinstance(node, yaml.MappingNode)  # noqa: S101 - the only kind left
+        value = loader.construct_mapping(node, deep=True)
+    return {suffix if suffix in ("Ref", "Condition") else f"Fn::{suffix}": value}
+
+
+_CfnLoader.add_multi_constructor("!", _short_form)
+
+
+def _load(path: Path) -> dict[str, Any]:
+    document: dict[str, Any] = yaml.load(path.read_text(), _CfnLoader)  # noqa: S506 - a SafeLoader, and our own file
+    return document
