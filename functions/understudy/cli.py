@@ -72,7 +72,7 @@ def _up(options: argparse.Namespace) -> int:
 
 def _show_alert(alert: dict[str, Any]) -> None:
     body = "\n".join(f"  {line}" for line in str(alert["text"]).splitlines())
-    print(f"\nALERT {alert['subject']}\n{body}\n", flush=True)
+    print(f"\nALERT {alert['title']}\n{body}\n", flush=True)
 
 
 def _fault(options: argparse.Namespace) -> int:
@@ -166,11 +166,11 @@ def _keys(options: argparse.Namespace) -> int:
         print(f"{key}\nThis is the only time the key is shown; the router keeps its SHA-256.")
         return 0
     if options.action == "list":
-        for known in sorted(store.keys(), key=lambda k: k.created_at):
+        for known in sorted(store.client_keys(), key=lambda k: k.created_at):
             state = "active" if known.active else f"revoked {_when(known.revoked_at or 0)}"
             print(f"{known.hash[:12]}  {known.name}  created {_when(known.created_at)}  {state}")
         return 0
-    matching = [known for known in store.keys() if known.hash.startswith(options.hash) and known.active]
+    matching = [known for known in store.client_keys() if known.hash.startswith(options.hash) and known.active]
     if len(matching) != 1:
         raise CommandError(
             f"{len(matching)} active keys begin with {options.hash!r}; `understudy keys list` shows them"

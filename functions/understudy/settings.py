@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +17,7 @@ class Settings:
     probe_queue_url: str = ""
     stream: bool = False
     log_level: str = "INFO"
-    environ: Mapping[str, str] = os.environ
+    environ: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 def settings() -> Settings:
@@ -30,4 +30,5 @@ def settings() -> Settings:
         probe_queue_url=env.get("UNDERSTUDY_PROBE_QUEUE_URL", ""),
         stream=env.get("UNDERSTUDY_STREAM", "off") == "on",
         log_level=env.get("UNDERSTUDY_LOG_LEVEL", env.get("AWS_LAMBDA_LOG_LEVEL", "INFO")),
+        environ=env,
     )

@@ -7,7 +7,7 @@ import threading
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
 from moto.events.models import EventPattern
 
@@ -53,7 +53,7 @@ class Sources:
     def _stream(self, stream: Stream, handler: Handler) -> None:
         patterns = [EventPattern.load(json.dumps(pattern)) for pattern in stream.patterns]
         for records in self._batches(stream.batch):
-            left = [r for r in records if any(p.matches_event(r) for p in patterns)]
+            left = [r for r in records if any(p.matches_event(cast(Any, r)) for p in patterns)]
             tries = 0
             while left and not self._stopping.is_set():
                 after = _after_failure(left, _invoke(handler, {"Records": left}))

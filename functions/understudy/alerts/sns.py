@@ -17,7 +17,7 @@ class SnsSink:
         self._client = client
 
     def send(self, notice: Notice) -> None:
-        machine = json.dumps({"subject": notice.subject, "text": notice.text, **notice.data})
+        machine = json.dumps({**notice.data, "title": notice.subject, "text": notice.text})
         message = {"default": machine, "email": notice.text, "sms": notice.subject}
         self._client("sns").publish(
             TopicArn=self._topic,

@@ -48,6 +48,7 @@ class LocalOutcomes:
         self._tallies: dict[str, Observation] = {}
         self._flushed_at: dict[str, float] = {}
         self._writes: set[asyncio.Task[None]] = set()
+        self._timers: dict[str, asyncio.TimerHandle] = {}
 
     def adopt(self, settings: HealthSettings, fleet: Mapping[str, Health]) -> None:
         """Take over what the fleet knows and this environment does not know better."""
@@ -102,12 +103,15 @@ class LocalOutcomes:
             await asyncio.wait(self._writes, timeout=patience)
 
     def flush_due(self) -> None:
-        """Start the writes whose time has come."""
+        """Start the writes whose time has come, and see to it that failures are not left waiting."""
         now = self._clock()
         for name, tally in list(self._tallies.items()):
             wait = FAILURE_FLUSH if tally.by_kind else self._settings.flush
-            if now - self._flushed_at.setdefault(name, now if not tally.by_kind else 0.0) >= wait:
+            left = self._flushed_at.setdefault(name, 0.0 if tally.by_kind else now) + wait - now
+            if left <= 0:
                 self._flush(name)
+            elif tally.by_kind and name not in self._timers:
+                self._timers[name] = asyncio.get_running_loop().call_later(left, self._flush, name)
 
     def _add(self, target: Target, seen: Observation, probe: bool) -> None:
         name = target.name
@@ -127,6 +131,10 @@ class LocalOutcomes:
         self.flush_due()
 
     def _flush(self, name: str) -> None:
+        if timer := self._timers.pop(name, None):
+            timer.cancel()
+        if name not in self._tallies:
+            return
         self._flushed_at[name] = self._clock()
         self._start(self._write(self._tallies.pop(name)))
 

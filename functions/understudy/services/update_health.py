@@ -92,7 +92,6 @@ class UpdateHealth:
                     "routes": ", ".join(
                         r.name for r in current.routes.values() if target.name in {c.target.name for c in r.candidates}
                     ),
-                    "share of good answers": f"{health.score:.0%}",
                 },
                 now=self._clock(),
                 renotify=current.alerts.renotify,

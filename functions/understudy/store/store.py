@@ -69,7 +69,7 @@ class Store:
     def put_key(self, key: ClientKey) -> None:
         self._table.put(Item(keys.client_key(key.hash), asdict(key)))
 
-    def keys(self) -> Sequence[ClientKey]:
+    def client_keys(self) -> Sequence[ClientKey]:
         return [ClientKey(**item.body) for item in self._table.query(keys.KEYS)]
 
     # incidents and notices

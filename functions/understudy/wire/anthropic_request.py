@@ -103,7 +103,7 @@ def _carries_format(wanted: Mapping[str, Any]) -> bool:
     if wanted.get("type") == "json_schema":
         described = wanted.get("json_schema")
         return isinstance(described, Mapping) and isinstance(described.get("schema"), Mapping)
-    return wanted.get("type", "text") == "text"
+    return bool(wanted.get("type", "text") == "text")
 
 
 def _carries_choice(choice: object, has_tools: bool) -> bool:
@@ -119,7 +119,8 @@ def _tool_misfits(tool: Mapping[str, Any], path: str) -> Iterator[str]:
         yield path
         return
     for name in tool["function"].keys() - _TOOL_FIELDS:
-        yield f"{path}.function.{name}"
+        if tool["function"][name] is not None:
+            yield f"{path}.function.{name}"
 
 
 def _message_misfits(message: Mapping[str, Any], path: str) -> Iterator[str]:
@@ -230,7 +231,8 @@ def _inner(schema: Any, depth: int) -> Any:
 def _tooling(body: Mapping[str, Any]) -> dict[str, Any]:
     if not body.get("tools"):
         return {}
-    fields: dict[str, Any] = {"tools": [_tool(tool["function"]) for tool in body["tools"]]}
+    tools = [_tool(tool["function"], f"tools[{i}].function") for i, tool in enumerate(body["tools"])]
+    fields: dict[str, Any] = {"tools": tools}
     wanted = body.get("tool_choice", "auto")
     if isinstance(wanted, str):
         choice: dict[str, Any] = {"type": _CHOICES[wanted]}
@@ -243,8 +245,10 @@ def _tooling(body: Mapping[str, Any]) -> dict[str, Any]:
     return fields
 
 
-def _tool(function: Mapping[str, Any]) -> dict[str, Any]:
+def _tool(function: Mapping[str, Any], path: str) -> dict[str, Any]:
     schema = function.get("parameters") or {"properties": {}}
+    if not isinstance(schema, Mapping):
+        raise InvalidRequest(f"`{path}.parameters` must be an object.", param=f"{path}.parameters")
     tool = {"name": function["name"], "input_schema": {"type": "object", **schema}}
     if function.get("description"):
         tool["description"] = function["description"]

@@ -98,7 +98,7 @@ class AnthropicDecoder:
         return [self._chunk({"role": "assistant"})]
 
     def _open(self, index: int, content: Mapping[str, Any]) -> list[Chunk]:
-        kind = content.get("type")
+        kind = _string(content, "type")
         if kind not in _BLOCKS:
             raise ValueError(f"a content block of unknown type {kind!r}")
         if index in self._blocks:
@@ -117,7 +117,7 @@ class AnthropicDecoder:
         return chunks
 
     def _delta(self, block: _Block, delta: Mapping[str, Any]) -> list[Chunk]:
-        kind = delta.get("type")
+        kind = _string(delta, "type")
         if kind not in _DELTAS or _DELTAS[kind][0] != block.kind:
             raise ValueError(f"a delta of type {kind!r} in a block of type {block.kind!r}")
         piece = _string(delta, _DELTAS[kind][1])

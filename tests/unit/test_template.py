@@ -1,0 +1,302 @@
+"""What the templates promise: least privilege, nothing lost, nothing kept for ever, the keys and names of the code."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from understudy.store import keys
+
+ROOT = Path(__file__).parents[2]
+TEMPLATES = ("template.yaml", "infra/storage.yaml", "infra/alerts.yaml", "infra/logs.yaml", "infra/observability.yaml")
+KNOWN_VARIABLES = {
+    "UNDERSTUDY_TABLE",
+    "UNDERSTUDY_ALERT_TOPIC_ARN",
+    "UNDERSTUDY_EVENT_BUS",
+    "UNDERSTUDY_PROBE_QUEUE_URL",
+    "UNDERSTUDY_STREAM",
+    "UNDERSTUDY_LOG_LEVEL",
+}
+DEAD_LETTERS = {"Fn::GetAtt": "DeadLetterQueue.Arn"}
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML with CloudFormation's short tags, in their long form."""
+
+
+def _tagged(loader: _Loader, suffix: str, node: yaml.Node) -> dict[str, Any]:
+    name = suffix if suffix in {"Ref", "Condition"} else f"Fn::{suffix}"
+    if isinstance(node, yaml.SequenceNode):
+        return {name: loader.construct_sequence(node, deep=True)}
+    return {name: loader.construct_scalar(node)}  # type: ignore[arg-type]
+
+
+_Loader.add_multi_constructor("!", _tagged)
+
+
+def template(path: str) -> dict[str, Any]:
+    loaded: dict[str, Any] = yaml.load((ROOT / path).read_text(), _Loader)  # noqa: S506 - a SafeLoader
+    return loaded
+
+
+def resources(path: str, kind: str) -> dict[str, dict[str, Any]]:
+    """The properties of every resource of a type, by logical id."""
+    found = template(path)["Resources"].items()
+    return {name: each.get("Properties", {}) for name, each in found if each["Type"] == kind}
+
+
+def functions() -> dict[str, dict[str, Any]]:
+    return resources("template.yaml", "AWS::Serverless::Function")
+
+
+def events(kind: str) -> dict[str, dict[str, Any]]:
+    """The properties of every event of a type, by `Function.Event`."""
+    return {
+        f"{function}.{name}": event["Properties"]
+        for function, properties in functions().items()
+        for name, event in properties.get("Events", {}).items()
+        if event["Type"] == kind
+    }
+
+
+def nodes(value: Any) -> Iterator[dict[str, Any]]:
+    """Every mapping inside a value, itself included."""
+    if isinstance(value, dict):
+        yield value
+    for inner in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from nodes(inner)
+
+
+def statements(value: Any) -> list[dict[str, Any]]:
+    """Every IAM statement inside a value, whatever it is nested in."""
+    return [node for node in nodes(value) if "Effect" in node]
+
+
+def as_list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def filters(event: str) -> list[Any]:
+    patterns = events("DynamoDB")[event]["FilterCriteria"]["Filters"]
+    return [json.loads(each["Pattern"]) for each in patterns]
+
+
+def snake(name: str) -> str:
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
+
+
+# permissions
+
+
+def test_no_statement_has_a_wildcard_action() -> None:
+    """Every IAM statement names its actions one by one, and says what is allowed rather than what is not."""
+    found = [statement for path in TEMPLATES for statement in statements(template(path))]
+    loose = [
+        action
+        for statement in found
+        for action in as_list(statement.get("Action", "no Action"))
+        if not re.fullmatch(r"[a-z0-9]+:[A-Za-z]+", action)
+    ]
+    assert [] == loose
+    assert bool(found)
+
+
+def test_no_function_may_touch_every_resource() -> None:
+    """No statement of a function's role has the resource `*`."""
+    wide = [
+        (name, statement)
+        for name, properties in functions().items()
+        for statement in statements(properties["Policies"])
+        if "*" in as_list(statement.get("Resource", "*"))
+    ]
+    assert [] == wide
+
+
+def test_no_function_uses_a_ready_made_policy() -> None:
+    """Every policy of a function is a list of statements: no SAM policy template, no managed policy."""
+    ready_made = [
+        (name, policy)
+        for name, properties in functions().items()
+        for policy in as_list(properties.get("Policies", "none"))
+        if not isinstance(policy, dict) or {"Statement"} != set(policy)
+    ]
+    assert [] == ready_made
+
+
+# functions
+
+
+def test_every_function_has_the_room_of_its_name() -> None:
+    """Function `SomeName` runs `some_name.handler.handler`, and that module exists under functions/."""
+    handlers = {name: properties["Handler"] for name, properties in functions().items()}
+    assert {name: f"{snake(name)}.handler.handler" for name in handlers} == handlers
+    missing = [name for name in handlers if not (ROOT / "functions" / snake(name) / "handler.py").is_file()]
+    assert [] == missing
+
+
+def test_every_room_is_a_function() -> None:
+    """Every folder under functions/ with a handler is deployed."""
+    rooms = {path.parent.name for path in (ROOT / "functions").glob("*/handler.py")}
+    assert rooms == {snake(name) for name in functions()}
+
+
+def test_every_function_logs_into_its_own_group() -> None:
+    """Every function names the log group that the logs stack makes for it."""
+    groups = {name: properties["LoggingConfig"]["LogGroup"] for name, properties in functions().items()}
+    assert {name: {"Fn::GetAtt": f"Logs.Outputs.{name}"} for name in groups} == groups
+    outputs = template("infra/logs.yaml")["Outputs"]
+    assert {name: {"Value": {"Ref": name}} for name in groups} == {name: outputs.get(name) for name in groups}
+
+
+def test_no_log_group_keeps_for_ever() -> None:
+    """Every log group, a function's or the API's, has the retention that the operator chose."""
+    retention = {
+        name: group.get("RetentionInDays")
+        for name, group in resources("infra/logs.yaml", "AWS::Logs::LogGroup").items()
+    }
+    assert {name: {"Ref": "RetentionDays"} for name in {*functions(), "Api"}} == retention
+    logs = resources("template.yaml", "AWS::CloudFormation::Stack")["Logs"]
+    assert {"Ref": "LogRetentionDays"} == logs["Parameters"]["RetentionDays"]
+
+
+def test_every_environment_variable_is_known() -> None:
+    """The templates set no variable that nothing reads."""
+    variables = {
+        name for node in nodes(template("template.yaml")) for name in node.get("Environment", {}).get("Variables", {})
+    }
+    unknown = {name for name in variables - KNOWN_VARIABLES if not name.startswith("POWERTOOLS_")}
+    assert set() == unknown
+    assert "UNDERSTUDY_TABLE" in variables
+
+
+# events
+
+
+def test_every_stream_source_keeps_what_it_could_not_handle() -> None:
+    """A batch of the table stream that fails to the end goes to the dead letter queue."""
+    kept = {name: event.get("DestinationConfig", {}).get("OnFailure") for name, event in events("DynamoDB").items()}
+    to_queue = {"Type": "SQS", "Destination": DEAD_LETTERS}
+    assert {"UpdateHealth.Table": to_queue, "PublishAlerts.Table": to_queue} == kept
+
+
+def test_every_stream_source_gives_up_and_splits() -> None:
+    """A bad record cannot block its shard: retries are bounded, batches split, and good records are not repeated."""
+    bounds = {
+        name: (
+            0 < event.get("MaximumRetryAttempts", -1),
+            event.get("BisectBatchOnFunctionError"),
+            event.get("FunctionResponseTypes"),
+        )
+        for name, event in events("DynamoDB").items()
+    }
+    assert dict.fromkeys(bounds, (True, True, ["ReportBatchItemFailures"])) == bounds
+
+
+def test_every_asynchronous_source_keeps_what_it_could_not_handle() -> None:
+    """A tick that is not delivered, or whose function fails, goes to the dead letter queue."""
+    ticks = events("ScheduleV2")
+    undelivered = {name: event.get("DeadLetterConfig") for name, event in ticks.items()}
+    assert {"ProbeTargets.Tick": {"Arn": DEAD_LETTERS}} == undelivered
+    called = {name.partition(".")[0] for name in ticks}
+    failed = {
+        name: functions()[name].get("EventInvokeConfig", {}).get("DestinationConfig", {}).get("OnFailure")
+        for name in called
+    }
+    assert {name: {"Type": "SQS", "Destination": DEAD_LETTERS} for name in called} == failed
+
+
+def test_every_source_is_of_a_kind_that_is_checked() -> None:
+    """A new kind of event needs a new test of where its failures go."""
+    kinds = {event["Type"] for properties in functions().values() for event in properties["Events"].values()}
+    assert {"Api", "DynamoDB", "ScheduleV2", "SQS"} == kinds
+
+
+def test_the_probe_queue_keeps_what_it_could_not_handle() -> None:
+    """A recovery probe that fails three times goes to the dead letter queue, and fails alone."""
+    queue = resources("template.yaml", "AWS::SQS::Queue")["ProbeQueue"]
+    assert {"deadLetterTargetArn": DEAD_LETTERS, "maxReceiveCount": 3} == queue.get("RedrivePolicy")
+    probes = events("SQS")["ProbeTargets.Recovery"]
+    assert {"Fn::GetAtt": "ProbeQueue.Arn"} == probes["Queue"]
+    assert ["ReportBatchItemFailures"] == probes.get("FunctionResponseTypes")
+
+
+def test_every_function_that_fails_aside_may_write_to_the_dead_letter_queue() -> None:
+    """Lambda sends failures with the function's own role, so the role must allow it."""
+    sending = {name.partition(".")[0] for kind in ("DynamoDB", "ScheduleV2") for name in events(kind)}
+    allowed = {
+        name
+        for name, properties in functions().items()
+        for statement in statements(properties["Policies"])
+        if "sqs:SendMessage" in as_list(statement["Action"]) and DEAD_LETTERS in as_list(statement["Resource"])
+    }
+    assert sending == allowed
+
+
+def test_update_health_is_called_for_new_observations_and_changed_health() -> None:
+    """The stream filters of update_health name the sort keys of the table design."""
+    assert [
+        {"eventName": ["INSERT"], "dynamodb": {"Keys": {"sk": {"S": [{"prefix": keys.OBSERVATION}]}}}},
+        {"eventName": ["INSERT", "MODIFY"], "dynamodb": {"Keys": {"sk": {"S": [keys.HEALTH]}}}},
+    ] == filters("UpdateHealth.Table")
+    assert ("observation#", "health") == (keys.OBSERVATION, keys.HEALTH)
+
+
+def test_publish_alerts_is_called_for_new_and_changed_incidents() -> None:
+    """The stream filter of publish_alerts names the partition of current incidents, and not that of past ones."""
+    assert [
+        {"eventName": ["INSERT", "MODIFY"], "dynamodb": {"Keys": {"pk": {"S": [keys.INCIDENT]}}}},
+    ] == filters("PublishAlerts.Table")
+    assert "incident" == keys.INCIDENT
+
+
+# API and table
+
+
+def test_the_api_is_regional() -> None:
+    """An edge endpoint, SAM's default, would cut a stream after 30 seconds of silence."""
+    endpoints = {
+        name: api.get("EndpointConfiguration")
+        for name, api in resources("template.yaml", "AWS::Serverless::Api").items()
+    }
+    assert {"Api": {"Type": "REGIONAL"}} == endpoints
+
+
+def test_the_table_costs_nothing_idle_and_can_be_restored() -> None:
+    """The table is on demand, with point-in-time recovery, expiry by `ttl` and both images in its stream."""
+    table = resources("infra/storage.yaml", "AWS::DynamoDB::Table")["Table"]
+    assert "PAY_PER_REQUEST" == table.get("BillingMode")
+    assert {"PointInTimeRecoveryEnabled": True} == table.get("PointInTimeRecoverySpecification")
+    assert {"AttributeName": "ttl", "Enabled": True} == table.get("TimeToLiveSpecification")
+    assert {"StreamViewType": "NEW_AND_OLD_IMAGES"} == table.get("StreamSpecification")
+
+
+def test_the_table_has_the_keys_of_the_table_design() -> None:
+    """The table is keyed by the strings `pk` and `sk`."""
+    table = resources("infra/storage.yaml", "AWS::DynamoDB::Table")["Table"]
+    roles = {each["KeyType"]: each["AttributeName"] for each in table["KeySchema"]}
+    types = {each["AttributeName"]: each["AttributeType"] for each in table["AttributeDefinitions"]}
+    assert {"HASH": "pk", "RANGE": "sk"} == roles
+    assert {"pk": "S", "sk": "S"} == types
+
+
+def test_the_table_outlives_its_stack() -> None:
+    """Neither deleting the stack nor replacing the table loses what is in it."""
+    table = template("infra/storage.yaml")["Resources"]["Table"]
+    assert ("Retain", "Retain") == (table.get("DeletionPolicy"), table.get("UpdateReplacePolicy"))
+
+
+def test_every_child_template_is_checked() -> None:
+    """The templates that these tests and the linters read are all there are."""
+    children = {stack["TemplateURL"] for stack in resources("template.yaml", "AWS::CloudFormation::Stack").values()}
+    assert set(TEMPLATES[1:]) == children
+
+
+def test_the_root_template_can_be_read_in_one_sitting() -> None:
+    """The root stays within 350 lines; what grows goes into a child."""
+    lines = len((ROOT / "template.yaml").read_text().splitlines())
+    assert min(lines, 350) == lines
