@@ -13,9 +13,9 @@ from understudy.chat.request import ChatRequest
 from understudy.chat.stream import Chunk
 from understudy.errors import AttemptFailed, Garbage
 from understudy.wire import anthropic_request
-from understudy.wire.anthropic_stream import AnthropicDecoder, reported
+from understudy.wire.anthropic_stream import AnthropicDecoder
 from understudy.wire.base import Call, Decoder
-from understudy.wire.failures import failure_from_body
+from understudy.wire.failures import classify, reported
 
 # Later versions refuse sampling parameters, even at their default values.
 VERSION = "2023-06-01"
@@ -56,7 +56,7 @@ class AnthropicWire:
         return [chunk for event in _replayed(body, content) for chunk in decoder.read(event)]
 
     def failure(self, status: int, headers: Mapping[str, str], body: bytes) -> AttemptFailed:
-        return failure_from_body(status, headers, body)
+        return classify(status, headers, body)
 
 
 def _replayed(message: Mapping[str, object], content: list[Any]) -> Iterator[Mapping[str, Any]]:

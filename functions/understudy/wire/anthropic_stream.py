@@ -12,9 +12,8 @@ from typing import Any
 
 from understudy.chat.stream import Chunk, make_chunk
 from understudy.chat.usage import Usage
-from understudy.errors import AttemptFailed
 from understudy.wire.base import Event
-from understudy.wire.failures import classify
+from understudy.wire.failures import reported
 
 # Not here: pause_turn, which asks to be called again.  It belongs to tools the provider runs, and none are sent.
 FINISH: Mapping[str, str] = {
@@ -173,19 +172,6 @@ class AnthropicDecoder:
         if block is None:
             raise ValueError("an event of a content block that has not started")
         return block
-
-
-def reported(payload: Mapping[str, Any]) -> AttemptFailed:
-    """The failure in an error object that arrives where no status says more."""
-    error = payload.get("error")
-    error = error if isinstance(error, Mapping) else {}
-    return classify(
-        None,
-        {},
-        code="",
-        type=str(error.get("type") or ""),
-        message=str(error.get("message") or "the provider reported an error in its answer"),
-    )
 
 
 def _object(payload: Mapping[str, Any], name: str) -> Mapping[str, Any]:

@@ -1,18 +1,16 @@
-"""The failure table: what a provider says when it fails, and which class of failure that is.
+"""The failure table: which class of failure a provider's error is.
 
-Shared by every wire whose errors are a status, a code or type word, and a message.  Sources: the error pages of the
-OpenAI and Anthropic API references; the words for a full context window as collected from public issues of
-OpenAI-compatible servers.
+One table for all wires, read from the top; the first row that fits decides.  Sources: the providers' public error
+pages (platform.openai.com/docs/guides/error-codes, platform.claude.com/docs/en/api/errors,
+ai.google.dev/gemini-api/docs/troubleshooting, docs.aws.amazon.com/bedrock Converse "Errors",
+learn.microsoft.com/azure/ai-foundry content filtering) and the messages that compatible servers publish.
 """
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Mapping
-from datetime import datetime
-from email.utils import parsedate_to_datetime
-from typing import Any
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 
 from understudy.errors import (
     AttemptFailed,
@@ -24,198 +22,202 @@ from understudy.errors import (
     Refusal,
     Transient,
 )
-
-# Read from the top; the first row that matches decides.  Words are looked for in the code and the type.
-BY_WORD: tuple[tuple[tuple[str, ...], type[AttemptFailed]], ...] = (
-    (("context_length_exceeded", "string_above_max_length"), ContextTooLong),
-    (("content_filter", "content_policy", "responsibleaipolicyviolation", "refusal"), Refusal),
-    (("insufficient_quota", "billing", "invalid_api_key", "authentication_error", "permission"), Credential),
-    (("model_not_found", "not_found_error", "deploymentnotfound", "model_deprecated"), Credential),
-    (("overloaded", "unavailable", "capacity"), Overloaded),
-    (("rate_limit", "too_many_requests", "resource_exhausted", "throttl"), RateLimited),
-    (("server_error", "api_error", "internal", "timeout"), Transient),
-    (("invalid_request", "invalid_prompt", "invalid_value", "unsupported"), CallerFault),
-)
-# Looked for in the message, where code and type say less than the words do.
-BY_MESSAGE: tuple[tuple[tuple[str, ...], type[AttemptFailed]], ...] = (
-    (
-        (
-            "prompt is too long",
-            "maximum context length",
-            "exceed context limit",
-            "exceeds the context",
-            "input is too long for requested model",
-            "exceeds the maximum number of tokens",
-        ),
-        ContextTooLong,
-    ),
-    (("credit balance is too low", "exceeded your current quota"), Credential),
-    (("content management policy", "violates our usage policies"), Refusal),
-)
-BY_STATUS: Mapping[int, type[AttemptFailed]] = {
-    401: Credential,
-    402: Credential,
-    403: Credential,
-    404: Credential,
-    408: Transient,
-    409: Transient,
-    413: ContextTooLong,
-    425: Transient,
-    429: RateLimited,
-    503: Overloaded,
-    529: Overloaded,
-}
-# A status that settles the class whatever the words say.
-FINAL_STATUS = frozenset({401, 402, 403, 503, 529})
-
-_KEY = re.compile(r"\b(sk|pk|key|xai|gsk|AIza)[-_A-Za-z0-9*]{8,}")
-_DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m(?!s))?(?:([\d.]+)s)?(?:(\d+)ms)?")
-_RESET = (
-    ("x-ratelimit-remaining-requests", "x-ratelimit-reset-requests"),
-    ("x-ratelimit-remaining-tokens", "x-ratelimit-reset-tokens"),
-    ("anthropic-ratelimit-requests-remaining", "anthropic-ratelimit-requests-reset"),
-    ("anthropic-ratelimit-tokens-remaining", "anthropic-ratelimit-tokens-reset"),
-    ("anthropic-ratelimit-input-tokens-remaining", "anthropic-ratelimit-input-tokens-reset"),
-    ("anthropic-ratelimit-output-tokens-remaining", "anthropic-ratelimit-output-tokens-reset"),
-)
-MESSAGE_LIMIT = 500
+from understudy.wire.hints import asked_wait, reset_wait
+from understudy.wire.reports import Report, read_report, report_from
 
 
-def failure_from_body(status: int, headers: Mapping[str, str], body: bytes) -> AttemptFailed:
-    """Classify an error answer.  Header names are lower case; the body may be anything at all."""
-    error = _error_object(body)
-    message = error.get("message")
-    return classify(
-        status,
-        headers,
-        code=_word(error.get("code")),
-        type=_word(error.get("type")),
-        message=message if isinstance(message, str) else f"HTTP {status} without an explanation",
-        param=error["param"] if isinstance(error.get("param"), str) else None,
-    )
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row: it fits by a status, by a code, or by words in the message.
 
-
-def classify(
-    status: int | None,
-    headers: Mapping[str, str],
-    *,
-    code: str,
-    type: str,
-    message: str,
-    param: str | None = None,
-) -> AttemptFailed:
-    """The failure that these words mean.  `status` is None for an error reported inside a stream."""
-    kind = _kind(status, f"{code} {type}".lower(), message.lower())
-    hint = retry_hint(headers) if kind in (RateLimited, Overloaded) else None
-    if kind is RateLimited and hint is None:
-        kind = Overloaded
-    return kind(
-        safe(message),
-        status=status,
-        code=code or type or None,
-        param=param,
-        retry_after=hint,
-    )
-
-
-def _kind(status: int | None, words: str, message: str) -> type[AttemptFailed]:
-    for table, text in ((BY_WORD[:3], words), (BY_MESSAGE, message)):
-        for needles, kind in table:
-            if any(needle in text for needle in needles):
-                return kind
-    if status in FINAL_STATUS:
-        return BY_STATUS[status or 0]
-    by_word = next((kind for needles, kind in BY_WORD if any(n in words for n in needles)), None)
-    if status is None:
-        return by_word or Transient
-    if status in BY_STATUS:
-        return BY_STATUS[status]
-    if status >= 500:
-        return Overloaded if by_word is Overloaded else Transient
-    return by_word if by_word is Credential else CallerFault
-
-
-def retry_hint(headers: Mapping[str, str]) -> float | None:
-    """Seconds the provider asks to wait, or None.
-
-    `retry-after-ms` and `retry-after` (seconds or an HTTP date) come first; else the longest reset among the limits
-    that are used up.  Dates are read against the answer's own `date` header, so no clock is needed.
+    `codes` are believed with any status; `bare_codes` only inside a stream, where there is no status (compatible
+    servers use them loosely elsewhere); `words` only for 4xx and inside a stream, so that a 5xx stays a 5xx.
     """
-    direct = _number(headers.get("retry-after-ms"))
-    if direct is not None:
-        return direct / 1000
-    after = headers.get("retry-after")
-    if after is not None:
-        seconds = _number(after)
-        return seconds if seconds is not None else _until(after, headers.get("date"))
-    waits = [
-        wait
-        for remaining, reset in _RESET
-        if _number(headers.get(remaining, "0")) == 0 and (wait := _reset(headers, reset)) is not None
-    ]
-    return max(waits, default=None)
+
+    failure: type[AttemptFailed]
+    statuses: Collection[int] = ()
+    codes: Collection[str] = ()
+    bare_codes: Collection[str] = ()
+    words: re.Pattern[str] | None = None
+
+    def fits(self, report: Report) -> bool:
+        return (
+            report.status in self.statuses
+            or not report.words.isdisjoint(self.codes)
+            or (report.status is None and not report.words.isdisjoint(self.bare_codes))
+            or (self.words is not None and _may_speak(report.status) and bool(self.words.search(report.message)))
+        )
 
 
-def _reset(headers: Mapping[str, str], name: str) -> float | None:
-    value = headers.get(name, "")
-    seconds = _number(value)
-    if seconds is not None:
-        return seconds
-    match = _DURATION.fullmatch(value) if value else None
-    if match is not None:
-        hours, minutes, secs, millis = (float(part or 0) for part in match.groups())
-        return hours * 3600 + minutes * 60 + secs + millis / 1000
-    return _until(value, headers.get("date"))
+def _words(*patterns: str) -> re.Pattern[str]:
+    return re.compile("|".join(patterns), re.IGNORECASE)
 
 
-def _until(moment: str, now: str | None) -> float | None:
-    try:
-        then = _date(moment)
-        base = _date(now or "")
-    except ValueError:
-        return None
-    return max(0.0, (then - base).total_seconds())
+_CLIENT_ERRORS = range(400, 500)
+_SERVER_ERRORS = range(500, 600)
+
+TABLE: tuple[Row, ...] = (
+    # Money, keys and models come first: "out of credit" arrives as 400, 402, 403 or 429.
+    Row(
+        Credential,
+        statuses={401, 402},
+        codes={
+            "account_deactivated",
+            "authentication_error",
+            "billing_error",
+            "billing_hard_limit_reached",
+            "billing_not_active",
+            "deploymentnotfound",
+            "exceeded_current_quota_error",
+            "expiredtokenexception",
+            "insufficient_balance",
+            "insufficient_quota",
+            "invalid_api_key",
+            "model_not_found",
+            "unauthenticated",
+            "unrecognizedclientexception",
+        },
+        words=_words(
+            r"credit balance is too low",
+            r"insufficient (?:balance|credits?|funds)",
+            r"(?:incorrect|invalid) api key",
+            r"api key (?:not valid|expired|not found)",
+            r"is not a valid model",
+            r"model identifier is invalid",
+            r"\bmodel\b.{0,120}\bdoes not exist",
+        ),
+    ),
+    # Before the context row: some servers call "more tokens than your minute allows" too large.
+    Row(
+        RateLimited,
+        statuses={429},
+        codes={
+            "rate_limit_error",
+            "rate_limit_exceeded",
+            "resource_exhausted",
+            "throttlingexception",
+            "too_many_requests",
+            "toomanyrequestsexception",
+        },
+    ),
+    Row(
+        Overloaded,
+        statuses={503, 529},
+        codes={
+            "engine_overloaded_error",
+            "modelnotreadyexception",
+            "overloaded",
+            "overloaded_error",
+            "serviceunavailableexception",
+            "slow_down",
+            "unavailable",
+        },
+        bare_codes={"service_unavailable", "service_unavailable_error"},
+    ),
+    Row(
+        ContextTooLong,
+        statuses={413},
+        codes={"context_length_exceeded", "exceed_context_size_error", "request_too_large"},
+        words=_words(
+            r"prompt is too long",
+            r"input is too long for requested model",
+            r"(?:maximum|max) (?:context|prompt|model) length",
+            r"exceeds? the (?:maximum )?(?:available )?context (?:window|length|size|limit)",
+            r"exceeds? (?:the )?context (?:window|length|size|limit)",
+            r"exceeds? the context window",
+            r"input token count .{0,60}exceeds",
+            r"`inputs` tokens \+ `max_new_tokens` must be",
+        ),
+    ),
+    Row(
+        Refusal,
+        codes={
+            "content_filter",
+            "content_policy_violation",
+            "data_inspection_failed",
+            "invalid_prompt",
+            "moderation_blocked",
+            "responsibleaipolicyviolation",
+        },
+        words=_words(
+            r"content management policy",
+            r"content (?:filtering )?policy",
+            r"input was flagged",
+            r"prompt was flagged",
+            r"violat\w+ (?:our|the) usage polic",
+        ),
+    ),
+    # A model or a path that is not there is our configuration, like a key that may not use it.
+    Row(
+        Credential,
+        statuses={403, 404},
+        bare_codes={
+            "accessdeniedexception",
+            "not_found",
+            "not_found_error",
+            "permission_denied",
+            "permission_error",
+            "resourcenotfoundexception",
+        },
+    ),
+    # 408, 409 and 425 are the provider's own timeout, lock and "too early": its client libraries resend them.
+    Row(Transient, statuses={408, 409, 425, *_SERVER_ERRORS}),
+    Row(
+        CallerFault,
+        statuses=_CLIENT_ERRORS,
+        bare_codes={
+            "badrequesterror",
+            "bad_request",
+            "failed_precondition",
+            "invalid_argument",
+            "invalid_request_error",
+            "validationexception",
+        },
+    ),
+)
+
+_KEPT_HEADERS = ("request-id", "retry-after", "x-request-id")
 
 
-def _date(text: str) -> datetime:
-    """An HTTP date or an RFC 3339 timestamp.  Raises ValueError on anything else, or without a time zone."""
-    try:
-        moment = parsedate_to_datetime(text)
-    except (TypeError, ValueError):
-        moment = datetime.fromisoformat(text)
-    if moment.tzinfo is None:
-        raise ValueError("no time zone")
-    return moment
+def classify(status: int, headers: Mapping[str, str], body: bytes) -> AttemptFailed:
+    """Classify an error answer (status >= 400).  Header names are lower case."""
+    return failure_of(read_report(status, body), headers)
 
 
-def _number(text: str | None) -> float | None:
-    try:
-        value = float(text or "")
-    except ValueError:
-        return None
-    return value if 0 <= value < 1e9 else None
+def reported(payload: object) -> AttemptFailed:
+    """Classify an error that came without an error status: in a stream, or as the body of a 200."""
+    return failure_of(report_from(payload), {})
 
 
-def _error_object(body: bytes) -> Mapping[str, Any]:
-    try:
-        parsed = json.loads(body)
-    except (ValueError, RecursionError):
-        return {}
-    if isinstance(parsed, list) and parsed:
-        parsed = parsed[0]
-    if not isinstance(parsed, Mapping):
-        return {}
-    error = parsed.get("error", parsed)
-    if isinstance(error, str):
-        return {"message": error}
-    return error if isinstance(error, Mapping) else {}
+def failure_of(report: Report, headers: Mapping[str, str]) -> AttemptFailed:
+    """Classify a report.  What no row knows is Transient: another try costs little, a lost answer much."""
+    failure = next((row.failure for row in TABLE if row.fits(report)), Transient)
+    wait = asked_wait(headers, report.retry_delay)
+    if failure is RateLimited:
+        wait = wait if wait is not None else reset_wait(headers)
+        # Without a hint there is nothing to wait for: the target is simply too busy for us.
+        failure = RateLimited if wait is not None else Overloaded
+    return failure(
+        report.message or _without_message(report.status),
+        status=report.status,
+        code=_code(failure, report.code),
+        param=report.param,
+        retry_after=wait,
+        headers={name: headers[name] for name in _KEPT_HEADERS if name in headers},
+    )
 
 
-def _word(value: object) -> str:
-    return value if isinstance(value, str) else str(value) if isinstance(value, int) else ""
+def _code(failure: type[AttemptFailed], code: str | None) -> str | None:
+    # Callers' programs know one word for a prompt that is too long; providers have many.
+    if failure is ContextTooLong:
+        return "context_length_exceeded"
+    return code or ("content_filter" if failure is Refusal else None)
 
 
-def safe(message: str) -> str:
-    """A provider's words, bounded, with anything that looks like a key masked: some echo the key they refuse."""
-    short = message if len(message) <= MESSAGE_LIMIT else message[:MESSAGE_LIMIT] + "…"
-    return _KEY.sub("[key]", short)
+def _without_message(status: int | None) -> str:
+    where = "in its answer" if status is None else f"with status {status}"
+    return f"the provider failed {where} and did not say why"
+
+
+def _may_speak(status: int | None) -> bool:
+    return status is None or status in _CLIENT_ERRORS

@@ -1,12 +1,11 @@
-"""The OpenAI chat-completions wire, as spoken by OpenAI and by every compatible server.
+"""The OpenAI chat completions protocol, as OpenAI and every compatible server speak it.
 
-The caller's body is passed on as it is; only what must change is changed.  Source: the OpenAI API reference, "Create
-chat completion" and "Streaming".
+The conversation is kept in this shape, so a request goes out as the caller wrote it and a chunk comes back as the
+provider wrote it.  Source: the OpenAI API reference, "Chat completions" and "Streaming".
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Set
 from typing import Any
 
@@ -14,39 +13,21 @@ from understudy.chat.request import ChatRequest
 from understudy.chat.response import chunks_from_completion
 from understudy.chat.stream import Chunk, chunk_from
 from understudy.errors import AttemptFailed, Garbage
-from understudy.wire.base import Call, Decoder, Event
-from understudy.wire.failures import classify, failure_from_body
+from understudy.wire.base import Call, Event
+from understudy.wire.body import decode_object, encode
+from understudy.wire.failures import classify, reported
 
+PATH = "/chat/completions"
 
-class OpenAIDecoder:
-    """Chunks of one stream; complete when every choice that began has given its reason to stop."""
-
-    def __init__(self) -> None:
-        self._seen: set[int] = set()
-        self._finished: set[int] = set()
-
-    @property
-    def complete(self) -> bool:
-        return bool(self._finished) and self._finished >= self._seen
-
-    def feed(self, event: Event) -> list[Chunk]:
-        if event.data.strip() == "[DONE]":
-            return []
-        payload = json.loads(event.data)
-        if not isinstance(payload, Mapping):
-            raise ValueError("an event is not a JSON object")
-        if payload.get("error") or event.name == "error":
-            raise _reported(payload)
-        chunk = chunk_from(payload)
-        self._seen.update(choice.get("index") or 0 for choice in payload.get("choices") or ())
-        self._finished.update(chunk.finish_reasons)
-        return [chunk]
+# Fields of a message that are no answer by themselves.
+_NO_ANSWER = frozenset({"role", "tool_call_id", "name", "reasoning", "reasoning_content", "reasoning_details"})
 
 
 class OpenAIWire:
-    """See `understudy.wire.base.Wire`."""
+    """Any server with an OpenAI-compatible `/chat/completions`."""
 
-    def cannot_carry(self, request: ChatRequest) -> Set[str]:  # noqa: ARG002 - this wire is the canonical shape
+    def cannot_carry(self, request: ChatRequest) -> Set[str]:  # noqa: ARG002
+        """Nothing is impossible by protocol; what a server does not know, it refuses itself."""
         return frozenset()
 
     def call(
@@ -56,43 +37,103 @@ class OpenAIWire:
         model: str,
         stream: bool,
         drop: Set[str],
-        max_output_tokens: int | None,  # noqa: ARG002 - the provider has its own default
+        max_output_tokens: int | None,  # noqa: ARG002 - this protocol lets a server have its own default
     ) -> Call:
-        body = {name: value for name, value in request.body.items() if name not in drop}
+        """The caller's body with the target's model, the wanted mode and without `drop`.
+
+        A stream always asks for usage, unless the route drops `stream_options` for a server that refuses it.
+        Raises InvalidRequest where the body is no JSON.
+        """
+        body: dict[str, Any] = {k: v for k, v in request.body.items() if k not in drop or k in ("model", "messages")}
         body["model"] = model
-        body["stream"] = stream
         if stream:
-            body["stream_options"] = {**body.get("stream_options", {}), "include_usage": True}
+            body["stream"] = True
+            if "stream_options" not in drop:
+                body["stream_options"] = {**body.get("stream_options", {}), "include_usage": True}
         else:
             body.pop("stream_options", None)
-        return Call("/chat/completions", json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode())
+            if "stream" in body:
+                body["stream"] = False
+        return Call(PATH, encode(body))
 
-    def decoder(self) -> Decoder:
+    def decoder(self) -> OpenAIDecoder:
+        """A fresh decoder for one streamed answer."""
         return OpenAIDecoder()
 
     def chunks(self, body: Mapping[str, object]) -> list[Chunk]:
-        if body.get("error"):
-            raise _reported(body)
+        """Chunks of a `chat.completion`.
+
+        Raises AttemptFailed on an error object sent with status 200 (Garbage where there are no choices, or only
+        empty ones), ValueError on another shape.
+        """
+        _raise_error(body)
         if not body.get("choices"):
-            raise Garbage("the answer has no choices")
-        return chunks_from_completion(body)
+            raise Garbage("the answer has no choices", status=200)
+        chunks = chunks_from_completion(body)
+        if not any(_answers(choice) for chunk in chunks for choice in chunk.payload["choices"]):
+            raise Garbage("the answer is empty", status=200)
+        return chunks
 
     def failure(self, status: int, headers: Mapping[str, str], body: bytes) -> AttemptFailed:
-        return failure_from_body(status, headers, body)
+        """Classify an error answer (status >= 400) by the failure table.  Header names are lower case."""
+        return classify(status, headers, body)
 
 
-def _reported(payload: Mapping[str, Any]) -> AttemptFailed:
-    """An error object inside a 200 answer or a stream, where no status says more."""
-    error = payload.get("error") or payload
-    if not isinstance(error, Mapping):
-        error = {"message": str(error)}
-    code = error.get("code")
-    # Some servers put the HTTP status they would have sent into `code`.
-    status = code if isinstance(code, int) and not isinstance(code, bool) and 400 <= code < 600 else None
-    return classify(
-        status,
-        {},
-        code=code if isinstance(code, str) else "",
-        type=str(error.get("type") or ""),
-        message=str(error.get("message") or "the provider reported an error in its answer"),
-    )
+class OpenAIDecoder:
+    """Chunks of one streamed answer.  Complete when every choice seen so far has its finish reason."""
+
+    def __init__(self) -> None:
+        self._open: set[int] = set()
+        self._finished: set[int] = set()
+
+    @property
+    def complete(self) -> bool:
+        """Whether every choice seen has finished, and there was one."""
+        return bool(self._finished) and not self._open
+
+    def feed(self, event: Event) -> list[Chunk]:
+        """The chunk of one event; none for `[DONE]` and empty events (keep-alive).
+
+        Raises ValueError on an event that is no chunk, AttemptFailed on an error in the stream.
+        """
+        data = event.data.strip()
+        if data in ("", "[DONE]"):
+            return []
+        payload = _error_event(data) if event.name == "error" else decode_object(data)
+        _raise_error(payload)
+        if not isinstance(payload.get("choices"), list) and payload.get("usage") is None:
+            raise ValueError("the event is no chunk: it has neither choices nor usage")
+        chunk = chunk_from(payload)
+        self._note(chunk)
+        return [chunk]
+
+    def _note(self, chunk: Chunk) -> None:
+        if "error" in chunk.finish_reasons.values():
+            # A relay in front of the model closes the choice like this when the model broke off.
+            raise reported({"message": "the provider ended the answer with finish reason 'error'"})
+        for choice in chunk.payload.get("choices") or ():
+            index = choice.get("index", 0)
+            self._open.add(index if isinstance(index, int) else 0)
+        self._finished.update(chunk.finish_reasons)
+        self._open -= self._finished
+
+
+def _error_event(data: str) -> dict[str, Any]:
+    try:
+        payload = decode_object(data)
+    except ValueError:
+        payload = {"message": data}
+    return payload if payload.get("error") else {"error": payload}
+
+
+def _raise_error(payload: Mapping[str, object]) -> None:
+    # `{"object": "error", "message": ...}` is how vLLM wrote it before it had an `error` object.
+    if payload.get("error") or "error" in (payload.get("object"), payload.get("type")):
+        raise reported(payload)
+
+
+def _answers(choice: Mapping[str, Any]) -> bool:
+    """Whether a choice says anything, or says why it does not (cut by length, filtered)."""
+    if choice.get("finish_reason") not in (None, "stop"):
+        return True
+    return any(value for name, value in choice["delta"].items() if name not in _NO_ANSWER)
