@@ -160,6 +160,9 @@ class LocalStack:
         """What /_local/ answers."""
         if (method, path) == ("GET", "info"):
             return 200, {"aws_endpoint": self._aws.endpoint, "region": REGION, "table": TABLE}
+        if (method, path) == ("GET", "document"):
+            pointer = self.store.pointer()
+            return 200, {"source": self.store.version(pointer.version).source if pointer else ""}
         if (method, path) == ("GET", "alerts"):
             return 200, {"alerts": self._alerts}
         if (method, path) == ("POST", "sns") and isinstance(body, dict):

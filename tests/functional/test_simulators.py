@@ -1,4 +1,4 @@
-# ruff: noqa: SIM300 - asserts read `expected == actual`, also where what is expected is a literal
+
 """The simulated providers over real sockets: healthy answers, and every fault as a client sees it."""
 
 import http.client
@@ -202,9 +202,7 @@ def test_connection_is_kept_alive_and_chunked_bodies_are_read(client: Client) ->
         body = json.dumps(client.body(stream=stream)).encode()
         connection.request("POST", client.path, body, client.headers)
         connection.getresponse().read()
-        connection.request(
-            "POST", client.path, iter([body[:9], body[9:]]), client.headers, encode_chunked=True
-        )
+        connection.request("POST", client.path, iter([body[:9], body[9:]]), client.headers, encode_chunked=True)
         response = connection.getresponse()
         seen.add((response.status, b"[simulated " in response.read(), connection.sock.getsockname()[1]))
     assert [(200, True)] == [one[:2] for one in seen]
@@ -284,9 +282,7 @@ def test_anthropic_tool_use_and_its_result(anthropic: Client) -> None:
 
 def test_tool_choice_is_honoured(client: Client) -> None:
     """A tool that nobody mentions is called only when the choice demands it, a mentioned one if it may be."""
-    named = client.pick(
-        {"type": "function", "function": {"name": "forecast"}}, {"type": "tool", "name": "forecast"}
-    )
+    named = client.pick({"type": "function", "function": {"name": "forecast"}}, {"type": "tool", "name": "forecast"})
     needed = client.pick("required", {"type": "any"})
     never = client.pick("none", {"type": "none"})
     asks = [("hello", named), ("hello", needed), ("hello", None), ("forecast", never)]
@@ -312,9 +308,7 @@ OPENAI_REFUSALS: list[tuple[dict[str, Any], str, str | None, str | None]] = [
 
 
 @pytest.mark.parametrize(("more", "begins", "param", "code"), OPENAI_REFUSALS)
-def test_openai_refuses_in_its_own_words(
-    openai: Client, more: Any, begins: str, param: Any, code: Any
-) -> None:
+def test_openai_refuses_in_its_own_words(openai: Client, more: Any, begins: str, param: Any, code: Any) -> None:
     """A request that the real API refuses gets HTTP 400 in OpenAI's error shape."""
     response = openai.post(**more)
     error = response.json()["error"]
@@ -378,7 +372,7 @@ def test_misuse_is_refused() -> None:
     with pytest.raises(ValueError, match=r"http_50.*known: .*hang.*missing_done"):
         provider.set_fault("m", "http_50")
     with pytest.raises(ValueError, match="loopback"):
-        SimulatedProvider("openai", host="0.0.0.0")  # noqa: S104 - refused
+        SimulatedProvider("openai", host="0.0.0.0")
     with pytest.raises(RuntimeError, match="start"):
         _ = provider.base_url
     assert ({}, 20.0) == (provider.faults, provider.first_token_delay)
@@ -589,9 +583,7 @@ def test_stop_is_prompt_and_leaves_nothing(client: Client) -> None:
 def test_command_prints_its_base_url_and_stops_cleanly(number: signal.Signals) -> None:
     """`python -m infra.local.simulators` names its base URL first and ends with status 0 on a signal."""
     command = [sys.executable, "-m", "infra.local.simulators", "--wire", "openai", "--fault", "m=http_503"]
-    with subprocess.Popen(
-        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         url = process.stdout.readline().strip()
         body = {"model": "m", "messages": [USER]}

@@ -300,3 +300,112 @@ def test_the_root_template_can_be_read_in_one_sitting() -> None:
     """The root stays within 350 lines; what grows goes into a child."""
     lines = len((ROOT / "template.yaml").read_text().splitlines())
     assert min(lines, 350) == lines
+
+
+# what a room may write, and what it is told
+
+
+def texts(value: Any) -> Iterator[str]:
+    """Every string inside a value, keys aside."""
+    if isinstance(value, str):
+        yield value
+    for inner in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from texts(inner)
+
+
+def test_resources_are_open_below_the_secret_prefix_only() -> None:
+    """A resource ends in a wildcard only where the operator's own prefix bounds it."""
+    arn = "arn:${AWS::Partition}:%s:${AWS::Region}:${AWS::AccountId}:%s${SecretPrefix}/*"
+    named = [statement.get("Resource") for path in TEMPLATES for statement in statements(template(path))]
+    expected = {arn % ("secretsmanager", "secret:"), arn % ("ssm", "parameter/")}
+    assert expected == {text for text in texts(named) if "*" in text}
+
+
+def test_a_room_writes_only_the_partitions_that_are_its_own() -> None:
+    """Rights to change the table name the partitions of the table design: no room can change the control document."""
+    changes = {f"dynamodb:{verb}" for verb in ("PutItem", "UpdateItem", "DeleteItem", "BatchWriteItem")}
+    partitions = {
+        name: [
+            statement.get("Condition", {}).get("ForAllValues:StringLike", {}).get("dynamodb:LeadingKeys", "all")
+            for statement in statements(properties["Policies"])
+            if changes & set(as_list(statement["Action"]))
+        ]
+        for name, properties in functions().items()
+    }
+    target, health = [[keys.target("*")]], [[keys.target("*"), keys.INCIDENT, keys.HISTORY]]
+    expected = {"RouteRequest": target, "ProbeTargets": target, "UpdateHealth": health}
+    assert {**expected, "PublishAlerts": [[keys.notice("*")[0]]]} == partitions
+
+
+def test_each_room_is_told_only_what_it_needs() -> None:
+    """Beside the table, a room's environment names what that room writes to and nothing of the other rooms."""
+    own = {name: sorted(each.get("Environment", {}).get("Variables", {})) for name, each in functions().items()}
+    alerts = ["UNDERSTUDY_ALERT_TOPIC_ARN", "UNDERSTUDY_EVENT_BUS"]
+    expected = {"RouteRequest": ["UNDERSTUDY_STREAM"], "ProbeTargets": [], "PublishAlerts": alerts}
+    assert {**expected, "UpdateHealth": ["UNDERSTUDY_PROBE_QUEUE_URL"]} == own
+
+
+# clocks, queues and alarms
+
+
+def test_a_stream_is_read_from_its_oldest_record() -> None:
+    """Starting at the latest record may miss what is written while the mapping starts."""
+    assert {"TRIM_HORIZON"} == {event["StartingPosition"] for event in events("DynamoDB").values()}
+
+
+def test_the_tick_comes_every_minute() -> None:
+    """The schedule is literal, because the local stack drives its clock by it."""
+    tick = events("ScheduleV2")["ProbeTargets.Tick"]
+    assert ("rate(1 minute)", '{"source":"understudy.tick"}') == (tick["ScheduleExpression"], tick["Input"])
+
+
+def test_every_queue_is_encrypted_and_waits_for_its_function() -> None:
+    """Queues encrypt without a key of their own; a message comes again only after six timeouts of the function."""
+    queues = resources("template.yaml", "AWS::SQS::Queue")
+    assert {True} == {queue.get("SqsManagedSseEnabled") for queue in queues.values()}
+    assert 6 * functions()["ProbeTargets"]["Timeout"] == queues["ProbeQueue"]["VisibilityTimeout"]
+
+
+def test_every_function_and_the_dead_letters_raise_an_alarm() -> None:
+    """A room that fails, or an event that nobody could handle, is told through the alert topic."""
+    alarms = resources("infra/observability.yaml", "AWS::CloudWatch::Alarm").values()
+    watched = {alarm["Dimensions"][0]["Value"]["Ref"]: alarm["AlarmActions"] for alarm in alarms}
+    assert {name: [{"Ref": "AlertTopicArn"}] for name in {*functions(), "DeadLetterQueueName"}} == watched
+    given = resources("template.yaml", "AWS::CloudFormation::Stack")["Observability"]["Parameters"]
+    assert {name: {"Ref": name} for name in functions()} == {name: given[name] for name in functions()}
+
+
+# what callers and subscribers meet
+
+
+def test_gateway_errors_have_the_shape_and_the_status_that_clients_expect() -> None:
+    """An error that API Gateway makes itself is an OpenAI object; an unknown path is 404 and not its 403."""
+    answers = resources("template.yaml", "AWS::Serverless::Api")["Api"]["GatewayResponses"]
+    for answer in answers.values():
+        text = answer["ResponseTemplates"]["application/json"].replace("$context.error.messageString", '"Forbidden"')
+        error = json.loads(text)["error"]
+        assert ["message", "type", "param", "code"] == list(error)
+        assert (None, True) == (error["param"], isinstance(error["code"], str))
+    statuses = {kind: answer["StatusCode"] for kind, answer in answers.items() if "DEFAULT" not in kind}
+    codes = {"REQUEST_TOO_LARGE": "413", "THROTTLED": "429", "INTEGRATION_FAILURE": "502", "INTEGRATION_TIMEOUT": "504"}
+    assert {"MISSING_AUTHENTICATION_TOKEN": "404", **codes} == statuses
+    assert {"DEFAULT_4XX", "DEFAULT_5XX"} < set(answers)
+
+
+def test_alerts_travel_by_tls_to_those_who_asked() -> None:
+    """The topic refuses plain HTTP from anybody, and a subscription exists only where its parameter is given."""
+    policy = resources("infra/alerts.yaml", "AWS::SNS::TopicPolicy")["TopicAccess"]["PolicyDocument"]["Statement"]
+    denied = [(each["Principal"], each["Action"], each["Condition"]) for each in policy if each["Effect"] == "Deny"]
+    assert [("*", "sns:Publish", {"Bool": {"aws:SecureTransport": "false"}})] == denied
+    every = template("infra/alerts.yaml")["Resources"]
+    conditions = {name: each.get("Condition") for name, each in every.items() if each["Type"].endswith("Subscription")}
+    assert {"Email": "HasEmail", "Url": "HasUrl"} == conditions
+
+
+def test_lambda_installs_what_the_tests_ran_with() -> None:
+    """Every runtime dependency is pinned by hash, at the version of the lock."""
+    locked = set(re.findall(r"^([\w.-]+==[\w.]+)", (ROOT / "requirements.lock").read_text(), re.MULTILINE))
+    text = (ROOT / "functions/requirements.txt").read_text()
+    pinned = set(re.findall(r"^([\w.-]+==[\w.]+)(?: \\\n +--hash=sha256:[0-9a-f]{64})+$", text, re.MULTILINE))
+    assert len(re.findall(r"^[^\s#]", text, re.MULTILINE)) == len(pinned)
+    assert set() == pinned - locked

@@ -102,9 +102,8 @@ class RouteRequest:
             raise UnknownPath(f"There is no {request.path} here; there are: {', '.join(sorted(METHODS))}.")
         if request.method != METHODS[request.path]:
             raise WrongMethod(f"{request.path} takes {METHODS[request.path]}, not {request.method}.")
-        catalog, client = await asyncio.gather(
-            self._read_model.catalog(), self._read_model.authenticate(bearer_key(request))
-        )
+        key = bearer_key(request)
+        catalog, client = await asyncio.gather(self._read_model.catalog(), self._read_model.authenticate(key))
         if request.path == "/models":
             body = encode(models(catalog.routes, created=0))
             return Answered(200, {**headers, "content-type": "application/json"}, body)

@@ -26,22 +26,22 @@ from understudy.wire import WIRES
 from understudy.wire.base import Event
 from understudy.wire.sse import SseDecoder
 
-O, A = WIRES["openai"], WIRES["anthropic"]
+OPENAI, ANTHROPIC = WIRES["openai"], WIRES["anthropic"]
 
 
 def req(*messages, **f):
     return chat_request({"model": "r", "messages": list(messages) or [{"role": "user", "content": "hi"}], **f})
 
 
-def sent(r, wire=A, drop=frozenset(), stream=False, m=None):
+def sent(r, wire=ANTHROPIC, drop=frozenset(), stream=False, m=None):
     return json.loads(wire.call(r, model="m", stream=stream, drop=drop, max_output_tokens=m).body)
 
 
-def U(t):
+def user(t):
     return {"role": "user", "content": t}
 
 
-def fail(status, body, headers=None, wire=O):
+def fail(status, body, headers=None, wire=OPENAI):
     body = body if isinstance(body, bytes) else json.dumps(body).encode()
     return wire.failure(status, headers or {}, body)
 
@@ -222,30 +222,33 @@ def ev(d, name=""):
 
 def test_openai_call():
     """Only model, stream and stream_options change; order and text stay."""
-    r = req(U("é"), temperature=1, stream=False, stream_options={"x": 1})
-    assert ["model", "messages", "temperature", "stream", "stream_options"] == list(sent(r, O, stream=True))
-    assert {"x": 1, "include_usage": True} == sent(r, O, stream=True)["stream_options"]
-    assert "é".encode() in O.call(r, model="m", stream=False, drop=set(), max_output_tokens=None).body
-    assert "stream_options" not in sent(r, O)
-    assert "temperature" not in sent(r, O, drop={"temperature"})
+    r = req(user("é"), temperature=1, stream=False, stream_options={"x": 1})
+    assert ["model", "messages", "temperature", "stream", "stream_options"] == list(sent(r, OPENAI, stream=True))
+    assert {"x": 1, "include_usage": True} == sent(r, OPENAI, stream=True)["stream_options"]
+    assert "é".encode() in OPENAI.call(r, model="m", stream=False, drop=set(), max_output_tokens=None).body
+    assert "stream_options" not in sent(r, OPENAI)
+    assert "temperature" not in sent(r, OPENAI, drop={"temperature"})
 
 
 def test_openai_lone_surrogate():
     """A lone surrogate is carried or refused, never a crash."""
     with contextlib.suppress(InvalidRequest):
-        O.call(req(U("\ud800")), model="m", stream=False, drop=set(), max_output_tokens=None)
+        OPENAI.call(req(user("\ud800")), model="m", stream=False, drop=set(), max_output_tokens=None)
 
 
 def test_anthropic_lone_surrogate():
     """A lone surrogate is carried or refused, never a crash."""
     with contextlib.suppress(InvalidRequest):
-        A.call(req(U("\ud800")), model="m", stream=False, drop=set(), max_output_tokens=None)
+        ANTHROPIC.call(req(user("\ud800")), model="m", stream=False, drop=set(), max_output_tokens=None)
 
 
 def test_openai_stream():
     """Complete only when every choice seen has finished."""
-    d = O.decoder()
-    c = lambda i, f=None: ev({"choices": [{"index": i, "delta": {"content": "a"}, "finish_reason": f}]})
+    d = OPENAI.decoder()
+
+    def c(i, f=None):
+        return ev({"choices": [{"index": i, "delta": {"content": "a"}, "finish_reason": f}]})
+
     seen = [d.complete]
     for e in (c(0), c(1), c(0, "stop"), c(1, "stop"), ev("[DONE]")):
         d.feed(e)
@@ -267,7 +270,7 @@ def test_openai_stream():
 def test_openai_stream_error(event, want):
     """An error event is the failure it names."""
     with pytest.raises(AttemptFailed) as e:
-        O.decoder().feed(event)
+        OPENAI.decoder().feed(event)
     assert want is type(e.value)
 
 
@@ -275,12 +278,12 @@ def test_openai_stream_error(event, want):
 def test_openai_unreadable(data):
     """What is no JSON object is a ValueError."""
     with pytest.raises(ValueError):
-        O.decoder().feed(ev(data))
+        OPENAI.decoder().feed(ev(data))
 
 
 def test_openai_empty_keepalive():
     """An empty event is a keep-alive."""
-    assert [] == O.decoder().feed(ev(""))
+    assert [] == OPENAI.decoder().feed(ev(""))
 
 
 @pytest.mark.parametrize(
@@ -298,7 +301,7 @@ def test_openai_empty_keepalive():
 def test_openai_whole_bad(body, want):
     """A 200 that is no answer is a failure."""
     with pytest.raises(want):
-        O.chunks(body)
+        OPENAI.chunks(body)
 
 
 def call(id, args="{}", name="f"):
@@ -314,13 +317,13 @@ def test_anthropic_conversation():
     b = sent(
         req(
             {"role": "system", "content": "S"},
-            U("a"),
-            U("b"),
+            user("a"),
+            user("b"),
             {"role": "assistant", "content": " ", "tool_calls": [call("x y"), call("t2", "")]},
             tool("x y"),
             {"role": "system", "content": "MID"},
             tool("t2", ""),
-            U("c"),
+            user("c"),
         )
     )
     assert ["user", "assistant", "user"] == [m["role"] for m in b["messages"]]
@@ -337,20 +340,20 @@ def test_anthropic_conversation():
 def test_anthropic_bad_arguments(args):
     """Arguments that are no JSON object are refused by name."""
     with pytest.raises(InvalidRequest) as e:
-        sent(req(U("a"), {"role": "assistant", "tool_calls": [call("t", args)]}, tool("t")))
+        sent(req(user("a"), {"role": "assistant", "tool_calls": [call("t", args)]}, tool("t")))
     assert "messages[1].tool_calls[0].function.arguments" == e.value.param
 
 
 def test_cannot_carry_never_raises():
     """Asking what cannot be carried gives names, never an error."""
-    A.cannot_carry(req(U("a"), {"role": "assistant", "tool_calls": [call("t", "{bad")]}, tool("t")))
+    ANTHROPIC.cannot_carry(req(user("a"), {"role": "assistant", "tool_calls": [call("t", "{bad")]}, tool("t")))
 
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.text(min_size=1, max_size=80), unique=True, min_size=1, max_size=6))
 def test_tool_ids(ids):
     """Every tool id fits the pattern and stays distinct."""
-    b = sent(req(U("a"), {"role": "assistant", "tool_calls": [call(i) for i in ids]}, *[tool(i) for i in ids]))
+    b = sent(req(user("a"), {"role": "assistant", "tool_calls": [call(i) for i in ids]}, *[tool(i) for i in ids]))
     got = [x["id"] for x in b["messages"][1]["content"]]
     assert len(ids) == len(set(got)) and all(re.fullmatch(r"[a-zA-Z0-9_-]{1,64}", g) for g in got)
     assert got == [x["tool_use_id"] for x in b["messages"][2]["content"]]
@@ -388,7 +391,7 @@ def test_tool_ids(ids):
 )
 def test_cannot_carry(fields, names):
     """Every field without a place is named, and no other."""
-    assert names == set(A.cannot_carry(req(**fields)))
+    assert names == set(ANTHROPIC.cannot_carry(req(**fields)))
 
 
 @pytest.mark.parametrize(
@@ -402,7 +405,7 @@ def test_cannot_carry(fields, names):
 def test_parts(part, bad):
     """A part without a place is named by its path."""
     assert ({"messages[0].content[1]"} if bad else set()) == set(
-        A.cannot_carry(req(U([{"type": "text", "text": "t"}, part])))
+        ANTHROPIC.cannot_carry(req(user([{"type": "text", "text": "t"}, part])))
     )
 
 
@@ -414,15 +417,15 @@ def test_undropped_raises():
 
 def test_message_name_named():
     """A field of a message without a place is named."""
-    assert {"messages[0].name"} == set(A.cannot_carry(req({"role": "user", "content": "a", "name": "bob"})))
+    assert {"messages[0].name"} == set(ANTHROPIC.cannot_carry(req({"role": "user", "content": "a", "name": "bob"})))
 
 
 def test_sdk_echo():
     """An echoed SDK message is valid history."""
     assert set() == set(
-        A.cannot_carry(
+        ANTHROPIC.cannot_carry(
             req(
-                U("a"),
+                user("a"),
                 {
                     "role": "assistant",
                     "content": "b",
@@ -433,7 +436,7 @@ def test_sdk_echo():
                     "tool_calls": None,
                     "reasoning_content": "t",
                 },
-                U("c"),
+                user("c"),
             )
         )
     )
@@ -441,7 +444,7 @@ def test_sdk_echo():
 
 def test_request_fields():
     """Limits, stops, user, images, tools and schema arrive."""
-    T = [
+    tools = [
         {
             "type": "function",
             "function": {"name": "f", "description": "d", "parameters": {"type": "object", "properties": {}}},
@@ -449,10 +452,10 @@ def test_request_fields():
     ]
     b = sent(
         req(
-            U([{"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}]),
+            user([{"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}]),
             stop=["x", " "],
             user="u",
-            tools=T,
+            tools=tools,
             tool_choice="required",
             parallel_tool_calls=False,
             response_format={
@@ -516,7 +519,7 @@ START = {
 
 
 def stream(*events):
-    d = A.decoder()
+    d = ANTHROPIC.decoder()
     out = [c for e in events for c in d.feed(ev(e, e["type"]))]
     return d, out
 
@@ -595,7 +598,9 @@ def test_finish(reason, want):
     assert [{0: want}] == [c.finish_reasons for c in stream(START, stop(reason))[1] if c.finish_reasons]
     assert [{0: want}] == [
         c.finish_reasons
-        for c in A.chunks({**START["message"], "content": [{"type": "text", "text": "t"}], "stop_reason": reason})
+        for c in ANTHROPIC.chunks(
+            {**START["message"], "content": [{"type": "text", "text": "t"}], "stop_reason": reason}
+        )
         if c.finish_reasons
     ]
 
@@ -638,4 +643,4 @@ def test_stream_error(kind, want):
 def test_whole_empty():
     """A whole answer without content is garbage."""
     with pytest.raises(Garbage):
-        A.chunks({**START["message"], "content": [], "stop_reason": "end_turn"})
+        ANTHROPIC.chunks({**START["message"], "content": [], "stop_reason": "end_turn"})
