@@ -148,7 +148,8 @@ class _Request(BaseHTTPRequestHandler):
 
     def _gateway_response(self, name: str) -> None:
         status, template = self.server.gateway_responses[name]
-        body = template.replace("$context.error.messageString", json.dumps(name.replace("_", " ").lower()))
+        words = json.dumps(name.replace("_", " ").lower())
+        body = template.replace("$context.error.messageString", words).replace("$context.error.responseType", name)
         self._send(status, {"content-type": "application/json"}, body.encode())
 
     def _body(self) -> bytes | None:

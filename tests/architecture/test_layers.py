@@ -112,7 +112,7 @@ def test_the_core_reads_no_clock_and_no_chance() -> None:
 
 def test_the_data_plane_carries_little() -> None:
     """Importing route_request loads neither boto3, nor the schema library, nor YAML, nor a tracer."""
-    heavy = ["boto3", "botocore", "pydantic", "yaml", "aws_xray_sdk", "moto", "infra"]
+    heavy = ["boto3", "botocore.session", "botocore.client", "pydantic", "yaml", "aws_xray_sdk", "moto", "infra"]
     code = f"import sys, route_request.handler; print([m for m in {heavy!r} if m in sys.modules])"
     env = {**os.environ, "PYTHONPATH": str(FUNCTIONS)}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env, check=True)

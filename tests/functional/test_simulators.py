@@ -1,4 +1,3 @@
-
 """The simulated providers over real sockets: healthy answers, and every fault as a client sees it."""
 
 import http.client

@@ -88,7 +88,7 @@ class ReadModel:
         known = self._keys.get(key_hash)
         now = self._clock()
         if known is None and self._unknown.get(key_hash, 0.0) <= now:
-            known = await asyncio.wait_for(self._in_thread(self._store.key, key_hash), FIRST_READ)
+            known = await self._look_up(key_hash)
             if known is not None and len(self._keys) < WATCHED_KEYS:
                 self._keys[key_hash] = known
             elif known is None:
@@ -96,6 +96,12 @@ class ReadModel:
         if known is None or not known.active:
             raise Unauthenticated("This API key is not known here. Ask the operator of this router for one.")
         return known
+
+    async def _look_up(self, key_hash: str) -> ClientKey | None:
+        try:
+            return await asyncio.wait_for(self._in_thread(self._store.key, key_hash), FIRST_READ)
+        except TimeoutError as error:
+            raise StoreError(f"the table did not answer within {FIRST_READ:g} s") from error
 
     def _remember_unknown(self, key_hash: str, now: float) -> None:
         if len(self._unknown) >= UNKNOWN_KEYS:

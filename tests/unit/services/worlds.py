@@ -1,0 +1,106 @@
+"""A small world for the services: a memory store with a published document, a clock that is told the time."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+from understudy.errors import StoreError
+from understudy.keys import ClientKey, hash_key
+from understudy.services.publish_control import publish
+from understudy.store.memory import MemoryTable
+from understudy.store.store import Store
+
+DOCUMENT = """
+schema: 1
+providers:
+  acme: {wire: openai, base_url: "https://acme.example/v1"}
+targets:
+  lead: {provider: acme, model: large}
+  spare: {provider: acme, model: small}
+routes:
+  chat: {targets: [lead, spare]}
+health: {breaker: {jitter: 0}}
+alerts: {renotify_s: 3600, link: "https://wiki.example/understudy"}
+"""
+NOW = 1_800_000_000.0
+
+
+class Clock:
+    """The time is what it was told last."""
+
+    def __init__(self) -> None:
+        self.now = NOW
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Log:
+    """Keeps what was logged."""
+
+    def __init__(self) -> None:
+        self.lines: list[tuple[str, dict[str, Any]]] = []
+
+    def info(self, message: str, /, **fields: Any) -> None:
+        self.lines.append((message, fields))
+
+    warning = exception = info
+
+
+class Queue:
+    """Keeps what was ordered."""
+
+    def __init__(self) -> None:
+        self.sent: list[tuple[str, float]] = []
+
+    def send(self, target: str, delay: float) -> None:
+        self.sent.append((target, round(delay, 3)))
+
+
+class Sink:
+    """Keeps what was told; refuses while `down`."""
+
+    def __init__(self) -> None:
+        self.told: list[Any] = []
+        self.down = False
+
+    def send(self, notice: Any) -> None:
+        if self.down:
+            raise ConnectionError("the sink is down")
+        self.told.append(notice)
+
+
+class FrailTable(MemoryTable):
+    """A table that can be down."""
+
+    down = False
+    reads = 0
+
+    def batch(self, keys: Any) -> Any:
+        self.reads += 1
+        self._check()
+        return super().batch(keys)
+
+    def get(self, key: Any) -> Any:
+        self._check()
+        return super().get(key)
+
+    def put(self, item: Any, *, seen: int | None = None) -> None:
+        self._check()
+        super().put(item, seen=seen)
+
+    def _check(self) -> None:
+        if self.down:
+            raise StoreError("the table is down")
+
+
+class World:
+    def __init__(self) -> None:
+        self.clock = Clock()
+        self.log = Log()
+        self.table = FrailTable()
+        self.store = Store(self.table)
+        self.rng = random.Random(7)
+        publish(self.store, DOCUMENT, now=NOW, by="test")
+        self.store.put_key(ClientKey(hash_key("us-key"), "app", NOW))
