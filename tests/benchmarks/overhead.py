@@ -13,6 +13,7 @@ import platform
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -50,7 +51,6 @@ MEASURES: dict[str, Callable[[list[Sample]], float]] = {
     "p50": lambda found: p(0.50, [s.total for s in found]),
     "p99": lambda found: p(0.99, [s.total for s in found]),
     "p99 quiet": lambda found: p(0.99, [s.total for s in found if not s.table_call]),
-    "first bytes p50": lambda found: p(0.50, [s.first for s in found]),
     "CPU p50": lambda found: p(0.50, [s.cpu for s in found]),
 }
 
@@ -92,33 +92,39 @@ def per_chunk(short: tuple[list[Sample], list[Sample]], long: tuple[list[Sample]
 def import_time() -> None:
     names = ("httpx", "route_request.handler")
     timed = "import time; t = time.perf_counter(); import {}; print(time.perf_counter() - t)"
-    took: dict[str, list[float]] = {name: [] for name in names}
-    for _ in range(IMPORTS):
-        for name in names:
-            took[name].append(float(_python("-c", timed.format(name)).stdout))
-    base, room = (statistics.median(took[name]) for name in names)
     print(f"\n2. Import time: median of {IMPORTS} fresh interpreters each, interleaved; milliseconds")
-    print(f"   {'httpx alone':<41}{base * 1e3:10.1f}")
-    print(
-        f"   {'route_request.handler (with httpx)':<41}{room * 1e3:10.1f}{(room - base) * 1e3:+10.1f}{room / base:9.2f}x"
-    )
-    lines = [
-        line.partition(":")[2] for line in _python("-X", "importtime", "-c", f"import {names[1]}").stderr.splitlines()
-    ]
-    rows = [[part.strip() for part in line.split("|")] for line in lines if line.count("|") == 2]
-    modules = [(int(own), int(whole), name) for own, whole, name in rows if own.isdigit()]
-    print("   five slowest modules by -X importtime (which is slower): itself, with what it imports first")
+    print(f"   {'':<41}" + "".join(f"{column:>10}" for column in ("httpx", "handler", "added", "ratio")))
+    with tempfile.TemporaryDirectory() as kept, tempfile.TemporaryDirectory() as empty:
+        compiled = {"PYTHONPYCACHEPREFIX": kept, "PYTHONDONTWRITEBYTECODE": ""}
+        source = {"PYTHONPYCACHEPREFIX": empty, "PYTHONDONTWRITEBYTECODE": "1"}
+        for label, environ in (("byte code cached", compiled), ("none cached, the standard library's neither", source)):
+            took: dict[str, list[float]] = {name: [] for name in names}
+            for number in range(1 + IMPORTS):
+                for name in names:
+                    seconds = float(_python(environ, "-c", timed.format(name)).stdout)
+                    # The first one fills the cache.
+                    took[name] += [seconds] if number else []
+            a, b = (statistics.median(took[name]) * 1e3 for name in names)
+            print(f"   {label:<43}{a:8.1f}{b:10.1f}{b - a:+10.1f}{b / a:9.2f}x")
+        slowest(_python(compiled, "-X", "importtime", "-c", f"import {names[1]}").stderr)
+
+
+def slowest(report: str) -> None:
+    rows = [line.partition(":")[2].split("|") for line in report.splitlines() if line.count("|") == 2]
+    modules = [(int(own), int(whole), name.strip()) for own, whole, name in rows if own.strip().isdigit()]
+    print("   five slowest modules by -X importtime (which itself costs time): alone, with what they import first")
     for own, whole, name in sorted(modules, reverse=True)[:5]:
         print(f"   {name:<41}{own / 1e3:10.1f}{whole / 1e3:10.1f}")
     packages: dict[str, int] = defaultdict(int)
     for own, _, name in modules:
         packages[name.partition(".")[0]] += own
     top = sorted(packages.items(), key=lambda item: -item[1])[:5]
-    print("   and by package, all its modules: " + ", ".join(f"{name} {own / 1e3:.1f}" for name, own in top))
+    print("   by package, all its modules: " + ", ".join(f"{name} {own / 1e3:.1f}" for name, own in top))
 
 
-def _python(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run((sys.executable, *arguments), cwd=ROOT, capture_output=True, text=True, check=True)
+def _python(environ: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
+    command, env = (sys.executable, *arguments), {**os.environ, **environ}
+    return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=True)
 
 
 def table_calls(bench: Bench) -> bool:
@@ -135,12 +141,11 @@ def table_calls(bench: Bench) -> bool:
     print(f"   {'requests/s':<41}{REQUESTS / seconds:10.1f}   for {seconds:.1f} s")
     print(f"   {'at most, by arithmetic, in that time':<41}{math.ceil(seconds * per_second) + TARGETS:10d}")
     print(
-        f"   an environment makes at most one read every {EARLY:g} to {TTL:g} s and one write a target every {flush:g} s,"
+        f"   reads: one every {EARLY:g} to {TTL:g} s, at most about one a request; writes: one a target every {flush:g} s"
     )
     print(
-        f"   so per 1,000 requests at r requests/s: 1000/r x (1/{EARLY:g} + targets/{flush:g}), but never more than about"
+        f"   so 1000/r x (1/{EARLY:g} + targets/{flush:g}) per 1,000 at r requests/s in one environment; with one target:"
     )
-    print("   one read a request; with one target and an environment kept busy at")
     for rate in (0.5, 1, 10, per_second * 1000 / CALL_LIMIT, 100):
         share = 1000 * min(1.0, 1 / EARLY / rate) + 1000 * min(1.0, TARGETS / flush / rate)
         print(f"   {f'{rate:g} requests/s':>41}{share:10.1f}")

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import boto3
 import openai
 import pytest
 
@@ -206,3 +207,22 @@ def test_a_refused_command_says_what_to_do(arguments: list[str], words: str) -> 
     done = subprocess.run([*UNDERSTUDY, *arguments], capture_output=True, text=True, env=ENV, cwd=ROOT)
     assert (1, 1) == (done.returncode, len(done.stderr.strip().splitlines()))
     assert words in done.stderr
+
+
+def test_the_router_goes_on_without_its_table() -> None:
+    """With DynamoDB gone the router answers, whole and streaming, from what it knows."""
+    stack = Stack()
+    try:
+        assert LEAD == stack.ask()
+        with urllib.request.urlopen(f"{stack.url}/_local/info", timeout=5) as answer:
+            info = json.load(answer)
+        credentials = {"aws_access_key_id": "local", "aws_secret_access_key": "local"}
+        table = boto3.client("dynamodb", endpoint_url=info["aws_endpoint"], region_name=info["region"], **credentials)
+        table.delete_table(TableName=info["table"])
+        time.sleep(2.2)
+        began = time.monotonic()
+        assert [LEAD, LEAD, LEAD] == [stack.ask(), stack.stream(), stack.ask()]
+        assert time.monotonic() - began < 2
+    finally:
+        stack.process.kill()
+        stack.process.wait()
