@@ -11,7 +11,7 @@ class JsonLogger:
     """See `understudy.ports.Logger`: one JSON line a call, fields beside the message."""
 
     def __init__(self, service: str, level: str) -> None:
-        self._logger = Logger(service=service, level=level)
+        self._logger = Logger(service=service, level=level, location=None)
 
     def info(self, message: str, /, **fields: Any) -> None:
         self._logger.info(message, extra=fields)

@@ -141,10 +141,10 @@ def table_calls(bench: Bench) -> bool:
     print(f"   {'requests/s':<41}{REQUESTS / seconds:10.1f}   for {seconds:.1f} s")
     print(f"   {'at most, by arithmetic, in that time':<41}{math.ceil(seconds * per_second) + TARGETS:10d}")
     print(
-        f"   reads: one every {EARLY:g} to {TTL:g} s, at most about one a request; writes: one a target every {flush:g} s"
+        f"   reads: one every {EARLY:g} to {TTL:g} s, at most about one a request; writes: one a target in {flush:g} s;"
     )
     print(
-        f"   so 1000/r x (1/{EARLY:g} + targets/{flush:g}) per 1,000 at r requests/s in one environment; with one target:"
+        f"   1000/r x (1/{EARLY:g} + targets/{flush:g}) per 1,000 at r requests/s in one environment; with one target:"
     )
     for rate in (0.5, 1, 10, per_second * 1000 / CALL_LIMIT, 100):
         share = 1000 * min(1.0, 1 / EARLY / rate) + 1000 * min(1.0, TARGETS / flush / rate)

@@ -108,13 +108,11 @@ async def _events(reply: Reply, decoder: Decoder) -> AsyncGenerator[Chunk, None]
 async def _next(body: AsyncIterator[bytes], limit: float | None) -> bytes | None:
     """The next read, or None at the end; with a limit, an end that does not come in time counts as come."""
     try:
+        if limit is None:
+            return await anext(body)
         async with asyncio.timeout(limit):
             return await anext(body)
-    except StopAsyncIteration:
-        return None
-    except TimeoutError:
-        if limit is None:
-            raise
+    except (StopAsyncIteration, TimeoutError):
         return None
 
 

@@ -13,6 +13,8 @@ from understudy.errors import InvalidRequest
 from understudy.wire.fronts.errors import error_body
 
 DONE = b"data: [DONE]\n\n"
+# Kept, because json.dumps builds one for every call with options of its own.
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 
 def read_request(body: bytes) -> ChatRequest:
@@ -77,7 +79,7 @@ def models(names: Iterable[str], *, created: int) -> dict[str, Any]:
 
 def encode(payload: Mapping[str, Any]) -> bytes:
     """JSON for an HTTP body."""
-    return json.dumps(payload, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
+    return _ENCODER.encode(payload).encode("utf-8", "replace")
 
 
 def _event(payload: Mapping[str, Any]) -> bytes:

@@ -1,0 +1,555 @@
+"""One suite for every persistence port, run on the table in memory and on DynamoDB as moto plays it."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import Any
+
+import boto3
+import pytest
+from moto import mock_aws
+from moto.dynamodb.models import DynamoDBBackend
+
+from infra.local.template import wiring
+from understudy.control.versions import Pointer, Version
+from understudy.errors import Conflict, StoreError
+from understudy.health.breaker import Breaker
+from understudy.health.item import Health
+from understudy.health.observation import Observation, observation_from
+from understudy.incidents.incident import Incident
+from understudy.keys import ClientKey, hash_key, new_key
+from understudy.ports import Snapshot
+from understudy.store import dynamodb, keys
+from understudy.store.dynamodb import DynamoTable
+from understudy.store.memory import MemoryTable
+from understudy.store.store import Store
+from understudy.store.table import Item, Key, Table
+
+NAME = "contract"
+REGION = "us-east-1"
+NOW = 1_790_000_000.0
+RIVALS = 50
+
+
+@pytest.fixture
+def credentials(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
+        monkeypatch.setenv(name, "testing")
+    for name in ("AWS_DEFAULT_REGION", "AWS_REGION"):
+        monkeypatch.setenv(name, REGION)
+    for name in ("AWS_PROFILE", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_DYNAMODB"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
+    yield
+
+
+@pytest.fixture
+def dynamo(credentials: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[DynamoTable]:
+    """The table of infra/storage.yaml in moto."""
+    design = wiring().table
+    put_item, lock = DynamoDBBackend.put_item, threading.Lock()
+
+    def serialized(*arguments: Any, **named: Any) -> Any:
+        # DynamoDB decides conditional writes of one item one after the other; moto alone does not.
+        with lock:
+            return put_item(*arguments, **named)
+
+    monkeypatch.setattr(DynamoDBBackend, "put_item", serialized)
+    with mock_aws():
+        boto3.setup_default_session(region_name=REGION)
+        boto3.client("dynamodb").create_table(
+            TableName=NAME, **{name: design[name] for name in ("BillingMode", "AttributeDefinitions", "KeySchema")}
+        )
+        yield DynamoTable(NAME)
+
+
+@pytest.fixture(params=["memory", "dynamodb"])
+def table(request: pytest.FixtureRequest) -> Table:
+    return MemoryTable() if request.param == "memory" else request.getfixturevalue("dynamo")
+
+
+@pytest.fixture
+def store(table: Table) -> Store:
+    return Store(table)
+
+
+def version(number: int, **changes: Any) -> Version:
+    document = {"targets": {"a": {"price": 0.25, "note": "größer"}}, "routes": [1, 2.5, None, True]}
+    made = Version(number, f"source: {number}\n", document, "0" * 64, NOW + number, "someone", "a note")
+    return replace(made, **changes)
+
+
+def pointer(number: int, rev: int) -> Pointer:
+    return Pointer(version=number, rev=rev, moved_at=NOW + rev, moved_by="someone")
+
+
+def incident(**changes: Any) -> Incident:
+    made = Incident("a", "outage", "open", "critical", NOW, NOW, NOW, 1, "5 failures", {"routes": "x, y"})
+    return replace(made, **changes)
+
+
+def race(attempt: Callable[[int], object]) -> tuple[int, int]:
+    """How many of many threads that start at once won and how many met a Conflict."""
+    start = threading.Barrier(RIVALS)
+
+    def one(number: int) -> bool:
+        start.wait()
+        try:
+            attempt(number)
+        except Conflict:
+            return False
+        return True
+
+    with ThreadPoolExecutor(RIVALS) as pool:
+        results = list(pool.map(one, range(RIVALS)))
+    return results.count(True), results.count(False)
+
+
+@dataclass
+class Interrupted:
+    """A table on which something happens just before the next write: a rival's write, or a failure."""
+
+    table: Table
+    before: Callable[[Item], None] | None = None
+
+    def get(self, key: Key) -> Item | None:
+        return self.table.get(key)
+
+    def batch(self, keys: Sequence[Key]) -> Mapping[Key, Item]:
+        return self.table.batch(keys)
+
+    def put(self, item: Item, *, seen: int | None = None) -> None:
+        if self.before is not None:
+            self.before(item)
+        self.table.put(item, seen=seen)
+
+    def query(self, pk: str, *, prefix: str = "", limit: int | None = None, newest: bool = False) -> Sequence[Item]:
+        return self.table.query(pk, prefix=prefix, limit=limit, newest=newest)
+
+    def delete(self, key: Key) -> None:
+        self.table.delete(key)
+
+
+class TestControl:
+    def test_nothing_is_in_force_at_first(self, store: Store) -> None:
+        """Before the first publication there is neither a pointer nor a version."""
+        assert None is store.pointer()
+        assert [] == list(store.versions(10))
+
+    def test_a_version_comes_back_as_it_was_written(self, store: Store) -> None:
+        """A version is read exactly as it was published."""
+        store.add_version(version(1))
+        assert version(1) == store.version(1)
+
+    def test_a_missing_version_is_an_error(self, store: Store) -> None:
+        """Reading a version that does not exist raises StoreError and names it."""
+        store.add_version(version(1))
+        with pytest.raises(StoreError, match="version 2"):
+            store.version(2)
+
+    def test_a_version_is_never_overwritten(self, store: Store) -> None:
+        """The second writer of a number meets a Conflict and the first version stays."""
+        store.add_version(version(1))
+        with pytest.raises(Conflict):
+            store.add_version(version(1, source="other: true\n"))
+        assert version(1) == store.version(1)
+
+    def test_one_of_many_publishers_gets_a_number(self, store: Store) -> None:
+        """Of many who write one number at once exactly one wins."""
+        assert (1, RIVALS - 1) == race(lambda number: store.add_version(version(1, note=str(number))))
+
+    def test_versions_come_newest_first(self, store: Store) -> None:
+        """Versions are ordered by number, not by text, and cut to the limit."""
+        store.move_pointer(pointer(1, 1), None)
+        for number in (9, 10, 11, 100):
+            store.add_version(version(number))
+        assert [100, 11, 10] == [each.number for each in store.versions(3)]
+        assert [100, 11, 10, 9] == [each.number for each in store.versions(10)]
+        assert [] == list(store.versions(0))
+
+    def test_versions_larger_than_one_answer_are_all_read(self, store: Store) -> None:
+        """A list of versions larger than one answer of DynamoDB (1 MB) is complete."""
+        for number in range(1, 7):
+            store.add_version(version(number, source="x" * 300_000))
+        assert [6, 5, 4, 3, 2, 1] == [each.number for each in store.versions(50)]
+
+    def test_the_pointer_moves_from_the_expected_one(self, store: Store) -> None:
+        """The pointer moves for whoever has seen the one in force."""
+        store.move_pointer(pointer(1, 1), None)
+        assert pointer(1, 1) == store.pointer()
+        store.move_pointer(pointer(2, 2), pointer(1, 1))
+        assert pointer(2, 2) == store.pointer()
+
+    @pytest.mark.parametrize("expected", [None, pointer(1, 1), pointer(3, 3)], ids=["none", "older", "newer"])
+    def test_the_pointer_moves_from_no_other_one(self, store: Store, expected: Pointer | None) -> None:
+        """Whoever has not seen the pointer in force meets a Conflict and moves nothing."""
+        store.move_pointer(pointer(1, 1), None)
+        store.move_pointer(pointer(2, 2), pointer(1, 1))
+        with pytest.raises(Conflict):
+            store.move_pointer(pointer(9, 9), expected)
+        assert pointer(2, 2) == store.pointer()
+
+    def test_a_pointer_that_is_gone_is_not_moved(self, store: Store) -> None:
+        """Where a pointer was expected and there is none, the move is a Conflict."""
+        with pytest.raises(Conflict):
+            store.move_pointer(pointer(2, 2), pointer(1, 1))
+        assert None is store.pointer()
+
+    def test_one_of_many_movers_wins(self, store: Store) -> None:
+        """Of many who move the pointer from the same one at once exactly one wins."""
+        store.move_pointer(pointer(1, 1), None)
+        assert (1, RIVALS - 1) == race(lambda number: store.move_pointer(pointer(number, 2), pointer(1, 1)))
+
+
+class TestHealth:
+    def test_targets_without_health_are_left_out(self, store: Store) -> None:
+        """Only targets that have an item are answered."""
+        store.put_health(Health("a"))
+        assert {"a": Health("a", rev=1)} == store.health(["a", "b"])
+        assert {} == store.health([])
+
+    def test_health_comes_back_as_it_was_written(self, store: Store) -> None:
+        """Every field of health survives the table, the breaker's window included."""
+        breaker = Breaker("open", NOW, NOW + 30.5, 2, 5, 0, NOW + 10, ((29_833_333, 4, 6), (29_833_334, 0, 1)), "why")
+        full = Health("a", breaker, 0.25, 1.5, NOW + 60, True, NOW - 1, NOW, "transient: 502", 3)
+        assert replace(full, rev=1) == store.put_health(full)
+        assert {"a": replace(full, rev=1)} == store.health(["a"])
+
+    def test_each_write_is_the_next_revision(self, store: Store) -> None:
+        """A write returns what was written, one revision on."""
+        first = store.put_health(Health("a"))
+        second = store.put_health(replace(first, score=0.5))
+        assert [1, 2] == [first.rev, second.rev]
+        assert {"a": second} == store.health(["a"])
+
+    @pytest.mark.parametrize("seen", [0, 1, 3])
+    def test_health_is_written_from_the_seen_revision_only(self, store: Store, seen: int) -> None:
+        """Whoever has not seen the current revision meets a Conflict and changes nothing."""
+        second = store.put_health(store.put_health(Health("a")))
+        with pytest.raises(Conflict):
+            store.put_health(Health("a", score=0.0, rev=seen))
+        assert {"a": second} == store.health(["a"])
+
+    def test_a_revision_of_a_missing_item_is_a_conflict(self, store: Store) -> None:
+        """Whoever has seen health that is gone meets a Conflict."""
+        with pytest.raises(Conflict):
+            store.put_health(Health("a", rev=4))
+        assert {} == store.health(["a"])
+
+    @pytest.mark.parametrize("exists", [False, True], ids=["first write", "later write"])
+    def test_one_of_many_writers_of_a_revision_wins(self, store: Store, exists: bool) -> None:
+        """Of many who take one lease in the same revision at once exactly one wins."""
+        seen = store.put_health(Health("a")) if exists else Health("a")
+        leased = replace(seen, breaker=Breaker("open", lease_until=NOW))
+        assert (1, RIVALS - 1) == race(lambda number: store.put_health(replace(leased, last_failure=str(number))))
+        assert seen.rev + 1 == store.health(["a"])["a"].rev
+
+    def test_targets_do_not_touch_each_other(self, store: Store) -> None:
+        """The revisions of one target say nothing about those of another."""
+        store.put_health(store.put_health(Health("a")))
+        assert 1 == store.put_health(Health("b")).rev
+        assert {"a": 2, "b": 1} == {name: health.rev for name, health in store.health(["a", "b"]).items()}
+
+
+class TestObservations:
+    def test_an_observation_expires_after_a_week(self, store: Store, table: Table) -> None:
+        """An observation is kept whole, beside its target's health, and gets a time to live."""
+        seen = Observation("a", NOW, "probe", 3, 2, 1, 4.5, NOW + 5, True, "transient: 502", {"transient": 2})
+        store.add_observation(seen)
+        (item,) = table.query(keys.target("a"), prefix=keys.OBSERVATION)
+        assert seen == observation_from(item.body)
+        assert NOW + keys.OBSERVATION_TTL == item.ttl
+
+    def test_observations_of_one_moment_are_all_kept(self, store: Store, table: Table) -> None:
+        """Observations made in the same millisecond do not replace each other, and come in the order of time."""
+        for at in (NOW + 1, NOW, NOW, NOW):
+            store.add_observation(Observation("a", at, ok=1))
+        found = table.query(keys.target("a"), prefix=keys.OBSERVATION)
+        assert [NOW, NOW, NOW, NOW + 1] == [item.body["at"] for item in found]
+        assert {} == store.health(["a"])
+
+
+class TestClientKeys:
+    def test_an_unknown_key_is_none(self, store: Store) -> None:
+        """A key that nobody has made is not found."""
+        assert None is store.key(hash_key(new_key()))
+        assert [] == list(store.client_keys())
+
+    def test_a_key_is_found_by_its_hash(self, store: Store) -> None:
+        """A client key comes back as it was written, alone and in the list."""
+        made = [ClientKey(hash_key(new_key()), name, NOW) for name in ("one", "two")]
+        for each in made:
+            store.put_key(each)
+        assert made == [store.key(each.hash) for each in made]
+        assert sorted(made, key=lambda each: each.hash) == list(store.client_keys())
+
+    def test_a_key_is_revoked_in_place(self, store: Store) -> None:
+        """Writing a key again replaces it, so that a revocation is seen."""
+        made = ClientKey(hash_key(new_key()), "one", NOW)
+        store.put_key(made)
+        store.put_key(replace(made, revoked_at=NOW + 1))
+        assert [replace(made, revoked_at=NOW + 1)] == list(store.client_keys())
+        assert [False] == [each.active for each in store.client_keys()]
+
+
+class TestIncidents:
+    def test_no_incident_at_first(self, store: Store) -> None:
+        """A subject without trouble has no incident."""
+        assert None is store.incident("a", "outage")
+        assert [] == list(store.incidents())
+
+    def test_an_incident_comes_back_as_it_was_written(self, store: Store) -> None:
+        """An incident is found by subject and kind, and in the list of all."""
+        outage = store.put_incident(incident())
+        credential = store.put_incident(incident(kind="credential"))
+        assert [1, 1] == [outage.rev, credential.rev]
+        assert replace(incident(), rev=1) == store.incident("a", "outage")
+        assert [credential, outage] == list(store.incidents())
+
+    @pytest.mark.parametrize("seen", [0, 1, 3])
+    def test_an_incident_is_written_from_the_seen_revision_only(self, store: Store, seen: int) -> None:
+        """Whoever has not seen the current revision meets a Conflict and changes nothing."""
+        second = store.put_incident(store.put_incident(incident()))
+        with pytest.raises(Conflict):
+            store.put_incident(incident(summary="other", rev=seen))
+        assert second == store.incident("a", "outage")
+
+    def test_one_of_many_openers_wins(self, store: Store) -> None:
+        """Of many who open the same incident at once exactly one wins."""
+        assert (1, RIVALS - 1) == race(lambda number: store.put_incident(incident(summary=str(number))))
+
+    def test_a_resolved_incident_becomes_history(self, store: Store, table: Table) -> None:
+        """An incident goes into the history when it is resolved, and stays there when a new one opens."""
+        opened = store.put_incident(incident())
+        assert [] == list(table.query(keys.HISTORY))
+        past = store.put_incident(replace(opened, status="resolved", resolved_at=NOW + 60))
+        later = store.put_incident(incident(opened_at=NOW + 100, rev=past.rev))
+        store.put_incident(replace(later, status="resolved", resolved_at=NOW + 160))
+        found = [(item.body["opened_at"], item.body["resolved_at"]) for item in table.query(keys.HISTORY)]
+        assert [(NOW, NOW + 60), (NOW + 100, NOW + 160)] == found
+        assert [4] == [each.rev for each in store.incidents()]
+
+    def test_a_failed_write_loses_no_history(self, table: Table) -> None:
+        """Where one of the two writes of a resolution fails, trying again brings both about."""
+        for failing in (keys.HISTORY, keys.INCIDENT):
+            subject = f"failing {failing}"
+            opened = Store(table).put_incident(incident(subject=subject))
+            over = replace(opened, status="resolved", resolved_at=NOW + 60)
+
+            def fail(item: Item, failing: str = failing) -> None:
+                if item.key[0] == failing:
+                    raise StoreError("the table is away")
+
+            with pytest.raises(StoreError):
+                Store(Interrupted(table, fail)).put_incident(over)
+            current = Store(table).incident(subject, "outage")
+            assert opened == current
+            assert replace(over, rev=2) == Store(table).put_incident(over)
+        assert 2 == len(table.query(keys.HISTORY))
+
+
+class TestNotices:
+    def test_a_claimed_notice_is_told_once(self, store: Store) -> None:
+        """Once a notice is settled nobody may tell it again, however late."""
+        assert True is store.claim("n", NOW, 60)
+        store.settle("n", NOW + 1)
+        assert [False, False] == [store.claim("n", now, 60) for now in (NOW + 2, NOW + 1_000_000)]
+
+    def test_nobody_tells_while_another_tells(self, store: Store) -> None:
+        """While the lease of a claim runs everybody else meets a Conflict."""
+        store.claim("n", NOW, 60)
+        for now in (NOW, NOW + 59.9):
+            with pytest.raises(Conflict):
+                store.claim("n", now, 60)
+
+    def test_a_vanished_teller_is_replaced(self, store: Store) -> None:
+        """A claim may be taken over when its lease has run out, and then the new lease holds."""
+        store.claim("n", NOW, 60)
+        assert True is store.claim("n", NOW + 60, 60)
+        with pytest.raises(Conflict):
+            store.claim("n", NOW + 61, 60)
+
+    def test_a_released_notice_may_be_claimed_at_once(self, store: Store) -> None:
+        """Giving a claim back lets the next one tell without waiting for the lease."""
+        store.claim("n", NOW, 60)
+        store.release("n")
+        assert True is store.claim("n", NOW + 1, 60)
+
+    def test_releasing_nothing_is_no_error(self, store: Store) -> None:
+        """A claim that is gone already may be given back."""
+        store.release("n")
+        assert True is store.claim("n", NOW, 60)
+
+    @pytest.mark.parametrize("expired", [False, True], ids=["first claim", "takeover"])
+    def test_one_of_many_claimants_wins(self, store: Store, expired: bool) -> None:
+        """Of many who claim one notice at once exactly one may tell it."""
+        if expired:
+            store.claim("n", NOW - 61, 60)
+        assert (1, RIVALS - 1) == race(lambda _: store.claim("n", NOW, 60))
+
+    def test_notices_do_not_touch_each_other(self, store: Store) -> None:
+        """A claim of one notice leaves the others free."""
+        assert [True, True] == [store.claim(name, NOW, 60) for name in ("n/1/sns", "n/1/eventbridge")]
+
+    def test_a_notice_told_during_a_takeover_is_not_told_twice(self, table: Table) -> None:
+        """Whoever takes over an expired claim loses where it was settled just before the write."""
+        first = Store(table)
+        first.claim("n", NOW, 60)
+        late = Store(Interrupted(table, lambda _: first.settle("n", NOW + 61)))
+        with pytest.raises(Conflict):
+            late.claim("n", NOW + 61, 60)
+        assert False is first.claim("n", NOW + 200, 60)
+
+    def test_a_notice_claimed_again_during_a_takeover_is_not_told_twice(self, table: Table) -> None:
+        """Whoever takes over an expired claim loses where it was given back and claimed anew just before."""
+        first = Store(table)
+        first.claim("n", NOW, 60)
+
+        def again(_: Item) -> None:
+            first.release("n")
+            first.claim("n", NOW + 61, 60)
+
+        with pytest.raises(Conflict):
+            Store(Interrupted(table, again)).claim("n", NOW + 61, 60)
+
+    def test_a_notice_expires_after_a_month(self, store: Store, table: Table) -> None:
+        """The mark of a notice gets a time to live."""
+        store.claim("n", NOW, 60)
+        store.settle("n", NOW + 1)
+        item = table.get(keys.notice("n"))
+        assert item is not None
+        assert NOW + 1 + keys.NOTICE_TTL == item.ttl
+
+
+class TestSnapshot:
+    def test_an_empty_table_is_an_empty_snapshot(self, store: Store) -> None:
+        """Where nothing was written nothing is found, and that is no error."""
+        assert Snapshot(None, {}, {}) == store.snapshot(["a"], [hash_key("k")])
+
+    def test_a_snapshot_has_pointer_health_and_keys(self, store: Store) -> None:
+        """A snapshot holds the pointer and what there is of the targets and keys asked for, and nothing else."""
+        store.move_pointer(pointer(1, 1), None)
+        healthy = {name: store.put_health(Health(name)) for name in ("a", "b", "unasked")}
+        made = ClientKey(hash_key("k"), "one", NOW)
+        store.put_key(made)
+        found = store.snapshot(["a", "b", "missing", "a"], [made.hash, hash_key("missing")])
+        assert Snapshot(pointer(1, 1), {"a": healthy["a"], "b": healthy["b"]}, {made.hash: made}) == found
+
+    def test_a_large_snapshot_is_complete(self, store: Store) -> None:
+        """A snapshot of more items than one batch read may ask for is complete."""
+        names = [f"t{number}" for number in range(130)]
+        for name in names:
+            store.put_health(Health(name))
+        assert dict.fromkeys(names, 1) == {n: h.rev for n, h in store.snapshot(names, []).health.items()}
+
+
+class TestDynamoDb:
+    """What only the real table can get wrong: how it asks, and what it does when nobody answers."""
+
+    @pytest.fixture
+    def asked(self, dynamo: DynamoTable) -> Counter[str]:
+        """How often each operation was asked for."""
+        counter: Counter[str] = Counter()
+        session = boto3.DEFAULT_SESSION
+        assert session is not None
+        session.events.register("before-call.dynamodb", lambda model, **_: counter.update([model.name]))
+        return counter
+
+    @pytest.mark.parametrize(("targets", "hashes", "calls"), [(0, 0, 1), (60, 39, 1), (61, 39, 2), (200, 0, 3)])
+    def test_a_snapshot_is_one_batch_read(
+        self, dynamo: DynamoTable, asked: Counter[str], targets: int, hashes: int, calls: int
+    ) -> None:
+        """The pointer and up to 99 other items are read in exactly one call."""
+        names = [f"t{number}" for number in range(targets)]
+        Store(dynamo).snapshot(names, [hash_key(str(number)) for number in range(hashes)])
+        assert {"BatchGetItem": calls} == asked
+
+    def test_keys_that_a_batch_read_left_are_asked_for_again(self, dynamo: DynamoTable) -> None:
+        """A batch read that processed only some of its keys is completed."""
+        session = boto3.DEFAULT_SESSION
+        assert session is not None
+
+        def leave(parsed: dict[str, Any], **_: Any) -> None:
+            items = parsed["Responses"][NAME]
+            left = [{name: item[name] for name in ("pk", "sk")} for item in items[1:]]
+            parsed["Responses"][NAME] = items[:1]
+            parsed["UnprocessedKeys"] = {NAME: {"Keys": left}} if left else {}
+
+        session.events.register("after-call.dynamodb.BatchGetItem", leave)
+        store = Store(dynamo)
+        for name in ("a", "b", "c"):
+            store.put_health(Health(name))
+        assert {"a", "b", "c"} == set(store.snapshot(["a", "b", "c"], []).health)
+
+    def test_a_throttled_batch_read_is_an_error(self, dynamo: DynamoTable) -> None:
+        """A batch read of which no key was processed raises StoreError instead of asking for ever."""
+        session = boto3.DEFAULT_SESSION
+        assert session is not None
+
+        def leave_all(parsed: dict[str, Any], **_: Any) -> None:
+            parsed["UnprocessedKeys"] = {NAME: {"Keys": [{"pk": {"S": "control"}, "sk": {"S": "pointer"}}]}}
+
+        session.events.register("after-call.dynamodb.BatchGetItem", leave_all)
+        with pytest.raises(StoreError, match="throttling"):
+            Store(dynamo).snapshot([], [])
+
+    @pytest.mark.parametrize("operation", ["get", "batch", "put", "query", "delete"])
+    def test_a_missing_table_is_a_store_error(self, dynamo: DynamoTable, operation: str) -> None:
+        """Every operation on a table that is not there raises StoreError that names it, and no Conflict."""
+        with pytest.raises(StoreError, match="absent") as caught:
+            _operations(DynamoTable("absent"))[operation]()
+        assert StoreError is type(caught.value)
+
+    @pytest.mark.parametrize("operation", ["get", "batch", "put", "query", "delete"])
+    def test_an_unreachable_table_is_a_store_error_in_time(
+        self, credentials: None, fast_retries: None, operation: str
+    ) -> None:
+        """Every operation on a table that cannot be reached raises StoreError within bounded time."""
+        with socket.socket() as closed:
+            closed.bind(("127.0.0.1", 0))
+            table = DynamoTable(NAME, endpoint=f"http://127.0.0.1:{closed.getsockname()[1]}", region=REGION)
+            started = time.monotonic()
+            with pytest.raises(StoreError, match=NAME):
+                _operations(table)[operation]()
+        assert True is (time.monotonic() - started < 4.0)
+
+    def test_a_mute_table_is_a_store_error_in_time(
+        self, credentials: None, fast_retries: None, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A table that takes the call and never answers raises StoreError when the read limit has passed."""
+        monkeypatch.setattr(dynamodb, "READ_TIMEOUT", 0.2)
+        with socket.create_server(("127.0.0.1", 0), backlog=16) as mute:
+            table = DynamoTable(NAME, endpoint=f"http://127.0.0.1:{mute.getsockname()[1]}", region=REGION)
+            started = time.monotonic()
+            with pytest.raises(StoreError, match=NAME):
+                table.get(keys.pointer())
+        assert True is (time.monotonic() - started < 4.0)
+
+    def test_no_region_is_a_store_error(self, credentials: None, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A client that cannot even be built is a StoreError too."""
+        monkeypatch.delenv("AWS_DEFAULT_REGION")
+        monkeypatch.delenv("AWS_REGION")
+        monkeypatch.setenv("AWS_CONFIG_FILE", "/nonexistent")
+        with pytest.raises(StoreError, match=NAME):
+            DynamoTable(NAME).get(keys.pointer())
+
+    @pytest.fixture
+    def fast_retries(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The pauses between botocore's own tries are random up to seconds; the number of tries stays."""
+        monkeypatch.setattr("botocore.retries.standard.ExponentialBackoff.delay_amount", lambda *_: 0.05)
+
+
+def _operations(table: Table) -> dict[str, Callable[[], object]]:
+    return {
+        "get": lambda: table.get(keys.pointer()),
+        "batch": lambda: table.batch([keys.pointer()]),
+        "put": lambda: table.put(Item(keys.pointer(), {}, rev=1), seen=0),
+        "query": lambda: table.query(keys.CONTROL),
+        "delete": lambda: table.delete(keys.pointer()),
+    }
