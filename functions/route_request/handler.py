@@ -1,7 +1,7 @@
 """The data plane.
 
 Trigger: API Gateway REST proxy, every path.  Reads: control document, health, client keys (one batch read, cached 2 s).
-Writes: observations; the health item of a target whose breaker it opens.  Time: the route's request limit, 120 s.
+Writes: observations; the health item of a target whose breaker it opens.  Time: 30 s while answers are returned whole.
 """
 
 from __future__ import annotations

@@ -140,8 +140,10 @@ def _check_tool(tool: object, path: str) -> None:
         raise _wrong(path, "an object", tool)
     if tool.get("type") == "function":
         function = tool.get("function")
-        if not isinstance(function, Mapping) or not isinstance(function.get("name"), str):
-            raise _wrong(f"{path}.function.name", "a string", None)
+        if not isinstance(function, Mapping):
+            raise _wrong(f"{path}.function", "an object", function)
+        if not isinstance(function.get("name"), str):
+            raise _wrong(f"{path}.function.name", "a string", function.get("name"))
 
 
 def _message(message: object, path: str) -> dict[str, Any]:
@@ -149,7 +151,7 @@ def _message(message: object, path: str) -> dict[str, Any]:
         raise _wrong(path, "an object", message)
     kept = {name: value for name, value in message.items() if value is not None}
     role = kept.get("role")
-    if role not in ROLES:
+    if not isinstance(role, str) or role not in ROLES:
         raise _wrong(f"{path}.role", "one of " + ", ".join(sorted(ROLES)), role)
     content = kept.get("content")
     if isinstance(content, list):
@@ -198,6 +200,5 @@ def _word(value: object) -> str:
 
 
 def _text_length(content: object) -> int:
-    if isinstance(content, list):
-        return sum(_text_length(part.get("text")) for part in content if isinstance(part, Mapping))
-    return len(content) if isinstance(content, str) else 0
+    texts = [part.get("text") for part in content] if isinstance(content, list) else [content]
+    return sum(len(text) for text in texts if isinstance(text, str))

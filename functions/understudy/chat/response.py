@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from understudy.chat.stream import Chunk, chunk_from
+from understudy.chat.stream import Chunk, chunk_from, index_of
 
 
 def chunks_from_completion(completion: Mapping[str, Any]) -> list[Chunk]:
@@ -14,7 +14,7 @@ def chunks_from_completion(completion: Mapping[str, Any]) -> list[Chunk]:
     if not isinstance(choices, list):
         raise ValueError("`choices` is not a list")
     streamed = []
-    for choice in choices:
+    for place, choice in enumerate(choices):
         if not isinstance(choice, Mapping) or not isinstance(choice.get("message"), Mapping):
             raise ValueError("a choice has no message")
         delta = dict(choice["message"])
@@ -23,7 +23,7 @@ def chunks_from_completion(completion: Mapping[str, Any]) -> list[Chunk]:
                 {"index": i, **call} for i, call in enumerate(delta["tool_calls"]) if isinstance(call, Mapping)
             ]
         rest = {k: v for k, v in choice.items() if k != "message"}
-        streamed.append({**rest, "delta": delta})
+        streamed.append({"index": place, **rest, "delta": delta})
     head = {k: v for k, v in completion.items() if k not in ("choices", "object")}
     return [chunk_from({**head, "object": "chat.completion.chunk", "choices": streamed})]
 
@@ -40,7 +40,7 @@ def completion_from_chunks(chunks: Iterable[Chunk]) -> dict[str, Any]:
             elif name not in ("choices", "object", "obfuscation") and head.get(name) is None:
                 head[name] = value
         for choice in chunk.payload.get("choices") or ():
-            index = choice.get("index") or 0
+            index = index_of(choice)
             _merge_choice(choices.setdefault(index, {"index": index, "message": {"role": "assistant"}}), choice)
     answer = {**head, "object": "chat.completion"}
     answer["choices"] = [_finished(choices[i]) for i in sorted(choices)]
@@ -55,7 +55,7 @@ def _merge_choice(whole: dict[str, Any], part: Mapping[str, Any]) -> None:
             _merge_delta(whole["message"], value or {})
         elif name == "logprobs" and isinstance(value, Mapping):
             whole["logprobs"] = _merge_logprobs(whole.get("logprobs") or {}, value)
-        elif value is not None or name not in whole:
+        elif name != "index" and (value is not None or name not in whole):
             whole[name] = value
 
 
@@ -74,33 +74,43 @@ def _merge_delta(message: dict[str, Any], delta: Mapping[str, Any]) -> None:
         if name == "role":
             message["role"] = value or message["role"]
         elif name == "tool_calls":
-            _merge_calls(message, value or [])
+            # No calls are no `tool_calls` at all: providers refuse an empty list when it is sent back to them.
+            _merge_calls(message, value or ())
         elif isinstance(value, str) and isinstance(message.get(name), str):
             message[name] += value
         elif isinstance(value, list) and isinstance(message.get(name), list):
             message[name] = [*message[name], *value]
+        elif isinstance(value, Mapping) and isinstance(message.get(name), Mapping):
+            message[name] = _joined(message[name], value)
         elif value is not None or name not in message:
             message[name] = value
 
 
 def _merge_calls(message: dict[str, Any], parts: Iterable[Mapping[str, Any]]) -> None:
-    calls: list[dict[str, Any]] = message.setdefault("tool_calls", []) or []
-    message["tool_calls"] = calls
     for part in parts:
-        index = part.get("index", len(calls))
+        calls: list[dict[str, Any]] = message.setdefault("tool_calls", [])
+        given = part.get("index")
+        index = given if isinstance(given, int) else len(calls)
         call = next((c for c in calls if c["index"] == index), None)
         if call is None:
             call = {"index": index, "type": "function", "function": {"name": "", "arguments": ""}}
             calls.append(call)
         for name, value in part.items():
             if name == "function" and isinstance(value, Mapping):
-                for key, piece in value.items():
-                    if isinstance(piece, str) and isinstance(call["function"].get(key), str):
-                        call["function"][key] += piece
-                    elif piece is not None:
-                        call["function"][key] = piece
-            elif value is not None:
+                call["function"] = _joined(call["function"], value)
+            elif name not in ("function", "index") and value is not None:
                 call[name] = value
+
+
+def _joined(kept: Mapping[str, Any], part: Mapping[str, Any]) -> dict[str, Any]:
+    """An object sent in pieces: texts are continued, anything else is replaced."""
+    joined = dict(kept)
+    for name, piece in part.items():
+        if name != "id" and isinstance(piece, str) and isinstance(joined.get(name), str):
+            joined[name] += piece
+        elif piece is not None:
+            joined[name] = piece
+    return joined
 
 
 def _finished(choice: dict[str, Any]) -> dict[str, Any]:

@@ -61,14 +61,22 @@ def chunk_from(payload: Mapping[str, Any]) -> Chunk:
                 texts.append(piece)
             elif piece is not None:
                 raise ValueError(f"`delta.{name}` is not a string")
-        has_tool_calls = has_tool_calls or bool(delta.get("tool_calls")) or bool(delta.get("function_call"))
+        calls = delta.get("tool_calls") or []
+        if not isinstance(calls, list) or not all(isinstance(call, Mapping) for call in calls):
+            raise ValueError("`delta.tool_calls` is not a list of objects")
+        has_tool_calls = has_tool_calls or bool(calls) or bool(delta.get("function_call"))
         # Not in OpenAI's reference; the two names that compatible servers use.
         has_reasoning = has_reasoning or bool(delta.get("reasoning_content") or delta.get("reasoning"))
         reason = choice.get("finish_reason")
         if isinstance(reason, str):
-            index = choice.get("index", 0)
-            finish[index if isinstance(index, int) else 0] = reason
+            finish[index_of(choice)] = reason
     return Chunk(payload, "".join(texts), has_tool_calls, has_reasoning, finish, usage_from(payload.get("usage")))
+
+
+def index_of(choice: Mapping[str, Any]) -> int:
+    """The place of a choice; one that does not say it is the first."""
+    index = choice.get("index")
+    return index if isinstance(index, int) else 0
 
 
 def make_chunk(

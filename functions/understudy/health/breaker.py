@@ -63,7 +63,7 @@ def step(breaker: Breaker, seen: Observation, settings: BreakerSettings, rng: ra
         return opened(breaker, seen.at, seen.last_failure or "the probe failed", settings, rng)
     successes = breaker.successes + 1
     if successes >= settings.successes_to_close:
-        return replace(Breaker(state="closed", changed_at=seen.at, opens=breaker.opens), reason="probes succeeded")
+        return Breaker(changed_at=seen.at, until=breaker.until, opens=breaker.opens, reason="probes succeeded")
     changed = breaker.changed_at if breaker.state == "half_open" else seen.at
     return replace(breaker, state="half_open", changed_at=changed, successes=successes, lease_until=0.0)
 

@@ -82,7 +82,7 @@ class Attempts:
         last: AttemptFailed | None = None
         window: int | None = None
         for ranked in decision.candidates:
-            reason = await self._skip(ranked, journal, limits, deadline, last, window)
+            reason = await self._skip(ranked, journal, limits, deadline, window)
             if reason is not None:
                 causes.append(Cause(ranked.target.name, reason))
                 continue
@@ -120,7 +120,6 @@ class Attempts:
         journal: Journal,
         limits: Limits,
         deadline: float,
-        last: AttemptFailed | None,
         window: int | None,
     ) -> str | None:
         """Why this candidate is not asked now, or None."""
@@ -128,7 +127,7 @@ class Attempts:
             return f"not tried: {limits.attempts_per_request} attempts were made"
         if asyncio.get_running_loop().time() >= deadline:
             return f"not tried: the deadline of {limits.request:g} s was reached"
-        if isinstance(last, ContextTooLong) and (ranked.target.capabilities.context_window or 0) <= (window or 0):
+        if window is not None and (ranked.target.capabilities.context_window or 0) <= window:
             return "not tried: it declares no larger context window"
         if ranked.last_resort and any(a.target.name == ranked.target.name for a in journal.attempts):
             return "not tried again"
@@ -203,11 +202,12 @@ class Attempts:
                     raise Silent(_silence(attempt, limits, clock() >= deadline)) from None
                 if chunk.has_content and attempt.first_token is None:
                     attempt.first_token = clock() - attempt.started_at
-                if attempt.first_token is not None:
-                    due = clock() + limits.stall
                 attempt.usage = chunk.usage or attempt.usage
                 attempt.model = chunk.model or attempt.model
                 yield chunk
+                if attempt.first_token is not None:
+                    # Counted from here: the time that the caller takes to read is not the target's silence.
+                    due = clock() + limits.stall
 
 
 def _silence(attempt: Attempt, limits: Limits, deadline_reached: bool) -> str:

@@ -6,7 +6,6 @@ Source of the event: the Amazon API Gateway developer guide, "Input format of a 
 from __future__ import annotations
 
 import base64
-import binascii
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -49,7 +48,7 @@ def _body(event: Mapping[str, Any]) -> bytes:
         return str(body).encode("utf-8", "surrogatepass")
     try:
         return base64.b64decode(body, validate=True)
-    except binascii.Error as error:
+    except ValueError as error:
         raise InvalidRequest("The body could not be decoded.") from error
 
 

@@ -39,10 +39,10 @@ class LoopThread:
                     ready.put(item)
             except Exception as error:  # noqa: BLE001 - carried over to the caller's thread
                 ready.put(error)
-            finally:
-                ready.put(None)
 
         task = asyncio.run_coroutine_threadsafe(pull(), self._loop)
+        # Not at the end of `pull`: a task that is cancelled before it began never gets there.
+        task.add_done_callback(lambda _: ready.put(None))
 
         def items() -> Iterator[bytes]:
             try:

@@ -84,10 +84,11 @@ class Store:
     def put_incident(self, incident: Incident) -> Incident:
         written = replace(incident, rev=incident.rev + 1)
         key = keys.incident(incident.subject, incident.kind)
-        self._table.put(Item(key, written.plain(), rev=written.rev), seen=incident.rev)
         if written.status == "resolved":
+            # History comes first: once the incident itself is resolved, nobody would try to write it again.
             past = keys.history(incident.subject, incident.kind, incident.opened_at)
             self._table.put(Item(past, written.plain(), rev=written.rev))
+        self._table.put(Item(key, written.plain(), rev=written.rev), seen=incident.rev)
         return written
 
     def claim(self, notice_id: str, now: float, lease: float) -> bool:
@@ -107,7 +108,8 @@ class Store:
 
     def _put_notice(self, notice_id: str, *, claimed_at: float, told_at: float | None, seen: int | None) -> None:
         body = {"claimed_at": claimed_at, "told_at": told_at}
-        rev = (seen or 0) + 1
+        # Drawn, not counted: a claim that was settled, or given back and taken again, must not look like the one seen.
+        rev = secrets.randbits(60) + 1
         self._table.put(Item(keys.notice(notice_id), body, rev=rev, ttl=claimed_at + keys.NOTICE_TTL), seen=seen)
 
     # one read for the data plane
