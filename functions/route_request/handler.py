@@ -35,15 +35,15 @@ def service() -> RouteRequest:
     return loop().run(build())
 
 
-def handler(event: Mapping[str, Any], context: object) -> Answer | dict[str, Any]:  # noqa: ARG001
+def handler(event: Mapping[str, Any], context: object) -> Answer | dict[str, Any]:
     """An `Answer` for a caller that can take it in pieces, else the proxy integration's dictionary."""
-    answer = _answer(event)
+    answer = _answer(event, context)
     return answer if settings().stream else answer.proxy()
 
 
-def _answer(event: Mapping[str, Any]) -> Answer:
+def _answer(event: Mapping[str, Any], context: object) -> Answer:
     try:
-        request = api_request(event)
+        request = api_request(event, context)
     except UnderstudyError as error:
         status, body = error_answer(error)
         return Answer(status, {"content-type": "application/json"}, encode(body))

@@ -22,6 +22,7 @@ UnderstudyError
     ├── Overloaded               503, 529, 429 without a hint          retry once with backoff, then fail over
     ├── RateLimited              429 with a hint                       wait if short, else fail over; bench
     ├── Silent                   no first token, stall                 fail over at once
+    │   └── OutOfTime            the request's deadline was reached    no fault of the target
     ├── Credential               401, 403, out of credit, model gone   fail over; bench; incident
     ├── CallerFault              the provider refuses this request     return the provider's error
     │   └── ContextTooLong       prompt above the window               only to a larger window
@@ -210,6 +211,13 @@ class RateLimited(AttemptFailed):
 
 class Silent(AttemptFailed):
     kind = "silent"
+
+
+class OutOfTime(Silent):
+    """The request's own deadline came before the target's limits did: no fault of the target."""
+
+    kind = "out_of_time"
+    hurts_health = False
 
 
 class Credential(AttemptFailed):

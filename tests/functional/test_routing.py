@@ -1,6 +1,7 @@
 """Real proxy events through the real handler, moto and simulated providers on real sockets."""
 
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from string import Template
@@ -228,7 +229,7 @@ def test_a_missing_secret_makes_the_target_unusable_not_the_router(stack: LocalS
         found = stack.store.incident("a-none", "credential")
         if found is not None:
             break
-        __import__("time").sleep(0.1)
+        time.sleep(0.1)
     assert found is not None
     assert "NO_SUCH_SECRET_IS_SET" in found.summary
 
@@ -242,6 +243,36 @@ def test_compliance_is_never_broken_by_failover(stack: LocalStack) -> None:
     stack.simulators["anthropic"].set_fault("eu", None)
     assert (503, before) == (answer.status_code, calls(stack, "a-0"))
     assert "a-0: denied by jurisdictions" in answer.json()["error"]["message"]
+
+
+class Context:
+    """A Lambda context with this much time left."""
+
+    def __init__(self, milliseconds: int) -> None:
+        self.milliseconds = milliseconds
+
+    def get_remaining_time_in_millis(self) -> int:
+        return self.milliseconds
+
+
+def test_an_invocation_that_ends_soon_is_answered_before_its_end(stack: LocalStack) -> None:
+    """With 2.2 s of the invocation left a silent provider costs 0.2 s, and the caller gets an answer that says so."""
+    import route_request.handler as room
+
+    stack.simulators["anthropic"].set_fault("only", "hang")
+    body = json.dumps({"model": "only-b", "messages": [{"role": "user", "content": "x"}]})
+    event = {
+        "httpMethod": "POST",
+        "path": "/chat/completions",
+        "headers": {"Authorization": "Bearer us-test"},
+        "body": body,
+    }
+    began = time.monotonic()
+    answer = room.handler(event, Context(2200)).proxy()
+    stack.simulators["anthropic"].set_fault("only", None)
+    assert (503, True) == (answer["statusCode"], time.monotonic() - began < 0.39)
+    assert "the deadline of the whole request" in json.loads(answer["body"])["error"]["message"]
+    assert 0 == room.service()._outcomes._breakers["b-only"].consecutive
 
 
 def test_weights_share_the_traffic(stack: LocalStack) -> None:

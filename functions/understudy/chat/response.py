@@ -54,8 +54,9 @@ def _merge_choice(whole: dict[str, Any], part: Mapping[str, Any]) -> None:
         if name == "delta":
             _merge_delta(whole["message"], value or {})
         elif name == "logprobs" and isinstance(value, Mapping):
-            whole["logprobs"] = _merge_logprobs(whole.get("logprobs") or {}, value)
-        elif name != "index" and (value is not None or name not in whole):
+            kept = whole.get("logprobs")
+            whole["logprobs"] = _merge_logprobs(kept if isinstance(kept, Mapping) else {}, value)
+        elif name not in ("index", "message") and (value is not None or name not in whole):
             whole[name] = value
 
 
@@ -63,7 +64,8 @@ def _merge_logprobs(kept: Mapping[str, Any], part: Mapping[str, Any]) -> dict[st
     merged = dict(kept)
     for name, items in part.items():
         if isinstance(items, list):
-            merged[name] = [*(merged.get(name) or []), *items]
+            kept_items = merged.get(name)
+            merged[name] = [*(kept_items if isinstance(kept_items, list) else ()), *items]
         else:
             merged.setdefault(name, items)
     return merged
@@ -93,18 +95,18 @@ def _merge_calls(message: dict[str, Any], parts: Iterable[Mapping[str, Any]]) ->
         index = given if isinstance(given, int) else len(calls)
         call = next((c for c in calls if c["index"] == index), None)
         if call is None:
-            call = {"index": index, "type": "function", "function": {"name": "", "arguments": ""}}
+            call = {"index": index, "type": "function"}
             calls.append(call)
         for name, value in part.items():
-            if name == "function" and isinstance(value, Mapping):
-                call["function"] = _joined(call["function"], value)
-            elif name not in ("function", "index") and value is not None:
+            if isinstance(value, Mapping):
+                call[name] = _joined(call.get(name), value)
+            elif name != "index" and value is not None:
                 call[name] = value
 
 
-def _joined(kept: Mapping[str, Any], part: Mapping[str, Any]) -> dict[str, Any]:
+def _joined(kept: object, part: Mapping[str, Any]) -> dict[str, Any]:
     """An object sent in pieces: texts are continued, anything else is replaced."""
-    joined = dict(kept)
+    joined = dict(kept) if isinstance(kept, Mapping) else {}
     for name, piece in part.items():
         if name != "id" and isinstance(piece, str) and isinstance(joined.get(name), str):
             joined[name] += piece

@@ -27,6 +27,7 @@ from understudy.errors import (
     ContextTooLong,
     Garbage,
     NoTargetAnswered,
+    OutOfTime,
     RateLimited,
     Silent,
     StreamBroken,
@@ -199,7 +200,7 @@ class Attempts:
                 except StopAsyncIteration:
                     return
                 except TimeoutError:
-                    raise Silent(_silence(attempt, limits, clock() >= deadline)) from None
+                    raise _silence(attempt, limits, due, deadline) from None
                 if chunk.has_content and attempt.first_token is None:
                     attempt.first_token = clock() - attempt.started_at
                 attempt.usage = chunk.usage or attempt.usage
@@ -210,9 +211,9 @@ class Attempts:
                     due = clock() + limits.stall
 
 
-def _silence(attempt: Attempt, limits: Limits, deadline_reached: bool) -> str:
-    if deadline_reached:
-        return f"the deadline of the whole request, {limits.request:g} s, was reached"
+def _silence(attempt: Attempt, limits: Limits, due: float, deadline: float) -> Silent:
+    if deadline < due:
+        return OutOfTime(f"the deadline of the whole request, {limits.request:g} s, was reached")
     if attempt.first_token is None:
-        return f"no first token within {limits.first_token:g} s"
-    return f"silent for {limits.stall:g} s in the middle of its answer"
+        return Silent(f"no first token within {limits.first_token:g} s")
+    return Silent(f"silent for {limits.stall:g} s in the middle of its answer")

@@ -24,10 +24,14 @@ class ApiRequest:
     headers: Mapping[str, str]
     body: bytes
     request_id: str
+    time_left: float | None = None
 
 
-def api_request(event: Mapping[str, Any]) -> ApiRequest:
-    """Read a proxy event.  Raises InvalidRequest where its body is not what it says it is."""
+def api_request(event: Mapping[str, Any], context: object = None) -> ApiRequest:
+    """Read a proxy event; `time_left` is what the Lambda context says, in seconds, None without one.
+
+    Raises InvalidRequest where the body is not what it says it is.
+    """
     proxy = (event.get("pathParameters") or {}).get("proxy")
     # Below a custom domain the path may carry a mapping; what the resource matched does not.
     path = "/" + proxy if proxy else event.get("path") or "/"
@@ -39,6 +43,7 @@ def api_request(event: Mapping[str, Any]) -> ApiRequest:
         headers=headers,
         body=_body(event),
         request_id=(event.get("requestContext") or {}).get("requestId", ""),
+        time_left=remaining() / 1000 if (remaining := getattr(context, "get_remaining_time_in_millis", None)) else None,
     )
 
 

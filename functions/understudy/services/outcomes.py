@@ -71,7 +71,7 @@ class LocalOutcomes:
         now = self._clock()
         bench = 0.0
         if failure.benches:
-            bench = now + (failure.retry_after or self._settings.credential_bench)
+            bench = now + bench_time(failure, self._settings)
             self._benched[target.name] = max(self._benched.get(target.name, 0.0), bench)
         self._add(target, Observation(target.name, now).failure(now, failure, bench), probe)
 
@@ -171,3 +171,8 @@ class LocalOutcomes:
 
     async def _in_thread(self, call: Callable[..., T], *arguments: object) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._threads, call, *arguments)
+
+
+def bench_time(failure: AttemptFailed, settings: HealthSettings) -> float:
+    """Seconds that a failure benches its target: what the provider asks for, else the time of a refused credential."""
+    return failure.retry_after if failure.retry_after is not None else settings.credential_bench

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from understudy.catalog import Catalog, Limits, Route, Target
+from understudy.catalog import Catalog, HealthSettings, Limits, Route, Target
 from understudy.chat.request import ChatRequest, chat_request
 from understudy.compliance import Allowed, judge
 from understudy.errors import AttemptFailed, Conflict, NoTargetAnswered, UnderstudyError
@@ -24,7 +24,7 @@ from understudy.routing.attempts import Ask, Attempts
 from understudy.routing.journal import Journal
 from understudy.routing.policy import Decision, Ranked
 from understudy.services.current_catalog import CurrentCatalog
-from understudy.services.outcomes import Writes
+from understudy.services.outcomes import Writes, bench_time
 from understudy.services.read_model import Reads
 
 PARALLEL = 16
@@ -36,14 +36,14 @@ class _Seen:
     """Collects the one outcome of a probe.  Satisfies `routing.attempts.Outcomes`."""
 
     now: float
-    bench: float
+    settings: HealthSettings
     observation: Observation
 
     def succeeded(self, target: Target, first_token: float, *, probe: bool) -> None:  # noqa: ARG002
         self.observation = self.observation.success(self.now, first_token)
 
     def failed(self, target: Target, failure: AttemptFailed, *, probe: bool) -> None:  # noqa: ARG002
-        until = self.now + (failure.retry_after or self.bench) if failure.benches else 0.0
+        until = self.now + bench_time(failure, self.settings) if failure.benches else 0.0
         self.observation = self.observation.failure(self.now, failure, until)
 
 
@@ -124,7 +124,7 @@ class ProbeTargets:
 
     async def _ask_once(self, target: Target, current: Catalog) -> Observation:
         now = self._clock()
-        seen = _Seen(now, current.health.credential_bench, Observation(target.name, now, source="probe"))
+        seen = _Seen(now, current.health, Observation(target.name, now, source="probe"))
         decision = Decision("probe", (Ranked(target, "probe", probe=True),))
         limits = replace(_limits(target, current), retries_per_target=0)
         engine = Attempts(self._ask, seen, _granted, rng=self._rng)

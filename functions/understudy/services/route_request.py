@@ -7,10 +7,10 @@ import random
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
-from understudy.catalog import Catalog, Route, Target
+from understudy.catalog import Catalog, Limits, Route, Target
 from understudy.chat.request import ChatRequest
 from understudy.chat.stream import Chunk
 from understudy.errors import (
@@ -39,6 +39,8 @@ BODY_LIMIT = 6 * 1024 * 1024
 """Bytes; the limit of a synchronous Lambda invocation (AWS Lambda developer guide, "Lambda quotas")."""
 SETTLE = 0.05
 """Seconds an answered request waits for its failure reports to be written before the environment may freeze."""
+RESERVE = 2.0
+"""Seconds before the end of the invocation at which a request's own time is over."""
 METHODS = {"/chat/completions": "POST", "/models": "GET"}
 
 
@@ -86,7 +88,7 @@ class RouteRequest:
         self._rng = rng
 
     async def answer(self, request: ApiRequest) -> Answered:
-        """The answer to any request; never raises."""
+        """The answer to any request; never raises.  A request that brings a time limit is answered within it."""
         request_id = request.request_id or uuid.uuid4().hex
         headers = {"x-request-id": request_id, "x-understudy-request-id": request_id}
         try:
@@ -95,6 +97,8 @@ class RouteRequest:
             status, body = error_answer(error)
             if status == 500:
                 self._logger.exception("the router failed", request_id=request_id)
+            else:
+                self._logger.info("refused", request_id=request_id, status=status, **_refusal(error))
             return Answered(status, {**headers, "content-type": "application/json"}, encode(body))
 
     async def _dispatch(self, request: ApiRequest, request_id: str, headers: dict[str, str]) -> Answered:
@@ -110,7 +114,7 @@ class RouteRequest:
         if len(request.body) > BODY_LIMIT:
             raise RequestTooLarge(f"The body has {len(request.body)} bytes; the limit is {BODY_LIMIT}.")
         handling = await self._handling(read_request(request.body), request_id, client, catalog)
-        return await self._chat(handling, headers)
+        return await self._chat(handling, _within(handling.route.limits, request.time_left), headers)
 
     async def _handling(self, chat: ChatRequest, request_id: str, client: ClientKey, catalog: Catalog) -> Handling:
         route = catalog.routes.get(chat.model)
@@ -130,12 +134,12 @@ class RouteRequest:
         started = self._clock()
         return Handling(request_id, client, chat, route, decision, Journal(), catalog.version, started)
 
-    async def _chat(self, handling: Handling, headers: dict[str, str]) -> Answered:
+    async def _chat(self, handling: Handling, limits: Limits, headers: dict[str, str]) -> Answered:
         route, chat = handling.route, handling.request
         ask = partial(self._upstream, route=route)
         engine = Attempts(ask, self._outcomes, self._outcomes.lease, rng=self._rng)
         whole = route.assured or not chat.stream
-        chunks = engine.run(chat, handling.decision, route.limits, handling.journal, whole=whole)
+        chunks = engine.run(chat, handling.decision, limits, handling.journal, whole=whole)
         try:
             first = await anext(chunks)
         except BaseException as error:
@@ -213,6 +217,20 @@ async def _chain(first: Chunk, rest: AsyncIterator[Chunk]) -> AsyncGenerator[Chu
     yield first
     async for chunk in rest:
         yield chunk
+
+
+def _within(limits: Limits, time_left: float | None) -> Limits:
+    """The limits, with a request limit that leaves time to say so when it is reached."""
+    if time_left is None:
+        return limits
+    return replace(limits, request=min(limits.request, max(0.0, time_left - RESERVE)))
+
+
+def _refusal(error: BaseException) -> dict[str, object]:
+    """What the log may say of a request that was turned away: words of ours, never the caller's content."""
+    causes = [{"target": c.target, "reason": c.reason} for c in getattr(error, "causes", ())]
+    named = {name: getattr(error, name, None) for name in ("code", "param")}
+    return {"outcome": type(error).__name__, **named, "causes": causes}
 
 
 def bearer_key(request: ApiRequest) -> str:

@@ -1,0 +1,114 @@
+"""Small things that many tests build: targets, observations, and a target whose answers are scripted."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator, Sequence
+from typing import Any
+
+from understudy.catalog import Capabilities, Provider, Target
+from understudy.chat.request import ChatRequest, chat_request
+from understudy.chat.stream import Chunk, chunk_from
+from understudy.chat.usage import Usage
+from understudy.errors import AttemptFailed
+from understudy.health.observation import Observation
+
+PROVIDER = Provider(name="alpha", wire="openai", base_url="https://alpha.example/v1")
+
+
+def target(name: str, *, window: int | None = None, **fields: Any) -> Target:
+    """A target of one provider; `window` is the context window it declares."""
+    return Target(name, PROVIDER, "big", capabilities=Capabilities(context_window=window), **fields)
+
+
+def request(**fields: Any) -> ChatRequest:
+    """A small valid request, with more fields where given."""
+    return chat_request({"model": "chat", "messages": [{"role": "user", "content": "hello"}], **fields})
+
+
+def good(at: float, *, source: Any = "traffic", first_token: float = 0.1) -> Observation:
+    """One good call."""
+    return Observation("lead", at, source=source).success(at, first_token)
+
+
+def bad(at: float, failure: AttemptFailed, *, source: Any = "traffic", bench: float = 0.0) -> Observation:
+    """One failed call."""
+    return Observation("lead", at, source=source).failure(at, failure, bench)
+
+
+def piece(text: str | None = None, *, finish: str | None = None, usage: Usage | None = None, **delta: Any) -> Chunk:
+    """One chunk: a text, a stop reason, the counts, or other fields of a delta."""
+    delta = {"role": "assistant", **delta} if text is None else {"content": text, **delta}
+    payload: dict[str, Any] = {
+        "id": "c1",
+        "object": "chat.completion.chunk",
+        "created": 1,
+        "model": "big-1",
+        "choices": [{"index": 0, "delta": delta, "finish_reason": finish}],
+    }
+    return chunk_from(payload | ({"usage": usage.payload()} if usage else {}))
+
+
+def text_of(chunks: Sequence[Chunk]) -> str:
+    """What the caller reads in these chunks."""
+    return "".join(chunk.text for chunk in chunks)
+
+
+def as_json(value: Any) -> Any:
+    """The value after a trip through JSON text."""
+    return json.loads(json.dumps(value))
+
+
+HANG = object()
+"""In a script: never say anything again."""
+
+Step = Chunk | float | AttemptFailed | object
+
+
+class ScriptedAsk:
+    """Satisfies `routing.attempts.Ask`.  Each target has one script per call, the last one is repeated: chunks are
+    given, numbers are seconds of silence, failures are raised, HANG hangs.  `calls` has the target of each call,
+    `closed` those whose generator was closed or ended."""
+
+    def __init__(self, scripts: dict[str, list[list[Step]]]) -> None:
+        self.scripts = scripts
+        self.calls: list[str] = []
+        self.closed: list[str] = []
+        self.connects: list[float] = []
+        self.given = 0
+
+    async def __call__(self, request: ChatRequest, target: Target, *, connect: float) -> AsyncGenerator[Chunk, None]:
+        scripts = self.scripts[target.name]
+        script = scripts[min(self.calls.count(target.name), len(scripts) - 1)]
+        self.calls.append(target.name)
+        self.connects.append(connect)
+        try:
+            for step in script:
+                await asyncio.sleep(0)
+                if step is HANG:
+                    await asyncio.Event().wait()
+                elif isinstance(step, float):
+                    await asyncio.sleep(step)
+                elif isinstance(step, AttemptFailed):
+                    raise step
+                elif isinstance(step, Chunk):
+                    self.given += 1
+                    yield step
+        finally:
+            self.closed.append(target.name)
+
+
+class RecordingOutcomes:
+    """Satisfies `routing.attempts.Outcomes`: (target, "ok" or the kind of the failure, probe) in order."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[str, str, bool]] = []
+        self.first_tokens: list[float] = []
+
+    def succeeded(self, target: Target, first_token: float, *, probe: bool) -> None:
+        self.told.append((target.name, "ok", probe))
+        self.first_tokens.append(first_token)
+
+    def failed(self, target: Target, failure: AttemptFailed, *, probe: bool) -> None:
+        self.told.append((target.name, failure.kind, probe))
