@@ -49,10 +49,15 @@ def credentials(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     yield
 
 
+@pytest.fixture(scope="module")
+def design() -> Mapping[str, Any]:
+    """The table as infra/storage.yaml has it."""
+    return wiring().table
+
+
 @pytest.fixture
-def dynamo(credentials: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[DynamoTable]:
+def dynamo(credentials: None, design: Mapping[str, Any], monkeypatch: pytest.MonkeyPatch) -> Iterator[DynamoTable]:
     """The table of infra/storage.yaml in moto."""
-    design = wiring().table
     put_item, lock = DynamoDBBackend.put_item, threading.Lock()
 
     def serialized(*arguments: Any, **named: Any) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 
 import httpx
 
@@ -34,6 +35,8 @@ class HttpTransport:
     def __init__(self) -> None:
         self._client = httpx.AsyncClient(
             trust_env=False,
+            # Cookies are not kept: one caller's answer must not colour the next one's request.
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
             follow_redirects=False,
             limits=httpx.Limits(max_connections=None, max_keepalive_connections=64, keepalive_expiry=30),
         )
@@ -63,6 +66,7 @@ def _translated() -> Iterator[None]:
         raise Silent("no connection within the connect limit") from error
     except httpx.ConnectError as error:
         raise Transient("the connection was refused or could not be made") from error
-    except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
+    except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError, UnicodeError) as error:
+        # OSError: a broken TLS record; UnicodeError: a header that is not ASCII.
         # The words of the library may carry addresses or headers; its class name is enough.
         raise Transient(f"the connection broke ({type(error).__name__})") from error

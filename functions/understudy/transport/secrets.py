@@ -52,22 +52,31 @@ class ReferencedSecrets:
         from botocore.exceptions import BotoCoreError, ClientError
 
         try:
-            if scheme == "ssm":
-                found = self._client("ssm").get_parameter(Name=name, WithDecryption=True)
-                return str(found["Parameter"]["Value"]).strip()
-            secret, _, field = name.partition("#")
-            found = self._client("secretsmanager").get_secret_value(SecretId=secret)
-            return _field(str(found["SecretString"]), field, name).strip()
+            value = self._read(scheme, name).strip()
         except ClientError as error:
             raise SecretError(f"secret {scheme}:{name}: {error.response['Error']['Code']}") from error
         except (BotoCoreError, KeyError) as error:
             raise SecretError(f"secret {scheme}:{name} could not be read ({type(error).__name__})") from error
+        if not value:
+            raise SecretError(f"secret {scheme}:{name} is empty")
+        return value
+
+    def _read(self, scheme: str, name: str) -> str:
+        if scheme == "ssm":
+            return str(self._client("ssm").get_parameter(Name=name, WithDecryption=True)["Parameter"]["Value"])
+        secret, _, field = name.partition("#")
+        found = self._client("secretsmanager").get_secret_value(SecretId=secret)
+        return _field(str(found["SecretString"]), field, name)
 
 
 def _field(secret: str, field: str, name: str) -> str:
     if not field:
         return secret
     try:
-        return str(json.loads(secret)[field])
-    except (ValueError, KeyError, TypeError) as error:
-        raise SecretError(f"secret secretsmanager:{name} has no such field") from error
+        value = json.loads(secret)[field]
+    except (ValueError, KeyError, TypeError):
+        # Not chained: the error of the JSON parser carries the secret.
+        value = None
+    if not isinstance(value, str):
+        raise SecretError(f"secret secretsmanager:{name} has no such field")
+    return value

@@ -12,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from tests.builders import as_json, bad, good
 from understudy.catalog import BreakerSettings
-from understudy.errors import CallerFault, Credential, RateLimited, Refusal, Silent, Transient
+from understudy.errors import CallerFault, Credential, OutOfTime, RateLimited, Refusal, Silent, Transient
 from understudy.health.breaker import Breaker, breaker_from, lease, opened, share, step
 from understudy.health.observation import Observation
 
@@ -59,9 +59,11 @@ def test_failures_older_than_the_window_are_forgotten() -> None:
     assert ("closed", ((17, 1, 1),)) == (breaker.state, breaker.window)
 
 
-@pytest.mark.parametrize("failure", [CallerFault("bad"), Refusal("no"), RateLimited("wait"), Credential("key")])
+@pytest.mark.parametrize(
+    "failure", [CallerFault("bad"), Refusal("no"), RateLimited("wait"), Credential("key"), OutOfTime("late")]
+)
 def test_failures_that_are_not_its_fault_never_open_it(failure: Any) -> None:
-    """Faults of the caller, refusals, rate limits and credentials leave the breaker as it was."""
+    """Faults of the caller, refusals, rate limits, credentials and the request's own deadline do not open it."""
     breaker = after(Breaker(), *[bad(100.0 + i, failure) for i in range(50)])
     assert ("closed", 0, 0) == (breaker.state, breaker.consecutive, sum(failed for _, _, failed in breaker.window))
 

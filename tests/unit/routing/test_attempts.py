@@ -1,0 +1,438 @@
+"""What each failure of a target does to a request, and what the caller sees of it."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field, replace
+
+import pytest
+
+from tests.builders import HANG, RecordingOutcomes, ScriptedAsk, Step, piece, request, target, text_of
+from understudy.catalog import Limits, Target
+from understudy.chat.stream import Chunk
+from understudy.chat.usage import Usage
+from understudy.errors import (
+    AttemptFailed,
+    CallerFault,
+    Cause,
+    ContextTooLong,
+    Credential,
+    Garbage,
+    NoTargetAnswered,
+    Overloaded,
+    RateLimited,
+    Refusal,
+    Silent,
+    StreamBroken,
+    Transient,
+)
+from understudy.routing.attempts import Attempts
+from understudy.routing.journal import Journal
+from understudy.routing.policy import Decision, Ranked
+
+LIMITS = Limits(first_token=0.1, stall=0.1, request=30.0, backoff=0.3, retry_after_cap=5.0, connect=0.7)
+USAGE = Usage(3, 2)
+
+
+def answer(text: str) -> list[Step]:
+    """A whole answer in the usual pieces: role, two texts, stop reason, counts."""
+    half = len(text) // 2
+    return [piece(), piece(text[:half]), piece(text[half:]), piece("", finish="stop"), piece("", usage=USAGE)]
+
+
+FINE = answer("fine")
+
+
+@dataclass
+class World:
+    """One request through the engine, with scripted targets; `waits` are the waits it asked for, none is slept."""
+
+    scripts: dict[str, list[list[Step]]]
+    limits: Limits = LIMITS
+    leases: bool = True
+    windows: dict[str, int] = field(default_factory=dict)
+    ranked: Sequence[Ranked] = ()
+    denied: tuple[Cause, ...] = ()
+
+    def __post_init__(self) -> None:
+        self.ask = ScriptedAsk(self.scripts)
+        self.outcomes = RecordingOutcomes()
+        self.journal = Journal()
+        self.waits: list[float] = []
+        self.leased: list[str] = []
+        self.seen: list[Chunk] = []
+
+    async def _lease(self, one: Target) -> bool:
+        self.leased.append(one.name)
+        return self.leases
+
+    async def _sleep(self, seconds: float) -> None:
+        self.waits.append(seconds)
+
+    def chunks(self, *, whole: bool = False) -> AsyncGenerator[Chunk, None]:
+        ranked = self.ranked or [Ranked(target(n, window=self.windows.get(n)), "place") for n in self.scripts]
+        decision = Decision("chat", tuple(ranked), self.denied)
+        engine = Attempts(self.ask, self.outcomes, self._lease, rng=random.Random(0), sleep=self._sleep)
+        return engine.run(request(), decision, self.limits, self.journal, whole=whole)
+
+    def run(self, *, whole: bool = False) -> str | Exception:
+        """The text that the caller got, or what was raised."""
+
+        async def collect() -> None:
+            async with aclosing(self.chunks(whole=whole)) as chunks:
+                async for chunk in chunks:
+                    self.seen.append(chunk)
+
+        try:
+            asyncio.run(collect())
+        except Exception as error:  # noqa: BLE001 - the tests look at what it is
+            return error
+        return text_of(self.seen)
+
+    @property
+    def outcomes_told(self) -> list[tuple[str, str]]:
+        return [(name, outcome) for name, outcome, _ in self.outcomes.told]
+
+
+# One row of the failure table: the failure, how often `a` is asked when it always fails so, whether `b` is asked.
+TABLE = [
+    (Transient("500"), 2, True),
+    (Garbage("no JSON"), 2, True),
+    (Overloaded("503"), 2, True),
+    (RateLimited("429", retry_after=1.0), 2, True),
+    (RateLimited("429", retry_after=5.1), 1, True),
+    (Silent("no headers"), 1, True),
+    (Credential("401"), 1, True),
+    (CallerFault("400"), 1, False),
+    (ContextTooLong("too long"), 1, False),
+    (Refusal("policy"), 1, False),
+]
+
+
+@pytest.mark.parametrize("whole", [False, True])
+@pytest.mark.parametrize(("failure", "asked", "fails_over"), TABLE)
+def test_the_failure_table(failure: AttemptFailed, asked: int, fails_over: bool, whole: bool) -> None:
+    """Each class is retried, failed over or given back exactly as the table says; every call is told and closed."""
+    world = World({"a": [[failure]], "b": [FINE]})
+    result = world.run(whole=whole)
+    calls = ["a"] * asked + (["b"] if fails_over else [])
+    assert calls == world.ask.calls == world.ask.closed
+    assert ("fine" if fails_over else failure) == result
+    told = [("a", failure.kind)] * asked + ([("b", "ok")] if fails_over else [])
+    assert told == world.outcomes_told
+    assert [outcome for _, outcome in told] == [attempt.outcome for attempt in world.journal.attempts]
+
+
+@pytest.mark.parametrize(
+    "failure", [Transient("500"), Overloaded("503"), Garbage("x"), RateLimited("x", retry_after=2)]
+)
+def test_a_retry_that_works_stays_on_the_target(failure: AttemptFailed) -> None:
+    """A failure that passes costs one retry on the same target and no failover."""
+    world = World({"a": [[failure], FINE], "b": [FINE]})
+    assert ("fine", ["a", "a"]) == (world.run(), world.ask.calls)
+
+
+@pytest.mark.parametrize(("retries", "asked"), [(0, 1), (1, 2), (5, 2)])
+def test_retries_are_bounded_by_the_route_and_the_class(retries: int, asked: int) -> None:
+    """A route may allow fewer retries than the class of the failure, never more."""
+    world = World({"a": [[Transient("500")]], "b": [FINE]}, replace(LIMITS, retries_per_target=retries))
+    assert ("fine", ["a"] * asked + ["b"]) == (world.run(), world.ask.calls)
+
+
+@pytest.mark.parametrize("failure", [Transient("500"), Overloaded("503")])
+def test_retries_back_off_with_full_jitter(failure: AttemptFailed) -> None:
+    """The wait before the retry lies between nothing and the backoff of the route."""
+    world = World({"a": [[failure]], "b": [FINE]})
+    world.run()
+    assert ([True], 1) == ([0 <= wait <= 0.3 for wait in world.waits], len(world.waits))
+
+
+WAITS = [
+    (RateLimited("429", retry_after=0.4), 9.0, [0.4]),
+    (RateLimited("429", retry_after=5.0), 9.0, [5.0]),
+    (RateLimited("429", retry_after=5.01), 9.0, []),
+    (RateLimited("429", retry_after=2.0), 1.0, []),
+    (RateLimited("429"), 9.0, [0.3]),
+]
+
+
+@pytest.mark.parametrize(("failure", "deadline", "waits"), WAITS)
+def test_the_hint_is_waited_for_within_the_cap_and_the_deadline(
+    failure: AttemptFailed, deadline: float, waits: list[float]
+) -> None:
+    """A Retry-After is waited for exactly, but only up to the cap and inside the deadline; else the next is asked."""
+    world = World({"a": [[failure], FINE], "b": [answer("spare")]}, replace(LIMITS, request=deadline))
+    assert ("fine" if waits else "spare", waits) == (world.run(), world.waits)
+
+
+@pytest.mark.parametrize(("attempts", "calls"), [(1, "a"), (2, "aa"), (3, "aab"), (4, "aabb"), (9, "aabbcc")])
+def test_never_more_attempts_than_allowed(attempts: int, calls: str) -> None:
+    """Retries and failovers together never exceed the attempts of one request."""
+    world = World({n: [[Transient("500")]] for n in "abc"}, replace(LIMITS, attempts_per_request=attempts))
+    result = world.run()
+    assert isinstance(result, NoTargetAnswered)
+    assert list(calls) == world.ask.calls
+    tried = list(dict.fromkeys(calls))
+    left = [Cause(n, f"not tried: {attempts} attempts were made") for n in "abc" if n not in tried]
+    assert (*[Cause(n, "transient: 500") for n in tried], *left) == result.causes
+
+
+def test_when_nobody_answers_every_cause_is_named() -> None:
+    """The final error carries the denials, each target's last failure, and the last failure itself."""
+    last = Credential("401")
+    denied = Cause("us", "denied by jurisdictions: it processes data in US; allowed: EU")
+    world = World({"a": [[Transient("500")], [Silent("s")]], "b": [[last]]}, denied=(denied,))
+    result = world.run()
+    assert isinstance(result, NoTargetAnswered)
+    assert (denied, Cause("a", "silent: s"), Cause("b", "credential: 401")) == result.causes
+    assert last is result.last
+
+
+def test_silence_fails_over_without_a_retry() -> None:
+    """A target that says nothing within the first-token limit is left at once, and its call is closed."""
+    world = World({"a": [[HANG]], "b": [FINE]})
+    started = time.monotonic()
+    assert "fine" == world.run()
+    assert [("a", "silent"), ("b", "ok")] == world.outcomes_told
+    assert (["a", "b"], []) == (world.ask.closed, world.waits)
+    assert 0.09 < time.monotonic() - started < 2
+    assert "no first token within 0.1 s" == world.journal.attempts[0].detail
+
+
+def test_empty_pieces_are_no_first_token() -> None:
+    """A target that only keeps the line open does not count as speaking."""
+    world = World({"a": [[piece(), *[0.03, piece("")] * 8, piece("late", finish="stop")]], "b": [FINE]})
+    assert "fine" == world.run()
+    assert [("a", "silent"), ("b", "ok")] == world.outcomes_told
+
+
+@pytest.mark.parametrize("delta", [{"reasoning_content": "hm"}, {"tool_calls": [{"index": 0, "id": "t"}]}])
+def test_thinking_and_tool_calls_are_signs_of_life(delta: dict[str, object]) -> None:
+    """Reasoning and tool calls count as the first token, so that a thinking model is not called silent."""
+    script = [piece(**delta), 0.06, piece(**delta), 0.06, piece("fine", finish="stop")]
+    world = World({"a": [script]}, replace(LIMITS, first_token=0.1, stall=1.0))
+    assert ("fine", [("a", "ok")]) == (world.run(), world.outcomes_told)
+
+
+def test_nothing_is_given_before_there_is_content() -> None:
+    """The role piece of a target that fails afterwards is never seen; the answer comes whole from the next one."""
+    world = World({"a": [[piece(), Silent("cut")]], "b": [FINE]})
+    assert "fine" == world.run()
+    assert FINE == world.seen
+
+
+def test_pieces_are_given_as_they_come() -> None:
+    """From the first content on each piece is given at once, with the pieces held before it."""
+    world = World({"a": [FINE]})
+
+    async def first() -> tuple[int, int]:
+        async with aclosing(world.chunks()) as chunks:
+            got = [await anext(chunks), await anext(chunks)]
+            return len(got), world.ask.given
+
+    assert (2, 2) == asyncio.run(first())
+
+
+@pytest.mark.parametrize("failure", [Transient("cut"), Garbage("cut"), CallerFault("late"), Overloaded("late")])
+def test_after_the_first_piece_a_failure_breaks_the_stream(failure: AttemptFailed) -> None:
+    """Once something was given, a failure is neither retried nor failed over: the stream says that it broke."""
+    world = World({"a": [[piece(), piece("half"), failure]], "b": [FINE]})
+    result = world.run()
+    assert isinstance(result, StreamBroken)
+    assert ("a", failure, "half") == (result.target, result.failure, text_of(world.seen))
+    assert (["a"], [("a", failure.kind)]) == (world.ask.calls, world.outcomes_told)
+
+
+def test_a_stall_in_the_middle_breaks_the_stream() -> None:
+    """Silence after the first piece ends at the stall limit and is told as silence."""
+    world = World({"a": [[piece("half"), HANG]], "b": [FINE]})
+    result = world.run()
+    assert isinstance(result, StreamBroken)
+    assert "silent for 0.1 s in the middle of its answer" == result.failure.message
+    assert (["a"], [("a", "silent")]) == (world.ask.closed, world.outcomes_told)
+
+
+def test_a_slow_caller_is_not_the_silence_of_the_target() -> None:
+    """A caller that reads slower than the stall limit still gets the whole answer."""
+    world = World({"a": [FINE]}, replace(LIMITS, stall=0.05))
+
+    async def read() -> str:
+        async with aclosing(world.chunks()) as chunks:
+            async for chunk in chunks:
+                world.seen.append(chunk)
+                await asyncio.sleep(0.06)
+        return text_of(world.seen)
+
+    assert ("fine", [("a", "ok")]) == (asyncio.run(read()), world.outcomes_told)
+
+
+@pytest.mark.parametrize("failure", [Transient("cut"), HANG])
+def test_whole_answers_are_rescued_in_the_middle(failure: Step) -> None:
+    """A caller that wants the whole answer sees nothing of a failure in the middle of one."""
+    world = World({"a": [[piece(), piece("half"), failure]], "b": [FINE]})
+    assert "fine" == world.run(whole=True)
+    assert (FINE, "b") == (world.seen, world.ask.calls[-1])
+
+
+def test_whole_answers_are_given_only_when_complete() -> None:
+    """Nothing of a whole answer is given before its end has come."""
+    world = World({"a": [FINE]})
+
+    async def first() -> int:
+        async with aclosing(world.chunks(whole=True)) as chunks:
+            await anext(chunks)
+            return world.ask.given
+
+    assert (5, ["a"]) == (asyncio.run(first()), world.ask.closed)
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_an_empty_answer_is_garbage(whole: bool) -> None:
+    """An answer that stops without saying anything is retried once and then failed over."""
+    world = World({"a": [[piece(), piece("", finish="stop")]], "b": [FINE]})
+    assert "fine" == world.run(whole=whole)
+    assert [("a", "garbage"), ("a", "garbage"), ("b", "ok")] == world.outcomes_told
+
+
+@pytest.mark.parametrize("reason", ["length", "content_filter"])
+def test_an_empty_answer_with_a_reason_is_an_answer(reason: str) -> None:
+    """An answer cut before its first word says why, and is given as it is."""
+    world = World({"a": [[piece(), piece("", finish=reason)]], "b": [FINE]})
+    assert ("", [("a", "ok")]) == (world.run(), world.outcomes_told)
+    assert {0: reason} == world.seen[-1].finish_reasons
+
+
+DEADLINES: list[tuple[list[Step], bool, type[Exception]]] = [
+    ([HANG], False, NoTargetAnswered),
+    ([piece("x"), *[0.01, piece("x")] * 100], False, StreamBroken),
+    ([piece("x"), *[0.01, piece("x")] * 100], True, NoTargetAnswered),
+]
+
+
+@pytest.mark.parametrize(("script", "whole", "raised"), DEADLINES)
+def test_the_deadline_bounds_everything(script: list[Step], whole: bool, raised: type[Exception]) -> None:
+    """Whatever the targets do, the request ends at its deadline, and it says so without blaming the target."""
+    limits = replace(LIMITS, first_token=0.5, stall=0.5, request=0.08)
+    world = World({"a": [script], "b": [script]}, limits)
+    started = time.monotonic()
+    result = world.run(whole=whole)
+    assert (raised, True) == (type(result), 0.07 < time.monotonic() - started < 2)
+    assert (["a"], [("a", "out_of_time")]) == (world.ask.closed, world.outcomes_told)
+    assert "the deadline of the whole request, 0.08 s, was reached" == world.journal.attempts[0].detail
+    if isinstance(result, NoTargetAnswered):
+        assert Cause("b", "not tried: the deadline of 0.08 s was reached") == result.causes[-1]
+
+
+def test_the_connect_limit_is_handed_on() -> None:
+    """Every call is given the connect limit of the route."""
+    world = World({"a": [[Transient("500")]], "b": [FINE]})
+    world.run()
+    assert [0.7, 0.7, 0.7] == world.ask.connects
+
+
+WINDOWS = [
+    ({"a": 8000, "b": 8000, "c": 32000}, ["a", "c"], "fine"),
+    ({"a": 8000}, ["a"], ContextTooLong),
+    ({"a": 8000, "b": 4000, "c": 8000}, ["a"], ContextTooLong),
+    ({"c": 32000}, ["a", "c"], "fine"),
+]
+
+
+@pytest.mark.parametrize(("windows", "calls", "expected"), WINDOWS)
+def test_too_long_goes_only_to_a_larger_window(windows: dict[str, int], calls: list[str], expected: object) -> None:
+    """A prompt that is too long is sent on only to a target that declares a larger window; else the fault is given."""
+    too_long = [ContextTooLong("too long")]
+    world = World({"a": [too_long], "b": [FINE], "c": [FINE]}, windows=windows)
+    result = world.run()
+    assert (calls, expected) == (world.ask.calls, result if isinstance(result, str) else type(result))
+
+
+def test_too_long_is_not_forgotten_after_another_failure() -> None:
+    """When the larger window fails for another reason, the prompt still does not go to a smaller one."""
+    world = World(
+        {"a": [[ContextTooLong("too long")]], "b": [[Silent("s")]], "c": [FINE]},
+        windows={"a": 8000, "b": 32000, "c": 8000},
+    )
+    result = world.run()
+    assert isinstance(result, NoTargetAnswered)
+    assert (["a", "b"], Cause("c", "not tried: it declares no larger context window")) == (
+        world.ask.calls,
+        result.causes[-1],
+    )
+
+
+A, B = target("a"), target("b")
+
+
+def test_the_last_resort_is_tried_once() -> None:
+    """A target out of the rotation is asked once, without a retry, when nobody else answered."""
+    ranked = [Ranked(B, "place 2"), Ranked(A, "last resort", last_resort=True)]
+    world = World({"a": [[Transient("500")], FINE], "b": [[Silent("s")]]}, ranked=ranked)
+    assert isinstance(world.run(), NoTargetAnswered)
+    assert ["b", "a"] == world.ask.calls
+
+
+def test_a_probe_is_told_as_one_and_tried_once() -> None:
+    """A live probe is made under the lease, not retried, told as a probe, and not asked again as a last resort."""
+    ranked = [Ranked(A, "overdue", probe=True), Ranked(B, "place 2"), Ranked(A, "last resort", last_resort=True)]
+    world = World({"a": [[Transient("500")]], "b": [[Silent("s")]]}, ranked=ranked)
+    result = world.run()
+    assert isinstance(result, NoTargetAnswered)
+    assert (["a"], ["a", "b"]) == (world.leased, world.ask.calls)
+    assert [("a", "transient", True), ("b", "silent", False)] == world.outcomes.told
+    assert Cause("a", "not tried again") == result.causes[-1]
+
+
+def test_without_the_lease_there_is_no_probe() -> None:
+    """A caller that does not get the lease goes on to the next target."""
+    ranked = [Ranked(A, "overdue", probe=True), Ranked(B, "place 2")]
+    world = World({"a": [FINE], "b": [answer("spare")]}, ranked=ranked, leases=False)
+    assert ("spare", ["b"]) == (world.run(), world.ask.calls)
+
+
+def test_a_good_answer_is_told_with_its_first_token() -> None:
+    """The time to the first content, the counts and the reported model are kept for the log."""
+    world = World({"a": [[0.02, *FINE]]})
+    world.run()
+    attempt = world.journal.attempts[0]
+    assert ("ok", USAGE, "big-1") == (attempt.outcome, attempt.usage, attempt.model)
+    assert attempt.first_token is not None
+    assert [attempt.first_token] == world.outcomes.first_tokens
+    assert 0.015 < attempt.first_token <= attempt.seconds < 2
+
+
+def test_a_caller_that_leaves_closes_the_call() -> None:
+    """When the caller stops reading, the upstream call is closed; it is neither a success nor a failure."""
+    world = World({"a": [[piece("half"), HANG]], "b": [FINE]})
+
+    async def leave() -> None:
+        async with aclosing(world.chunks()) as chunks:
+            await anext(chunks)
+
+    asyncio.run(leave())
+    assert (["a"], []) == (world.ask.closed, world.outcomes_told)
+    assert ["cancelled"] == [attempt.outcome for attempt in world.journal.attempts]
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_cancellation_closes_the_call(whole: bool) -> None:
+    """A request that is cancelled while the target is silent closes the call and asks nobody else."""
+    world = World({"a": [[HANG]], "b": [FINE]}, replace(LIMITS, first_token=5.0, request=9.0))
+
+    async def cancel() -> bool:
+        async def read() -> None:
+            async with aclosing(world.chunks(whole=whole)) as chunks:
+                await anext(chunks)
+
+        task = asyncio.create_task(read())
+        await asyncio.sleep(0.01)
+        task.cancel()
+        await asyncio.wait([task])
+        return task.cancelled()
+
+    assert asyncio.run(cancel())
+    assert (["a"], ["a"], []) == (world.ask.calls, world.ask.closed, world.outcomes_told)

@@ -1,0 +1,70 @@
+"""Who may see a request at all."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.builders import target
+from understudy.catalog import Constraints, DataFacts
+from understudy.compliance import Allowed, Denied, judge
+
+EU, US = frozenset({"EU"}), frozenset({"US"})
+SILENT = DataFacts()
+BEST = DataFacts(EU, 0, False)
+
+TABLE = [
+    (SILENT, Constraints(), None),
+    (BEST, Constraints(EU, 0, True), None),
+    (DataFacts(EU), Constraints(EU | US), None),
+    (DataFacts(US), Constraints(EU), "jurisdictions: it processes data in US; allowed: EU"),
+    (DataFacts(EU | US), Constraints(EU), "jurisdictions: it processes data in US; allowed: EU"),
+    (SILENT, Constraints(EU | US), "jurisdictions: it processes data in a place it does not declare; allowed: EU, US"),
+    (DataFacts(retention_days=30), Constraints(max_retention_days=30), None),
+    (
+        DataFacts(retention_days=31),
+        Constraints(max_retention_days=30),
+        "max_retention_days: it keeps data for 31 days; allowed: 30 days",
+    ),
+    (
+        SILENT,
+        Constraints(max_retention_days=0),
+        "max_retention_days: it keeps data for an undeclared time; allowed: 0 days",
+    ),
+    (DataFacts(trains_on_data=False), Constraints(no_training=True), None),
+    (
+        DataFacts(trains_on_data=True),
+        Constraints(no_training=True),
+        "no_training: it trains on data, or does not declare that it does not",
+    ),
+    (SILENT, Constraints(no_training=True), "no_training: it trains on data, or does not declare that it does not"),
+]
+
+
+@pytest.mark.parametrize(("facts", "constraints", "denial"), TABLE)
+def test_judge(facts: DataFacts, constraints: Constraints, denial: str | None) -> None:
+    """A target passes only what it declares; a denial names its rule, the fact and what is allowed."""
+    verdict = judge(target("lead", data=facts), constraints)
+    assert denial == (f"{verdict.rule}: {verdict.reason}" if isinstance(verdict, Denied) else None)
+
+
+PLACES = st.frozensets(st.sampled_from(["EU", "US", "CH"]))
+FACTS = st.builds(DataFacts, PLACES, st.none() | st.integers(0, 40), st.none() | st.booleans())
+CONSTRAINTS = st.builds(Constraints, PLACES, st.none() | st.integers(0, 40), st.booleans())
+
+
+@given(FACTS, CONSTRAINTS, CONSTRAINTS)
+def test_more_demands_never_allow_more(facts: DataFacts, some: Constraints, more: Constraints) -> None:
+    """A target denied under some constraints is denied under the same ones with others added."""
+    places = some.jurisdictions & more.jurisdictions or some.jurisdictions
+    days = [d for d in (some.max_retention_days, more.max_retention_days) if d is not None]
+    both = Constraints(places, min(days, default=None), some.no_training or more.no_training)
+    if isinstance(judge(target("lead", data=facts), some), Denied):
+        assert not isinstance(judge(target("lead", data=facts), both), Allowed)
+
+
+@given(CONSTRAINTS)
+def test_silence_never_passes_a_demand(constraints: Constraints) -> None:
+    """A target that declares nothing is allowed only where nothing is demanded."""
+    assert (constraints == Constraints()) == isinstance(judge(target("lead"), constraints), Allowed)
