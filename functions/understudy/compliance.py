@@ -5,9 +5,10 @@ What a target does not declare counts as the worst, so silence never passes a co
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-from understudy.catalog import Constraints, Target
+from understudy.catalog import Constraints, DataFacts, Target
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,25 +18,30 @@ class Allowed:
 
 @dataclass(frozen=True, slots=True)
 class Denied:
-    """The first rule that stands against the target, and why, in words."""
+    """A rule that stands against the target, and why, in words."""
 
     rule: str
     reason: str
 
+    def __str__(self) -> str:
+        return f"{self.rule}: {self.reason}"
+
 
 def judge(target: Target, constraints: Constraints) -> Allowed | Denied:
-    """Whether `target` may be sent a request under `constraints`."""
-    data = target.data
-    if constraints.jurisdictions:
-        outside = data.jurisdictions - constraints.jurisdictions
-        if outside or not data.jurisdictions:
-            where = ", ".join(sorted(outside)) if outside else "a place it does not declare"
-            allowed = ", ".join(sorted(constraints.jurisdictions))
-            return Denied("jurisdictions", f"it processes data in {where}; allowed: {allowed}")
-    limit = constraints.max_retention_days
-    if limit is not None and (data.retention_days is None or data.retention_days > limit):
-        kept = "an undeclared time" if data.retention_days is None else f"{data.retention_days} days"
-        return Denied("max_retention_days", f"it keeps data for {kept}; allowed: {limit} days")
+    """Whether `target` may be sent a request under `constraints`; the first rule against it decides."""
+    return next(denials(target.data, constraints), Allowed())
+
+
+def denials(data: DataFacts, constraints: Constraints) -> Iterator[Denied]:
+    """Every rule that facts like these break."""
+    if constraints.jurisdictions and not data.jurisdictions:
+        yield Denied("jurisdictions", "not declared")
+    elif constraints.jurisdictions and (outside := data.jurisdictions - constraints.jurisdictions):
+        yield Denied("jurisdictions", f"{', '.join(sorted(outside))} not allowed")
+    limit, days = constraints.max_retention_days, data.retention_days
+    if limit is not None and days is None:
+        yield Denied("max_retention_days", "retention not declared")
+    elif limit is not None and days is not None and days > limit:
+        yield Denied("max_retention_days", f"keeps data for {days:g} days")
     if constraints.no_training and data.trains_on_data is not False:
-        return Denied("no_training", "it trains on data, or does not declare that it does not")
-    return Allowed()
+        yield Denied("no_training", "trains on data" if data.trains_on_data else "training not declared")

@@ -11,7 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any
 
-from understudy.catalog import BreakerSettings, Limits
+from understudy.catalog import BreakerSettings, Constraints, DataFacts, Limits
+from understudy.compliance import denials
 from understudy.control.checks import LITERAL_KEY, PASTED_KEY, STORE_THE_KEY, guess
 from understudy.control.paths import Path
 from understudy.control.source import Finding, Mark, Tree
@@ -120,7 +121,7 @@ def _unmet(
     if not entries or any(target not in targets for _, target, _, _ in entries):
         return
     refused = {
-        target: denials(_mapping(_mapping(targets[target]).get("data")), constraints) for _, target, _, _ in entries
+        target: _denials(_mapping(_mapping(targets[target]).get("data")), constraints) for _, target, _, _ in entries
     }
     if all(refused.values()):
         reasons = "; ".join(f"{target} ({', '.join(rules)})" for target, rules in refused.items())
@@ -128,23 +129,21 @@ def _unmet(
         yield Finding((*path, "constraints"), f"no target of this route meets them: {reasons}.", fix)
 
 
-def denials(data: Mapping[str, Any], constraints: Mapping[str, Any]) -> list[str]:
-    """The rules a target breaks, each with the reason; a fact that is not declared counts as the worst."""
-    broken: list[str] = []
-    allowed, declared = _names(constraints.get("jurisdictions")), _names(data.get("jurisdictions"))
-    if allowed and not declared:
-        broken.append("jurisdictions: not declared")
-    elif allowed and declared - allowed:
-        broken.append(f"jurisdictions: {', '.join(sorted(declared - allowed))} not allowed")
+def _denials(data: Mapping[str, Any], constraints: Mapping[str, Any]) -> list[str]:
+    """The rules a target breaks, each with the reason; a value of a wrong type counts as not given."""
     most, days = _number(constraints.get("max_retention_days")), _number(data.get("retention_days"))
-    if most is not None and days is None:
-        broken.append("max_retention_days: retention not declared")
-    elif most is not None and days is not None and days > most:
-        broken.append(f"max_retention_days: keeps data for {days:g} days")
-    if constraints.get("no_training") is True and data.get("trains_on_data") is not False:
-        trains = "trains on data" if data.get("trains_on_data") is True else "training not declared"
-        broken.append(f"no_training: {trains}")
-    return broken
+    trains = data.get("trains_on_data")
+    facts = DataFacts(
+        frozenset(_names(data.get("jurisdictions"))),
+        None if days is None else int(days),
+        trains if isinstance(trains, bool) else None,
+    )
+    wanted = Constraints(
+        frozenset(_names(constraints.get("jurisdictions"))),
+        None if most is None else int(most),
+        constraints.get("no_training") is True,
+    )
+    return [str(denied) for denied in denials(facts, wanted)]
 
 
 def _limits(defaults: Mapping[str, Any], routes: Mapping[str, Any]) -> Iterator[Finding]:
@@ -187,7 +186,7 @@ def oddities(document: Mapping[str, Any]) -> Iterator[str]:
         if name not in called:
             yield f"No target uses the provider `{name}`."
     for name, entry in chain.from_iterable(((n, e) for e in r["targets"]) for n, r in document["routes"].items()):
-        broken = denials(document["targets"][entry["target"]]["data"], document["routes"][name]["constraints"])
+        broken = _denials(document["targets"][entry["target"]]["data"], document["routes"][name]["constraints"])
         if broken:
             yield f"The route `{name}` never uses its target `{entry['target']}`: {', '.join(broken)}."
 
