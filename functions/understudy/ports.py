@@ -69,7 +69,7 @@ class KeyStore(Protocol):
 
 
 class IncidentStore(Protocol):
-    """The current incident of each (subject, kind); resolved ones are kept as history when a new one opens."""
+    """The current incident of each (subject, kind); a resolved one is kept as history too."""
 
     def incident(self, subject: str, kind: str) -> Incident | None: ...
 

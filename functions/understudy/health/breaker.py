@@ -57,10 +57,11 @@ def step(breaker: Breaker, seen: Observation, settings: BreakerSettings, rng: ra
     if seen.source != "probe":
         # Calls that began before the breaker opened end after it; they are no news about recovery.
         return breaker
-    if seen.failures or not seen.ok:
-        if breaker.state == "open" and not seen.failures:
-            return replace(breaker, lease_until=0.0)
+    if seen.failures:
         return opened(breaker, seen.at, seen.last_failure or "the probe failed", settings, rng)
+    if not seen.ok:
+        # Rate limited or out of time: no news about the target, and the next probe may try.
+        return replace(breaker, lease_until=0.0)
     successes = breaker.successes + 1
     if successes >= settings.successes_to_close:
         return Breaker(changed_at=seen.at, until=breaker.until, opens=breaker.opens, reason="probes succeeded")

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from understudy.incidents.incident import Incident, Kind, Notice
 
-SUBJECT_LIMIT = 100
+SUBJECT_LIMIT = 99
 """Characters, the limit of an SNS subject (Amazon SNS API reference, Publish)."""
 
 DID: dict[Kind, str] = {

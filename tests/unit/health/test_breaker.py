@@ -91,7 +91,7 @@ PROBES = [
     ("half_open", 1, good(103.0, source="probe"), "closed", 0),
     ("open", 0, bad(103.0, FAULT, source="probe"), "open", 0),
     ("half_open", 1, bad(103.0, FAULT, source="probe"), "open", 0),
-    ("half_open", 1, bad(103.0, Credential("key"), source="probe"), "open", 0),
+    ("half_open", 1, bad(103.0, Credential("key"), source="probe"), "half_open", 1),
     ("open", 0, bad(103.0, Credential("key"), source="probe"), "open", 0),
 ]
 

@@ -62,7 +62,7 @@ def test_compliance_comes_before_everything() -> None:
     for standing in (Standing(), DOWN, OVERDUE):
         decision = decided(of, {"us": standing, "eu": DOWN}, unfit)
         assert ["(eu)"] == names(decision)
-    denial = "denied by jurisdictions: it processes data in a place it does not declare; allowed: EU"
+    denial = "denied by jurisdictions: not declared"
     assert (Cause("us", denial),) == decision.denied
     assert {"eu"} == set(asked)
 
@@ -72,7 +72,7 @@ def test_nobody_compliant_is_an_error_of_its_own() -> None:
     of = route(at("a", 1, data=DataFacts()), at("b", 2, data=DataFacts()), constraints=Constraints(no_training=True))
     with pytest.raises(NoCompliantTarget) as caught:
         decided(of)
-    reason = "denied by no_training: it trains on data, or does not declare that it does not"
+    reason = "denied by no_training: training not declared"
     assert (Cause("a", reason), Cause("b", reason)) == caught.value.causes
 
 
