@@ -243,7 +243,7 @@ class BreakerLife(RuleBasedStateMachine):
         if before.state != "closed" and seen.source == "probe":
             if seen.ok:
                 self.good_probes += 1
-            elif seen.failures or before.state == "half_open":
+            elif seen.failures:
                 self.good_probes = 0
         if before.state != "closed" and self.breaker.state == "closed":
             assert self.settings.successes_to_close == self.good_probes

@@ -49,7 +49,7 @@ def test_the_subject_says_what_to_act_on(incident: Incident, subject: str) -> No
 def test_the_subject_is_what_sns_takes(name: str, incident: Incident) -> None:
     """Whatever a target is called, the subject is one line of at most 100 printable ASCII characters."""
     subject = notice(replace(incident, subject=name)).subject
-    assert (True, True) == (len(subject) <= 100, all(" " <= c <= "~" for c in subject))
+    assert (True, True) == (len(subject) < 100, all(" " <= c <= "~" for c in subject))
 
 
 def test_the_text_of_an_outage() -> None:
