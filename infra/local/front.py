@@ -7,7 +7,6 @@ serves the stack itself: faults of the simulators, alerts, and where things are.
 from __future__ import annotations
 
 import base64
-import ipaddress
 import json
 import socket
 import threading
@@ -18,6 +17,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+from understudy.control.checks import is_loopback
 from understudy.runtime.gateway import STAGE, Answer
 
 GATEWAY_LIMIT = 10 * 1024 * 1024
@@ -191,16 +191,6 @@ class _Request(BaseHTTPRequestHandler):
             parsed = None
         status, answer = self.server.local(self.command, path, parsed)
         self._send(status, {"content-type": "application/json"}, json.dumps(answer).encode())
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host name or address can only mean this machine."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _text(body: bytes) -> tuple[str | None, bool]:

@@ -13,10 +13,11 @@ from string import Template
 from typing import Any
 
 from infra.local.aws import BUS, REGION, TABLE, LocalAws, start_aws
-from infra.local.front import Front, is_loopback
+from infra.local.front import Front
 from infra.local.simulators import FAULTS, SimulatedProvider
 from infra.local.sources import Sources
 from infra.local.template import Room, wiring
+from understudy.control.checks import is_loopback
 from understudy.errors import UnderstudyError
 from understudy.keys import ClientKey, hash_key, new_key
 from understudy.services.publish_control import publish

@@ -102,14 +102,15 @@ def base_url(value: str) -> str:
         host = None
     if not host or parts.scheme not in ("http", "https"):
         raise WrongError(f"`{_short(value)}` is not a URL.", plain)
-    if parts.scheme == "http" and not _loopback(host):
+    if parts.scheme == "http" and not is_loopback(host):
         raise WrongError(
             f"`{_short(value)}` is not encrypted.", "use `https://`; plain http is for loopback hosts only"
         )
     return value.rstrip("/")
 
 
-def _loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether a host name or address can only mean this machine."""
     if host == "localhost":
         return True
     try:
