@@ -33,6 +33,7 @@ ${routes}
   weighted: {targets: [{target: a-w, order: 1, weight: 3}, {target: b-w, order: 1, weight: 1}]}
   only-b: {targets: [b-only]}
   assured: {targets: [a-assured, b-assured], assured: true}
+  rerouted: {targets: [a-26, b-26], reroute_refusals: true}
   drops: {targets: [b-only], may_drop: [seed]}
 """
 PAIRS = 30
@@ -219,6 +220,20 @@ def test_the_callers_own_fault_is_given_back(stack: LocalStack, fault: str, lead
     stack.simulators[wire].set_fault(f"{lead}-23", None)
     assert (status, code) == (answer.status_code, answer.json()["error"]["code"])
     assert (before[0] + 1, before[1]) == (calls(stack, f"{lead}-23"), calls(stack, other))
+
+
+def test_a_route_may_agree_to_ask_another_after_a_refusal(stack: LocalStack) -> None:
+    """A route that opts in gets the next target's answer; one that does not gets the refusal."""
+    stack.simulators["openai"].set_fault("a-26", "refuse_content")
+    before = calls(stack, "a-26")
+    answer = ask(stack, "rerouted")
+    assert (200, "b-26", before + 1) == (
+        answer.status_code,
+        answer.headers["x-understudy-target"],
+        calls(stack, "a-26"),
+    )
+    assert (400, "content_filter") == (ask(stack, "r26").status_code, ask(stack, "r26").json()["error"]["code"])
+    stack.simulators["openai"].set_fault("a-26", None)
 
 
 def test_a_missing_secret_makes_the_target_unusable_not_the_router(stack: LocalStack) -> None:

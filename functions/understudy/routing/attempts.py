@@ -29,6 +29,7 @@ from understudy.errors import (
     NoTargetAnswered,
     OutOfTime,
     RateLimited,
+    Refusal,
     Silent,
     StreamBroken,
 )
@@ -109,9 +110,9 @@ class Attempts:
             causes.append(Cause(ranked.target.name, f"{last.kind}: {last.message}"))
             if isinstance(last, ContextTooLong):
                 window = ranked.target.capabilities.context_window or 0
-            elif not last.fails_over:
+            elif not last.fails_over and not (isinstance(last, Refusal) and decision.reroute_refusals):
                 raise last
-        if isinstance(last, ContextTooLong):
+        if isinstance(last, ContextTooLong | Refusal):
             raise last
         raise NoTargetAnswered(decision.route, causes, last)
 

@@ -30,12 +30,16 @@ class Ranked:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What was decided for one request, before anything was sent."""
+    """What was decided for one request, before anything was sent.
+
+    `reroute_refusals`: the route has agreed that a refusal by one target may be answered by the next.
+    """
 
     route: str
     candidates: tuple[Ranked, ...]
     denied: tuple[Cause, ...] = ()
     unfit: tuple[Cause, ...] = ()
+    reroute_refusals: bool = False
 
 
 def decide(
@@ -64,7 +68,7 @@ def decide(
     if not fit and not misfits:
         raise NoCompliantTarget(route.name, denied)
     ranked = _rank(_ordered(fit, rng), standing, rng)
-    return Decision(route.name, ranked, tuple(denied), tuple(misfits))
+    return Decision(route.name, ranked, tuple(denied), tuple(misfits), route.reroute_refusals)
 
 
 def _ordered(candidates: Sequence[Candidate], rng: random.Random) -> list[Candidate]:
