@@ -98,10 +98,9 @@ def _merge_calls(message: dict[str, Any], parts: Iterable[Mapping[str, Any]]) ->
             call = {"index": index, "type": "function"}
             calls.append(call)
         for name, value in part.items():
-            if isinstance(value, Mapping):
-                call[name] = _joined(call.get(name), value)
-            elif name != "index" and value is not None:
-                call[name] = value
+            if name == "index" or value is None:
+                continue
+            call[name] = _joined(call.get(name), value) if isinstance(value, Mapping) else value
 
 
 def _joined(kept: object, part: Mapping[str, Any]) -> dict[str, Any]:
