@@ -79,4 +79,4 @@ def operator_store(table: str, *, endpoint: str | None = None, region: str | Non
 
 def _upstream(settings: Settings) -> Upstream:
     secrets = ReferencedSecrets(settings.environ, aws, time.time)
-    return Upstream(HttpTransport(), secrets, f"understudy/{__version__}")
+    return Upstream(HttpTransport(), secrets, f"understudy/{__version__}", time.time)

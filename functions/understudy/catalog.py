@@ -34,7 +34,12 @@ class Provider:
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:
-    """What a target can carry.  Windows are in tokens; `None` means not declared."""
+    """What a target can carry.  Windows are in tokens; `None` means not declared.
+
+    `reasoning`: it thinks before its first token, so it is given longer.  `prefill` says how it is asked to go on with
+    an answer that somebody else began: "none" (it cannot), "message" (the conversation ends with an assistant
+    message), "prefix" (that message is marked `prefix: true`), "continue_final_message" (two fields of the body).
+    """
 
     streaming: bool = True
     tools: bool = True
@@ -42,6 +47,8 @@ class Capabilities:
     json_schema: bool = True
     context_window: int | None = None
     max_output_tokens: int | None = None
+    reasoning: bool = False
+    prefill: str = "none"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,21 +71,32 @@ class Price:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Time and attempt limits of one request; seconds unless said otherwise."""
+    """Time, attempt and money limits of one request; seconds unless said otherwise.
+
+    `first_token` is the longest wait for a first token, and the wait while a target's own distribution is not known;
+    `first_token_min` the shortest; `first_token_reasoning` the longest for targets that think first or cannot stream.
+    `max_cost` is in US dollars, all attempts together; None means no limit.
+    """
 
     connect: float = 5.0
+    first_token_min: float = 2.0
     first_token: float = 10.0
+    first_token_reasoning: float = 60.0
     stall: float = 10.0
     request: float = 120.0
     retries_per_target: int = 1
     attempts_per_request: int = 4
     backoff: float = 0.3
     retry_after_cap: float = 5.0
+    max_cost: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """One thing that can be called: provider + model + region + credential."""
+    """One thing that can be called: provider + model + region + credential.
+
+    `min_tokens_per_s`: an answer that comes slower than this over the stall limit counts as stalled; 0 allows any.
+    """
 
     name: str
     provider: Provider
@@ -87,6 +105,7 @@ class Target:
     capabilities: Capabilities = field(default_factory=Capabilities)
     data: DataFacts = field(default_factory=DataFacts)
     price: Price | None = None
+    min_tokens_per_s: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +128,11 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A public model name and its policy."""
+    """A public model name and its policy.
+
+    `hedge`: a second target is started when the first token is later than the first target's own p95.
+    `continue_in_user_turn`: an answer that broke off may be continued by asking in words, where nothing sounder works.
+    """
 
     name: str
     candidates: tuple[Candidate, ...]
@@ -118,19 +141,29 @@ class Route:
     may_drop: frozenset[str] = frozenset()
     assured: bool = False
     reroute_refusals: bool = False
+    hedge: bool = False
+    continue_in_user_turn: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class BreakerSettings:
-    """When a breaker opens, for how long, and how it closes.  Seconds, counts and ratios."""
+    """When a breaker opens, for how long, and how it closes.  Seconds, counts and ratios.
+
+    A target with fewer than `quiet_calls` good calls in the window is quiet: `quiet_failures` in a row open its
+    breaker.  Open times grow from `open_first` to `open_steady`, and with a long outage to `open_max`; `jitter` is the
+    largest part that is added to one at random.
+    """
 
     consecutive_failures: int = 5
+    quiet_failures: int = 2
+    quiet_calls: int = 20
     failure_ratio: float = 0.5
     minimum_calls: int = 10
     window: float = 60.0
     open_first: float = 2.0
+    open_steady: float = 8.5
     open_max: float = 60.0
-    jitter: float = 0.2
+    jitter: float = 0.05
     successes_to_close: int = 2
     ramp: tuple[float, ...] = (0.1, 0.5)
     ramp_step: float = 1.0
@@ -147,7 +180,6 @@ class HealthSettings:
     probe_max_tokens: int = 16
     flush: float = 10.0
     evaluations_to_resolve: int = 3
-    credential_bench: float = 60.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,11 +6,13 @@ UnderstudyError
 │   ├── RequestTooLarge          body above the limit
 │   ├── Unauthenticated          key missing or unknown
 │   ├── UnknownModel             no such route
+│   ├── OverBudget               the request's money budget allows no call
 │   ├── UnknownPath              no such endpoint
 │   └── WrongMethod              the endpoint exists, the method does not
 ├── NoCompliantTarget            every candidate was denied by a constraint
 ├── NoTargetAnswered             every candidate was tried or left out; carries why
-├── StreamBroken                 a failure after the first byte was given to the caller
+├── StreamBroken                 a failure after the first byte was given to the caller, and nobody could go on
+├── Diverged                     another target's answer does not repeat what the caller has; no fault of it
 ├── RouterNotReady               no control document could be read yet
 ├── DocumentError                a control document is wrong; names every place
 ├── StoreError                   the table could not be read or written
@@ -23,7 +25,7 @@ UnderstudyError
     ├── RateLimited              429 with a hint                       wait if short, else fail over; bench
     ├── Silent                   no first token, stall                 fail over at once
     │   └── OutOfTime            the request's deadline was reached    no fault of the target
-    ├── Credential               401, 403, out of credit, model gone   fail over; bench; incident
+    ├── Credential               401, 403, out of credit, model gone   fail over; open the breaker at once; incident
     ├── CallerFault              the provider refuses this request     return the provider's error
     │   └── ContextTooLong       prompt above the window               only to a larger window
     └── Refusal                  content policy                        propagate
@@ -72,6 +74,10 @@ class UnknownModel(RequestError):
     code = "model_not_found"
 
 
+class OverBudget(RequestError):
+    code = "max_cost_too_low"
+
+
 class UnknownPath(RequestError):
     code = "unknown_url"
 
@@ -110,12 +116,24 @@ class NoTargetAnswered(UnderstudyError):
 
 
 class StreamBroken(UnderstudyError):
-    """The answer was cut after its first byte was delivered and could not be completed soundly."""
+    """The answer was cut after its first byte was delivered and could not be completed soundly.
 
-    def __init__(self, target: str, failure: AttemptFailed) -> None:
+    `causes` say why none of the others could go on with it.
+    """
+
+    def __init__(self, target: str, failure: AttemptFailed, causes: Sequence[Cause] = ()) -> None:
         self.target = target
         self.failure = failure
-        super().__init__(f"target {target!r} broke off in the middle of its answer: {failure}")
+        self.causes = tuple(causes)
+        listed = "; ".join(f"{c.target}: {c.reason}" for c in self.causes)
+        super().__init__(
+            f"target {target!r} broke off in the middle of its answer: {failure}"
+            + (f" (nobody could go on with it: {listed})" if listed else "")
+        )
+
+
+class Diverged(UnderstudyError):
+    """A new answer differs from what was delivered of the old one, so the two cannot be joined."""
 
 
 class RouterNotReady(UnderstudyError):
@@ -159,7 +177,8 @@ class AttemptFailed(UnderstudyError):
 
     The class attributes are the columns of the failure table: `kind` is the word used in logs and health,
     `retries` how often the same target may be asked again, `fails_over` whether the next target may be asked,
-    `hurts_health` whether the breaker counts it.  `status`, `code`, `param` and `provider_message` are what the
+    `hurts_health` whether the breaker counts it, `benches` whether the target is left alone for `retry_after`,
+    `opens` whether one such failure opens the breaker.  `status`, `code`, `param` and `provider_message` are what the
     provider said, kept for the caller when the failure is the caller's own; `retry_after` is in seconds.
     """
 
@@ -168,6 +187,7 @@ class AttemptFailed(UnderstudyError):
     fails_over: ClassVar[bool] = True
     hurts_health: ClassVar[bool] = True
     benches: ClassVar[bool] = False
+    opens: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -214,7 +234,7 @@ class Silent(AttemptFailed):
 
 
 class OutOfTime(Silent):
-    """The request's own deadline came before the target's limits did: no fault of the target."""
+    """The request's own deadline left the target less time than its limits would: no fault of the target."""
 
     kind = "out_of_time"
     hurts_health = False
@@ -222,8 +242,7 @@ class OutOfTime(Silent):
 
 class Credential(AttemptFailed):
     kind = "credential"
-    hurts_health = False
-    benches = True
+    opens = True
 
 
 class CallerFault(AttemptFailed):

@@ -15,6 +15,9 @@ from understudy.errors import InvalidRequest
 
 ROLES = frozenset({"system", "developer", "user", "assistant", "tool", "function"})
 
+GO_ON = "Your last message broke off. Continue it from exactly where it stops: repeat nothing and do not comment."
+"""What a route that opted in lets the router say in the caller's name."""
+
 # What each field must be where it is given; a field that is not here is unknown and passed through as it is.
 _NUMBER = (int, float)
 _TYPES: Mapping[str, tuple[type, ...]] = {
@@ -79,6 +82,11 @@ class ChatRequest:
         return value if isinstance(value, int) else None
 
     @property
+    def choices(self) -> int:
+        """How many answers are asked for."""
+        return int(self.body.get("n", 1))
+
+    @property
     def needs_tools(self) -> bool:
         return bool(self.body.get("tools")) or any(m.get("tool_calls") for m in self.messages)
 
@@ -94,6 +102,35 @@ class ChatRequest:
     @property
     def needs_json_schema(self) -> bool:
         return bool(self.body.get("response_format", {}).get("type") == "json_schema")
+
+    @property
+    def is_structured(self) -> bool:
+        """Whether the answer is to be JSON, of which a part is worth nothing."""
+        return bool(self.body.get("response_format", {}).get("type", "text") != "text")
+
+    def continuing(self, text: str, prefill: str, written: int) -> ChatRequest:
+        """The request that asks for what follows `text`, in the way that `catalog.Capabilities.prefill` names.
+
+        `written` tokens of the answer's limit are used up by the text.
+        """
+        begun: dict[str, Any] = {"role": "assistant", "content": text}
+        more: dict[str, Any] = {}
+        if prefill == "prefix":
+            # Chat prefix completion of DeepSeek and Mistral, as their API references have it.
+            begun["prefix"] = True
+        elif prefill == "continue_final_message":
+            # vLLM's OpenAI-compatible server, "Extra parameters".
+            more = {"continue_final_message": True, "add_generation_prompt": False}
+        return self._going_on([begun], more, written)
+
+    def asking_to_go_on(self, text: str, written: int) -> ChatRequest:
+        """The request that asks in words for what follows `text`."""
+        begun = {"role": "assistant", "content": text}
+        return self._going_on([begun, {"role": "user", "content": GO_ON}], {}, written)
+
+    def _going_on(self, messages: list[dict[str, Any]], more: Mapping[str, Any], written: int) -> ChatRequest:
+        limits = {n: max(1, self.body[n] - written) for n in ("max_tokens", "max_completion_tokens") if n in self.body}
+        return ChatRequest(self.model, {**self.body, **limits, **more, "messages": [*self.messages, *messages]})
 
     @property
     def size(self) -> int:

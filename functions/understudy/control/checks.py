@@ -252,6 +252,13 @@ def money(value: str) -> str:
     return format(Decimal(value).normalize(), "f")
 
 
+def budget(value: str) -> str:
+    """US dollars for one request, more than nothing."""
+    if not _MONEY.fullmatch(value) or not Decimal(value):
+        raise WrongError(f"`{_short(value)}` is not a budget.", 'write US dollars for one request, such as "0.05"')
+    return format(Decimal(value).normalize(), "f")
+
+
 def line(value: str) -> str:
     """One line of text for people."""
     if len(value) > 300 or any(not character.isprintable() for character in value):

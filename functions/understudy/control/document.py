@@ -69,6 +69,8 @@ class CapabilitiesForm(_Form):
     json_schema: bool = _CAPABILITIES.json_schema
     context_window: Tokens | None = _CAPABILITIES.context_window
     max_output_tokens: Tokens | None = _CAPABILITIES.max_output_tokens
+    reasoning: bool = _CAPABILITIES.reasoning
+    prefill: Literal["none", "message", "prefix", "continue_final_message"] = "none"
 
 
 class DataForm(_Form):
@@ -90,11 +92,14 @@ class TargetForm(_Form):
     capabilities: CapabilitiesForm = CapabilitiesForm()
     data: DataForm = DataForm()
     price: PriceForm | None = None
+    min_tokens_per_s: Annotated[float, Field(ge=0, le=10_000)] = 1.0
 
 
 class LimitsForm(_Form):
     connect_s: Annotated[float, Field(gt=0, le=60)] = _LIMITS.connect
+    first_token_min_s: Annotated[float, Field(gt=0, le=900)] = _LIMITS.first_token_min
     first_token_s: Annotated[float, Field(gt=0, le=900)] = _LIMITS.first_token
+    first_token_reasoning_s: Annotated[float, Field(gt=0, le=900)] = _LIMITS.first_token_reasoning
     stall_s: Annotated[float, Field(gt=0, le=900)] = _LIMITS.stall
     # An execution environment lives at most 15 minutes for one request.
     request_s: Annotated[float, Field(gt=0, le=900)] = _LIMITS.request
@@ -102,6 +107,7 @@ class LimitsForm(_Form):
     attempts_per_request: Annotated[int, Field(ge=1, le=10)] = _LIMITS.attempts_per_request
     backoff_s: Annotated[float, Field(ge=0, le=30)] = _LIMITS.backoff
     retry_after_cap_s: Annotated[float, Field(ge=0, le=60)] = _LIMITS.retry_after_cap
+    max_cost_usd: Annotated[str, AfterValidator(checks.budget)] | None = None
 
 
 class DefaultsForm(_Form):
@@ -132,14 +138,19 @@ class RouteForm(_Form):
     may_drop: Droppable = Field(default_factory=list)
     assured: bool = False
     reroute_refusals: bool = False
+    hedge: bool = False
+    continue_in_user_turn: bool = False
 
 
 class BreakerForm(_Form):
     consecutive_failures: Annotated[int, Field(ge=1, le=100)] = _BREAKER.consecutive_failures
+    quiet_failures: Annotated[int, Field(ge=1, le=100)] = _BREAKER.quiet_failures
+    quiet_calls: Annotated[int, Field(ge=0, le=10_000)] = _BREAKER.quiet_calls
     failure_ratio: Annotated[float, Field(gt=0, le=1)] = _BREAKER.failure_ratio
     minimum_calls: Count = _BREAKER.minimum_calls
     window_s: Annotated[float, Field(gt=0, le=3600)] = _BREAKER.window
     open_first_s: Annotated[float, Field(gt=0, le=900)] = _BREAKER.open_first
+    open_steady_s: Annotated[float, Field(gt=0, le=3600)] = _BREAKER.open_steady
     open_max_s: Annotated[float, Field(gt=0, le=3600)] = _BREAKER.open_max
     jitter: Annotated[float, Field(ge=0, lt=1)] = _BREAKER.jitter
     successes_to_close: Annotated[int, Field(ge=1, le=100)] = _BREAKER.successes_to_close
@@ -159,7 +170,6 @@ class HealthForm(_Form):
     probe: ProbeForm = ProbeForm()
     flush_s: Annotated[float, Field(gt=0, le=900)] = _HEALTH.flush
     evaluations_to_resolve: Annotated[int, Field(ge=1, le=100)] = _HEALTH.evaluations_to_resolve
-    credential_bench_s: Annotated[float, Field(ge=0, le=86_400)] = _HEALTH.credential_bench
 
 
 class AlertsForm(_Form):

@@ -34,9 +34,18 @@ SCHEMA = 1
 
 # The document names the unit of a time, the catalog does not: there every time is in seconds.
 _SECONDS = {
-    Limits: ("connect", "first_token", "stall", "request", "backoff", "retry_after_cap"),
-    BreakerSettings: ("window", "open_first", "open_max", "ramp_step", "lease"),
-    HealthSettings: ("flush", "credential_bench"),
+    Limits: (
+        "connect",
+        "first_token_min",
+        "first_token",
+        "first_token_reasoning",
+        "stall",
+        "request",
+        "backoff",
+        "retry_after_cap",
+    ),
+    BreakerSettings: ("window", "open_first", "open_steady", "open_max", "ramp_step", "lease"),
+    HealthSettings: ("flush",),
     AlertSettings: ("renotify",),
 }
 
@@ -119,7 +128,7 @@ def _route(name: str, section: Mapping[str, Any], targets: Mapping[str, Target],
         candidates=tuple(
             _candidate(entry, targets, child(child(path, "targets"), i)) for i, entry in enumerate(entries)
         ),
-        limits=_build(Limits, section.get("limits") or {}, child(path, "limits")),
+        limits=_limits(section.get("limits") or {}, child(path, "limits")),
         constraints=_build(
             Constraints,
             constraints,
@@ -128,6 +137,11 @@ def _route(name: str, section: Mapping[str, Any], targets: Mapping[str, Target],
         ),
         may_drop=frozenset(section.get("may_drop") or ()),
     )
+
+
+def _limits(section: Mapping[str, Any], path: str) -> Limits:
+    budget = section.get("max_cost_usd")
+    return _build(Limits, section, path, max_cost=None if budget is None else Decimal(budget))
 
 
 def _candidate(entry: Mapping[str, Any], targets: Mapping[str, Target], path: str) -> Candidate:

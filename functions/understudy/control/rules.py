@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import chain
+from itertools import chain, pairwise
 from typing import Any
 
 from understudy.catalog import BreakerSettings, Constraints, DataFacts, Limits
@@ -19,6 +19,7 @@ from understudy.control.source import Finding, Mark, Tree
 
 _DEFAULT_LIMITS = {
     "connect_s": Limits().connect,
+    "first_token_min_s": Limits().first_token_min,
     "first_token_s": Limits().first_token,
     "request_s": Limits().request,
 }
@@ -48,6 +49,7 @@ def across(value: Any) -> Iterator[Finding]:
     providers = _mapping(document.get("providers"))
     yield from _credentials(providers)
     yield from _dangling_providers(targets, providers)
+    yield from _prefills(targets, providers)
     for name, route in routes.items():
         entries = list(_entries(_mapping(route).get("targets")))
         path: Path = ("routes", name)
@@ -148,10 +150,15 @@ def _denials(data: Mapping[str, Any], constraints: Mapping[str, Any]) -> list[st
 
 def _limits(defaults: Mapping[str, Any], routes: Mapping[str, Any]) -> Iterator[Finding]:
     """One wait must not be longer than the whole request.  Reported where the document says so, once."""
-    yield from _too_long(("defaults", "limits"), defaults, _DEFAULT_LIMITS)
+    places: list[tuple[Path, Mapping[str, Any], Mapping[str, Any]]] = [
+        (("defaults", "limits"), defaults, _DEFAULT_LIMITS)
+    ]
     for name, route in routes.items():
         own = _mapping(_mapping(route).get("limits"))
-        yield from _too_long(("routes", name, "limits"), own, _DEFAULT_LIMITS | dict(defaults))
+        places.append((("routes", name, "limits"), own, _DEFAULT_LIMITS | dict(defaults)))
+    for place in places:
+        yield from _too_long(*place)
+        yield from _first_token(*place)
 
 
 def _too_long(path: Path, own: Mapping[str, Any], inherited: Mapping[str, Any]) -> Iterator[Finding]:
@@ -166,13 +173,40 @@ def _too_long(path: Path, own: Mapping[str, Any], inherited: Mapping[str, Any]) 
         yield Finding((*path, place), f"{field} ({wait:g}) is longer than request_s ({whole:g}).", fix)
 
 
+def _first_token(path: Path, own: Mapping[str, Any], inherited: Mapping[str, Any]) -> Iterator[Finding]:
+    effective = dict(inherited) | dict(own)
+    least, most = _number(effective.get("first_token_min_s")), _number(effective.get("first_token_s"))
+    # Where only the longest wait is given, the shortest follows it.
+    if least is not None and most is not None and least > most and "first_token_min_s" in own:
+        message = f"first_token_min_s ({least:g}) is longer than first_token_s ({most:g})."
+        yield Finding((*path, "first_token_min_s"), message, f"set it to {most:g} or less")
+
+
+def _prefills(targets: Mapping[str, Any], providers: Mapping[str, Any]) -> Iterator[Finding]:
+    """The two marked ways to continue an answer are fields of one protocol; the other has its own, a plain message."""
+    for name, target in targets.items():
+        prefill = _mapping(_mapping(target).get("capabilities")).get("prefill")
+        provider = _mapping(target).get("provider")
+        wire = _mapping(providers.get(provider)).get("wire") if isinstance(provider, str) else None
+        if prefill in ("prefix", "continue_final_message") and wire not in (None, "openai"):
+            path = ("targets", name, "capabilities", "prefill")
+            yield Finding(path, f"`{prefill}` does not exist on the wire `{wire}`.", "write `message`, or `none`")
+
+
 def _breaker(breaker: Mapping[str, Any]) -> Iterator[Finding]:
-    first = _number(breaker.get("open_first_s", BreakerSettings().open_first))
-    most = _number(breaker.get("open_max_s", BreakerSettings().open_max))
-    if first is not None and most is not None and first > most:
-        place = "open_first_s" if "open_first_s" in breaker else "open_max_s"
-        message = f"open_first_s ({first:g}) is longer than open_max_s ({most:g})."
-        yield Finding(("health", "breaker", place), message, f"set `open_first_s` to {most:g} or less")
+    """Open times must not fall: first, steady, longest."""
+    settings = BreakerSettings()
+    known = {
+        "open_first_s": settings.open_first,
+        "open_steady_s": settings.open_steady,
+        "open_max_s": settings.open_max,
+    }
+    times = [(field, _number(breaker.get(field, default))) for field, default in known.items()]
+    for (low, shorter), (high, longer) in pairwise(times):
+        if shorter is not None and longer is not None and shorter > longer:
+            place = low if low in breaker else high
+            message = f"{low} ({shorter:g}) is longer than {high} ({longer:g})."
+            yield Finding(("health", "breaker", place), message, f"set `{low}` to {longer:g} or less")
 
 
 def oddities(document: Mapping[str, Any]) -> Iterator[str]:

@@ -10,16 +10,20 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from understudy.errors import AttemptFailed
+from understudy.health.latency import Histogram, bucket, histogram, merged
 
 Source = Literal["traffic", "probe"]
 
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """Outcomes of one target in arrival order, summed.
+    """Outcomes of one target, summed.
 
-    `failures` counts hard failures (those that hurt health); `trailing` of them came after the last success.
-    `benched_until` and all times are epoch seconds; `first_token` is the sum of seconds over `ok` answers.
+    `failures` counts hard failures (those that hurt health); `trailing` of them are of calls that began after the last
+    good one, the first of those at `failing_since`; `last_ok_at` is when the last good call began.  Calls are ordered
+    by their beginning: an answer that began before a provider broke and ends after it says nothing of how it is now.
+    `benched_until` and all times are epoch seconds; `first_token` is the sum of seconds over `ok` answers and
+    `first_tokens` their histogram.
     `last_failure` is `kind: words` of the newest failure of any class.
     """
 
@@ -29,42 +33,62 @@ class Observation:
     ok: int = 0
     failures: int = 0
     trailing: int = 0
+    last_ok_at: float = 0.0
+    failing_since: float = 0.0
     first_token: float = 0.0
+    first_tokens: Histogram = ()
     benched_until: float = 0.0
     credential: bool = False
     last_failure: str = ""
     by_kind: Mapping[str, int] = field(default_factory=dict)
 
-    def success(self, now: float, first_token: float) -> Observation:
-        """One more good answer, whose first token took `first_token` seconds."""
-        return replace(self, at=now, ok=self.ok + 1, trailing=0, first_token=self.first_token + first_token)
-
-    def failure(self, now: float, failed: AttemptFailed, bench: float = 0.0) -> Observation:
-        """One more failed call; `bench` is the moment until which the target asks to be left alone."""
-        kinds = {**self.by_kind, failed.kind: self.by_kind.get(failed.kind, 0) + 1}
-        hard = 1 if failed.hurts_health else 0
-        return replace(
-            self,
-            at=now,
-            failures=self.failures + hard,
-            trailing=self.trailing + hard,
-            benched_until=max(self.benched_until, bench),
-            credential=self.credential or failed.kind == "credential",
-            last_failure=f"{failed.kind}: {failed.message}"[:300],
-            by_kind=kinds,
+    def success(self, now: float, first_token: float, *, began: float | None = None) -> Observation:
+        """One more good answer, whose first token took `first_token` seconds; without `began` it began just now."""
+        alone = Observation(
+            self.target,
+            now,
+            self.source,
+            ok=1,
+            last_ok_at=now if began is None else began,
+            first_token=first_token,
+            first_tokens=((bucket(first_token), 1.0),),
         )
+        return self.merged(alone)
+
+    def failure(
+        self, now: float, failed: AttemptFailed, bench: float = 0.0, *, began: float | None = None
+    ) -> Observation:
+        """One more failed call; `bench` is the moment until which the target asks to be left alone."""
+        hard = 1 if failed.hurts_health else 0
+        alone = Observation(
+            self.target,
+            now,
+            self.source,
+            failures=hard,
+            trailing=hard,
+            failing_since=(now if began is None else began) if hard else 0.0,
+            benched_until=bench,
+            credential=failed.opens,
+            last_failure=f"{failed.kind}: {failed.message}"[:300],
+            by_kind={failed.kind: 1},
+        )
+        return self.merged(alone)
 
     def merged(self, later: Observation) -> Observation:
         """This observation followed by a later one of the same target."""
         kinds = dict(self.by_kind)
         for kind, count in later.by_kind.items():
             kinds[kind] = kinds.get(kind, 0) + count
+        trailing, failing_since = row(self.trailing, self.failing_since, later)
         return replace(
             later,
             ok=self.ok + later.ok,
             failures=self.failures + later.failures,
-            trailing=later.trailing if later.ok else self.trailing + later.trailing,
+            trailing=trailing,
+            failing_since=failing_since,
+            last_ok_at=max(self.last_ok_at, later.last_ok_at),
             first_token=self.first_token + later.first_token,
+            first_tokens=merged(self.first_tokens, later.first_tokens),
             benched_until=max(self.benched_until, later.benched_until),
             credential=self.credential or later.credential,
             last_failure=later.last_failure or self.last_failure,
@@ -78,4 +102,12 @@ class Observation:
 
 def observation_from(plain: Mapping[str, Any]) -> Observation:
     """The observation that `plain()` wrote; fields of a newer version are ignored."""
-    return Observation(**{name: plain[name] for name in Observation.__slots__ if name in plain})
+    known = {name: plain[name] for name in Observation.__slots__ if name in plain}
+    return Observation(**known | {"first_tokens": histogram(plain.get("first_tokens", ()))})
+
+
+def row(failures: int, since: float, seen: Observation) -> tuple[int, float]:
+    """How many failures stand in a row, and when the first of their calls began, after an observation."""
+    if not failures or (seen.ok and seen.last_ok_at >= since):
+        return seen.trailing, seen.failing_since
+    return failures + seen.trailing, min(since, seen.failing_since) if seen.trailing else since

@@ -1,4 +1,4 @@
-"""The failover engine: candidates in order, under one deadline, until one of them has answered.
+"""The failover engine: candidates in order, under one deadline and one budget, until one of them has answered.
 
 What each failure class does is in its class (understudy.errors); this file only carries it out:
 
@@ -7,7 +7,8 @@ What each failure class does is in its class (understudy.errors); this file only
     neither       the failure is the caller's own and is given back as it is
 
 Nothing is given to the caller before an attempt shows content (or, for `whole`, before it is complete), so every
-failure until then is invisible.
+failure until then is invisible.  After that the answer is resumed (understudy.routing.resume): the next candidate is
+asked to continue it where it can, else for the same answer again, of which only what follows is delivered.
 """
 
 from __future__ import annotations
@@ -16,25 +17,24 @@ import asyncio
 import random
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
+from functools import partial
 from typing import Protocol
 
 from understudy.catalog import Limits, Target
 from understudy.chat.request import ChatRequest
 from understudy.chat.stream import Chunk
-from understudy.errors import (
-    AttemptFailed,
-    Cause,
-    ContextTooLong,
-    Garbage,
-    NoTargetAnswered,
-    OutOfTime,
-    RateLimited,
-    Refusal,
-    Silent,
-    StreamBroken,
-)
+from understudy.errors import AttemptFailed, Diverged, Garbage, RateLimited, Silent
+from understudy.health.standing import Standing
+from understudy.routing.course import Course, Turn, TurnFailed
+from understudy.routing.hedge import Piece, Play, first_to_speak
 from understudy.routing.journal import Attempt, Journal
-from understudy.routing.policy import Decision, Ranked
+from understudy.routing.limits import Pace, estimated_usage, first_token_limit, tokens
+from understudy.routing.policy import Decision
+from understudy.routing.resume import Gate
+
+HEDGE_AT = 0.95
+PATIENT = 0.99
+"""Quantiles of a target's first tokens: later than the first a hedge starts, the second sets the limit."""
 
 
 class Ask(Protocol):
@@ -43,18 +43,29 @@ class Ask(Protocol):
 
 
 class Outcomes(Protocol):
-    """Who is told how calls went."""
+    """Who is told how calls went, and knows how targets do."""
 
-    def succeeded(self, target: Target, first_token: float, *, probe: bool) -> None: ...
+    def succeeded(self, target: Target, first_token: float, *, seconds: float, probe: bool) -> None:
+        """A good answer; the call began `seconds` ago."""
 
-    def failed(self, target: Target, failure: AttemptFailed, *, probe: bool) -> None: ...
+    def failed(self, target: Target, failure: AttemptFailed, *, seconds: float, probe: bool) -> str:
+        """A call that began `seconds` ago failed.  Returns what it did to the target, in words; empty where nothing."""
+
+    def standing(self, target: Target) -> Standing:
+        """Whether the target may be given traffic now."""
+
+    def alone(self, target: Target) -> bool:
+        """Whether the failure told last stands alone: the call before it was good."""
+
+    def first_token(self, target: Target, share: float) -> float | None:
+        """Seconds within which this share of the target's recent first tokens came; None while unknown."""
 
 
 Lease = Callable[[Target], Awaitable[bool]]
 
 
 class Attempts:
-    """One engine for every front.  `clock` is a monotonic clock in seconds, the one the event loop uses."""
+    """One engine for every front.  Times come from the event loop's monotonic clock, in seconds."""
 
     def __init__(
         self,
@@ -76,145 +87,146 @@ class Attempts:
     ) -> AsyncGenerator[Chunk, None]:
         """The answer's chunks.
 
-        Raises the AttemptFailed that is the caller's own, NoTargetAnswered with every cause, or StreamBroken where a
-        failure came after the first chunk was given out.
+        Raises the AttemptFailed that is the caller's own, NoTargetAnswered with every cause, OverBudget, or
+        StreamBroken where a failure came after the first chunk was given out and nobody could go on with the answer.
         """
-        deadline = asyncio.get_running_loop().time() + limits.request
-        causes: list[Cause] = [*decision.denied, *decision.unfit]
-        last: AttemptFailed | None = None
-        window: int | None = None
-        for ranked in decision.candidates:
-            reason = await self._skip(ranked, journal, limits, deadline, window)
-            if reason is not None:
-                causes.append(Cause(ranked.target.name, reason))
-                continue
-            tries = 0
-            while True:
-                attempt = journal.begin(ranked.target, asyncio.get_running_loop().time())
-                given = False
-                try:
-                    async with aclosing(self._one(request, ranked, limits, deadline, attempt, whole=whole)) as chunks:
-                        async for chunk in chunks:
-                            given = True
-                            yield chunk
-                    return
-                except AttemptFailed as failure:
-                    if given:
-                        raise StreamBroken(ranked.target.name, failure) from failure
-                    last = failure
-                wait = self._wait(last, tries, ranked, journal, limits, deadline)
-                if wait is None:
-                    break
-                tries += 1
-                await self._sleep(wait)
-            causes.append(Cause(ranked.target.name, f"{last.kind}: {last.message}"))
-            if isinstance(last, ContextTooLong):
-                window = ranked.target.capabilities.context_window or 0
-            elif not last.fails_over and not (isinstance(last, Refusal) and decision.reroute_refusals):
-                raise last
-        if isinstance(last, ContextTooLong | Refusal):
-            raise last
-        raise NoTargetAnswered(decision.route, causes, last)
+        course = Course(request, decision, limits, journal, asyncio.get_running_loop().time() + limits.request)
+        play = partial(self._turn, course=course, whole=whole)
+        while (turn := await self._next(course)) is not None:
+            try:
+                async with aclosing(self._hedged(turn, course, play)) as pieces:
+                    async for giver, chunk in pieces:
+                        yield course.give(giver, chunk)
+                return
+            except TurnFailed as lost:
+                await self._after(lost.turn, lost.failure, course)
+        raise course.verdict()
 
-    async def _skip(
-        self,
-        ranked: Ranked,
-        journal: Journal,
-        limits: Limits,
-        deadline: float,
-        window: int | None,
-    ) -> str | None:
-        """Why this candidate is not asked now, or None."""
-        if len(journal.attempts) >= limits.attempts_per_request:
-            return f"not tried: {limits.attempts_per_request} attempts were made"
-        if asyncio.get_running_loop().time() >= deadline:
-            return f"not tried: the deadline of {limits.request:g} s was reached"
-        if window is not None and (ranked.target.capabilities.context_window or 0) <= window:
-            return "not tried: it declares no larger context window"
-        if ranked.last_resort and any(a.target.name == ranked.target.name for a in journal.attempts):
-            return "not tried again"
-        if ranked.probe and not await self._lease(ranked.target):
-            return "not probed: somebody else holds the lease"
+    async def _next(self, course: Course) -> Turn | None:
+        """The next candidate that may be asked; those passed over are noted with their reasons."""
+        while (turn := course.pop()) is not None:
+            reason = course.barred(turn, self._outcomes.standing(turn.target), asyncio.get_running_loop().time())
+            if reason is None and turn.ranked.probe and not await self._lease(turn.target):
+                reason = "not probed: somebody else holds the lease"
+            if reason is None:
+                return turn
+            course.skip(turn, reason)
         return None
 
-    def _wait(
-        self, failure: AttemptFailed, tries: int, ranked: Ranked, journal: Journal, limits: Limits, deadline: float
-    ) -> float | None:
+    async def _after(self, turn: Turn, failure: AttemptFailed | Diverged, course: Course) -> None:
+        """What follows a failed attempt: the same target again, or the next one.  Raises what is given back."""
+        wait = self._wait(turn, failure, course) if isinstance(failure, AttemptFailed) else None
+        if wait is not None:
+            await self._sleep(wait)
+            asked_to_wait = isinstance(failure, RateLimited)
+            if asked_to_wait or self._outcomes.standing(turn.target).share > 0 or not course.alternatives:
+                course.again(turn)
+                return
+        course.move_on(turn, failure)
+
+    def _wait(self, turn: Turn, failure: AttemptFailed, course: Course) -> float | None:
         """Seconds until the same target is asked again, or None where it is not."""
-        if tries >= min(failure.retries, limits.retries_per_target) or ranked.last_resort or ranked.probe:
-            return None
-        if len(journal.attempts) >= limits.attempts_per_request:
+        limits = course.limits
+        if not course.may_retry(turn, failure):
             return None
         if isinstance(failure, RateLimited):
             wait = failure.retry_after if failure.retry_after is not None else limits.backoff
             if wait > limits.retry_after_cap:
                 return None
+        elif course.alternatives and not self._outcomes.alone(turn.target):
+            # Calls before this one failed as well: it is no blip, and the caller's time is better spent elsewhere.
+            return None
         else:
-            wait = self._rng.uniform(0, limits.backoff * 2.0**tries)
-        return wait if asyncio.get_running_loop().time() + wait < deadline else None
+            wait = self._rng.uniform(0, limits.backoff * 2.0**turn.tries)
+        return wait if asyncio.get_running_loop().time() + wait < course.deadline else None
 
-    async def _one(
-        self,
-        request: ChatRequest,
-        ranked: Ranked,
-        limits: Limits,
-        deadline: float,
-        attempt: Attempt,
-        *,
-        whole: bool,
-    ) -> AsyncGenerator[Chunk, None]:
-        """One attempt, watched: chunks are held until the answer shows content, or until it is whole."""
+    async def _hedged(self, turn: Turn, course: Course, play: Play) -> AsyncGenerator[Piece, None]:
+        """One turn; where the route hedges and its first token is late, with the next candidate beside it."""
+        delay = self._outcomes.first_token(turn.target, HEDGE_AT) if course.may_hedge(turn) else None
+        if delay is None:
+            pieces = play(turn, _nobody)
+        else:
+
+            async def second() -> Turn | None:
+                return await self._next(course) if course.may_hedge(turn) else None
+
+            pieces = first_to_speak(turn, play, delay, second, course)
+        async with aclosing(pieces):
+            async for piece in pieces:
+                yield piece
+
+    async def _turn(
+        self, turn: Turn, spoke: Callable[[], None], *, course: Course, whole: bool
+    ) -> AsyncGenerator[Piece, None]:
+        """One attempt: its chunks as the caller may have them.  Raises TurnFailed."""
         clock = asyncio.get_running_loop().time
-        held: list[Chunk] = []
+        request, seam, gate = course.request_for(turn), course.seam(turn), Gate(whole=whole)
+        attempt = turn.attempt = course.journal.begin(turn.target, clock(), turn.how, hedge=turn.hedge)
+        reasons: set[str] = set()
         try:
-            async with aclosing(self._watched(request, ranked.target, limits, deadline, attempt)) as chunks:
+            async with aclosing(self._watched(request, turn.target, course, attempt)) as chunks:
                 async for chunk in chunks:
-                    held.append(chunk)
-                    if attempt.first_token is not None and not whole:
-                        for ready in held:
-                            yield ready
-                        held.clear()
-            if attempt.first_token is None and "stop" in {r for c in held for r in c.finish_reasons.values()}:
+                    if attempt.first_token is not None:
+                        spoke()
+                    reasons.update(chunk.finish_reasons.values())
+                    fresh = chunk if seam is None else seam.feed(chunk)
+                    if fresh is not None:
+                        for ready in gate.feed(fresh, spoken=attempt.first_token is not None):
+                            yield turn, ready
+            # A continuation may have nothing to add.
+            if attempt.first_token is None and "stop" in reasons and turn.how != "continuation":
                 raise Garbage("the answer is empty")
+            if seam is not None:
+                seam.end()
+            attempt.outcome = "ok"
         except AttemptFailed as failure:
-            attempt.seconds = clock() - attempt.started_at
             attempt.failed(failure)
-            self._outcomes.failed(ranked.target, failure, probe=ranked.probe)
-            raise
-        attempt.seconds = clock() - attempt.started_at
-        attempt.outcome = "ok"
-        self._outcomes.succeeded(ranked.target, attempt.first_token or attempt.seconds, probe=ranked.probe)
-        for ready in held:
-            yield ready
+            seconds = clock() - attempt.started_at
+            attempt.effect = self._outcomes.failed(turn.target, failure, seconds=seconds, probe=turn.ranked.probe)
+            raise TurnFailed(turn, failure) from failure
+        except Diverged as difference:
+            attempt.outcome, attempt.detail = "diverged", str(difference)
+            raise TurnFailed(turn, difference) from difference
+        finally:
+            attempt.close(clock(), estimated_usage(request, attempt.received))
+        first_token, probe = attempt.first_token or attempt.seconds, turn.ranked.probe
+        self._outcomes.succeeded(turn.target, first_token, seconds=attempt.seconds, probe=probe)
+        for ready in gate.rest():
+            yield turn, ready
 
     async def _watched(
-        self, request: ChatRequest, target: Target, limits: Limits, deadline: float, attempt: Attempt
+        self, request: ChatRequest, target: Target, course: Course, attempt: Attempt
     ) -> AsyncGenerator[Chunk, None]:
-        """The chunks of one call under the first-token, stall and request limits."""
-        clock = asyncio.get_running_loop().time
-        due = attempt.started_at + limits.first_token
+        """The chunks of one call under the first-token, stall, pace and request limits."""
+        clock, limits = asyncio.get_running_loop().time, course.limits
+        known = self._outcomes.first_token(target, PATIENT)
+        watch = course.watch(first_token_limit(target, limits, known, request.size), attempt.started_at)
+        pace, waited = Pace(target.min_tokens_per_s, limits.stall), 0.0
         async with aclosing(self._ask(request, target, connect=limits.connect)) as chunks:
             while True:
+                began = clock()
                 try:
-                    async with asyncio.timeout_at(min(due, deadline)):
+                    async with asyncio.timeout_at(watch.until):
                         chunk = await anext(chunks)
                 except StopAsyncIteration:
                     return
                 except TimeoutError:
-                    raise _silence(attempt, limits, due, deadline) from None
-                if chunk.has_content and attempt.first_token is None:
-                    attempt.first_token = clock() - attempt.started_at
+                    raise watch.silence() from None
+                now, brought = clock(), tokens(chunk)
+                if brought and attempt.first_token is None:
+                    attempt.first_token = now - attempt.started_at
+                attempt.received += brought
                 attempt.usage = chunk.usage or attempt.usage
                 attempt.model = chunk.model or attempt.model
                 yield chunk
-                if attempt.first_token is not None:
-                    # Counted from here: the time that the caller takes to read is not the target's silence.
-                    due = clock() + limits.stall
+                if attempt.first_token is None:
+                    continue
+                # Counted from here: the time that the caller takes to read is not the target's silence.
+                watch.spoken(clock())
+                waited += now - began
+                if pace.too_slow(waited, brought):
+                    raise Silent(f"fewer than {target.min_tokens_per_s:g} tokens/s for {limits.stall:g} s")
 
 
-def _silence(attempt: Attempt, limits: Limits, due: float, deadline: float) -> Silent:
-    if deadline < due:
-        return OutOfTime(f"the deadline of the whole request, {limits.request:g} s, was reached")
-    if attempt.first_token is None:
-        return Silent(f"no first token within {limits.first_token:g} s")
-    return Silent(f"silent for {limits.stall:g} s in the middle of its answer")
+def _nobody() -> None:
+    """Nobody waits for the first word."""

@@ -2,54 +2,103 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
 from typing import Any
 
 from understudy.catalog import Target
 from understudy.chat.usage import Usage
-from understudy.errors import AttemptFailed
+from understudy.errors import AttemptFailed, Cause
+from understudy.pricing.cost import cost
+from understudy.routing.resume import How, Resumption
 
 
 @dataclass(slots=True)
 class Attempt:
-    """One upstream call.  Times in seconds; `outcome` is "ok", "cancelled" or the failure's kind."""
+    """One upstream call.  Times in seconds; `outcome` is "ok", "cancelled", "diverged" or the failure's kind.
+
+    `how` it was asked; `hedge`: it was started beside another; `effect` is what its failure did to the target, in
+    words; `received` counts the tokens that arrived, about; `open`: it is under way; `usage` is what the provider
+    counted, or an estimate (`estimated`) where a call ended before the counts came.
+    """
 
     target: Target
     started_at: float
+    how: How = "fresh"
+    hedge: bool = False
     outcome: str = "cancelled"
     detail: str = ""
+    effect: str = ""
     status: int | None = None
     first_token: float | None = None
     seconds: float = 0.0
+    received: float = 0.0
     usage: Usage | None = None
+    estimated: bool = False
+    open: bool = True
     model: str = ""
 
     def failed(self, failure: AttemptFailed) -> None:
         self.outcome, self.detail, self.status = failure.kind, failure.message, failure.status
 
+    def close(self, now: float, guess: Usage) -> None:
+        """The attempt is over.  Where tokens were or may have been worked on and the counts never came, `guess` stands
+        for them: a provider may bill for what it did, whoever broke off."""
+        self.open = False
+        self.seconds = now - self.started_at
+        if self.usage is None and (self.received or self.outcome in ("ok", "silent", "out_of_time", "cancelled")):
+            self.usage, self.estimated = guess, True
+        elif self.usage is not None and self.outcome != "ok" and guess.completion_tokens > self.usage.completion_tokens:
+            # Counts that came before the end say nothing of what was written since.
+            self.usage, self.estimated = replace(self.usage, completion_tokens=guess.completion_tokens), True
+
+    @property
+    def cost(self) -> Decimal | None:
+        """US dollars; None where the tokens or the price are not known."""
+        return cost(self.usage, self.target.price)
+
     def fields(self) -> dict[str, Any]:
         """The attempt as fields of a log line."""
+        spent = self.cost
         return {
             "target": self.target.name,
+            "how": self.how,
+            "hedge": self.hedge,
             "outcome": self.outcome,
             "detail": self.detail,
+            "effect": self.effect,
             "status": self.status,
             "first_token_ms": None if self.first_token is None else round(self.first_token * 1000, 1),
             "ms": round(self.seconds * 1000, 1),
+            "reported_model": self.model or None,
+            "usage": self.usage.payload() if self.usage else None,
+            "usage_estimated": self.estimated,
+            "cost_usd": None if spent is None else str(spent),
         }
 
 
 @dataclass(slots=True)
 class Journal:
-    """The attempts of one request; the last one is the one that answered, if any did."""
+    """The attempts of one request, the candidates that were passed over, and where the answer changed hands.
+
+    `answering` is the attempt whose answer the caller gets, as far as there is one.
+    """
 
     attempts: list[Attempt] = field(default_factory=list)
+    skipped: list[Cause] = field(default_factory=list)
+    resumptions: list[Resumption] = field(default_factory=list)
+    answering: Attempt | None = None
 
-    def begin(self, target: Target, now: float) -> Attempt:
-        attempt = Attempt(target, now)
+    def begin(self, target: Target, now: float, how: How = "fresh", *, hedge: bool = False) -> Attempt:
+        attempt = Attempt(target, now, how, hedge)
         self.attempts.append(attempt)
         return attempt
 
     @property
-    def last(self) -> Attempt | None:
-        return self.attempts[-1] if self.attempts else None
+    def spent(self) -> Decimal:
+        """US dollars of all attempts, as far as they are known."""
+        return sum((attempt.cost or Decimal(0) for attempt in self.attempts), Decimal(0))
+
+    def told_skipped(self) -> Sequence[dict[str, str]]:
+        return [{"target": cause.target, "reason": cause.reason} for cause in self.skipped]

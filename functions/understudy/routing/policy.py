@@ -32,7 +32,8 @@ class Ranked:
 class Decision:
     """What was decided for one request, before anything was sent.
 
-    `reroute_refusals`: the route has agreed that a refusal by one target may be answered by the next.
+    `reroute_refusals`: the route has agreed that a refusal by one target may be answered by the next; `hedge` and
+    `continue_in_user_turn` are the route's as well.
     """
 
     route: str
@@ -40,6 +41,8 @@ class Decision:
     denied: tuple[Cause, ...] = ()
     unfit: tuple[Cause, ...] = ()
     reroute_refusals: bool = False
+    hedge: bool = False
+    continue_in_user_turn: bool = False
 
 
 def decide(
@@ -68,7 +71,15 @@ def decide(
     if not fit and not misfits:
         raise NoCompliantTarget(route.name, denied)
     ranked = _rank(_ordered(fit, rng), standing, rng)
-    return Decision(route.name, ranked, tuple(denied), tuple(misfits), route.reroute_refusals)
+    return Decision(
+        route.name,
+        ranked,
+        tuple(denied),
+        tuple(misfits),
+        reroute_refusals=route.reroute_refusals,
+        hedge=route.hedge,
+        continue_in_user_turn=route.continue_in_user_turn,
+    )
 
 
 def _ordered(candidates: Sequence[Candidate], rng: random.Random) -> list[Candidate]:

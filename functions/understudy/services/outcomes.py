@@ -1,4 +1,4 @@
-"""How calls went: counted in the environment, told to the fleet.
+"""How calls went: counted in the environment, told to the fleet; and how targets do, as far as is known here.
 
 Good calls are added up and flushed now and then; a failure is flushed at once (at most once a second for one target).
 When this environment's own breaker opens, it stops calling the target there and then and tells the others by one
@@ -18,6 +18,7 @@ from understudy.catalog import HealthSettings, Target
 from understudy.errors import AttemptFailed, Conflict, StoreError
 from understudy.health.breaker import Breaker, lease, step
 from understudy.health.item import Health
+from understudy.health.latency import merged, quantile
 from understudy.health.observation import Observation
 from understudy.health.standing import Standing, standing
 from understudy.ports import Clock, HealthStore, Logger, ObservationStore
@@ -25,6 +26,10 @@ from understudy.ports import Clock, HealthStore, Logger, ObservationStore
 FAILURE_FLUSH = 1.0
 """Seconds between two writes of one target's failures."""
 WRITE_TRIES = 3
+DISTRUST = 5.0
+"""Seconds in which nobody waits for writes after some were not done in time."""
+LEASE_PATIENCE = 0.04
+"""Seconds a request waits for the fleet's lease; a store that is slower is treated like a dead one."""
 
 T = TypeVar("T")
 
@@ -44,15 +49,19 @@ class LocalOutcomes:
         self._threads = ThreadPoolExecutor(4, "understudy-outcomes")
         self._settings = HealthSettings()
         self._breakers: dict[str, Breaker] = {}
+        self._fleet: Mapping[str, Health] = {}
         self._benched: dict[str, float] = {}
         self._tallies: dict[str, Observation] = {}
         self._flushed_at: dict[str, float] = {}
         self._writes: set[asyncio.Task[None]] = set()
+        self._writing: set[str] = set()
+        self._distrust_until = 0.0
         self._timers: dict[str, asyncio.TimerHandle] = {}
 
     def adopt(self, settings: HealthSettings, fleet: Mapping[str, Health]) -> None:
         """Take over what the fleet knows and this environment does not know better."""
         self._settings = settings
+        self._fleet = fleet
         for name, health in fleet.items():
             mine = self._breakers.get(name)
             if mine is None or health.breaker.changed_at > mine.changed_at:
@@ -64,43 +73,70 @@ class LocalOutcomes:
         breaker = self._breakers.get(target.name, Breaker())
         return standing(breaker, self._benched.get(target.name, 0.0), self._clock(), self._settings.breaker)
 
-    def succeeded(self, target: Target, first_token: float, *, probe: bool) -> None:
-        self._add(target, Observation(target.name, self._clock()).success(self._clock(), first_token), probe)
+    def alone(self, target: Target) -> bool:
+        """Whether the failure told last stands alone: the call before it was good."""
+        breaker = self._breakers.get(target.name, Breaker())
+        return breaker.state == "closed" and breaker.consecutive <= 1
 
-    def failed(self, target: Target, failure: AttemptFailed, *, probe: bool) -> None:
+    def first_token(self, target: Target, share: float) -> float | None:
+        """Seconds within which this share of the target's recent first tokens came; None while unknown.
+
+        What the fleet knows, and what this environment has not told it yet.
+        """
+        fleet, mine = self._fleet.get(target.name), self._tallies.get(target.name)
+        known = fleet.first_tokens if fleet else ()
+        return quantile(merged(known, mine.first_tokens) if mine else known, share)
+
+    def succeeded(self, target: Target, first_token: float, *, seconds: float, probe: bool) -> None:
+        """A good answer; the call began `seconds` ago."""
         now = self._clock()
-        bench = 0.0
-        if failure.benches:
-            bench = now + bench_time(failure, self._settings)
-            self._benched[target.name] = max(self._benched.get(target.name, 0.0), bench)
-        self._add(target, Observation(target.name, now).failure(now, failure, bench), probe)
+        self._add(target, Observation(target.name, now).success(now, first_token, began=now - seconds), probe)
+
+    def failed(self, target: Target, failure: AttemptFailed, *, seconds: float, probe: bool) -> str:
+        """Returns what the failure did to the target, in words; empty where nothing."""
+        now = self._clock()
+        bench = bench_until(failure, now)
+        self._benched[target.name] = max(self._benched.get(target.name, 0.0), bench)
+        before = self._breakers.get(target.name, Breaker())
+        self._add(target, Observation(target.name, now).failure(now, failure, bench, began=now - seconds), probe)
+        after = self._breakers[target.name]
+        if after.state == "open" and after.opens != before.opens:
+            return f"its breaker opened for {after.until - now:.1f} s: {after.reason}"
+        return f"benched for {bench - now:.1f} s, as it asked" if bench else ""
 
     async def lease(self, target: Target) -> bool:
         """Take the fleet-wide lease for one live probe; False where somebody else has it."""
         name, now = target.name, self._clock()
+        mine = lease(self._breakers.get(name, Breaker()), now, self._settings.breaker, live=True)
+        if mine is None:
+            return False
+        # Taken here first, so that no other request of this environment asks for it meanwhile.
+        self._breakers[name] = mine
         try:
-            health = (await self._in_thread(self._store.health, [name])).get(name)
-            if health is None:
-                return False
-            leased = lease(health.breaker, now, self._settings.breaker, live=True)
-            if leased is None:
-                return False
+            async with asyncio.timeout(LEASE_PATIENCE):
+                return await self._fleet_lease(name, now)
+        except (StoreError, TimeoutError):
+            # Nobody can be asked: the lease holds for this environment alone, so that recovery does not depend on
+            # the store.
+            return True
+
+    async def _fleet_lease(self, name: str, now: float) -> bool:
+        health = (await self._in_thread(self._store.health, [name])).get(name)
+        leased = lease(health.breaker, now, self._settings.breaker, live=True) if health else None
+        if health is None or leased is None:
+            return False
+        try:
             await self._in_thread(self._store.put_health, replace(health, breaker=leased))
         except Conflict:
             return False
-        except StoreError:
-            # Nobody can be asked: the lease holds for this environment alone, so that recovery does not depend on
-            # the store.
-            leased = lease(self._breakers.get(name, Breaker()), now, self._settings.breaker, live=True)
-            if leased is None:
-                return False
-        self._breakers[name] = leased
         return True
 
     async def settle(self, patience: float) -> None:
-        """Wait for writes under way, but not long: the caller has its answer already."""
-        if self._writes:
-            await asyncio.wait(self._writes, timeout=patience)
+        """Wait for writes under way, but not long, and not while the store is slow: the caller waits too."""
+        if self._writes and self._clock() >= self._distrust_until:
+            _, late = await asyncio.wait(self._writes, timeout=patience)
+            if late:
+                self._distrust_until = self._clock() + DISTRUST
 
     def flush_due(self) -> None:
         """Start the writes whose time has come, and see to it that failures are not left waiting."""
@@ -108,6 +144,9 @@ class LocalOutcomes:
         for name, tally in list(self._tallies.items()):
             wait = FAILURE_FLUSH if tally.by_kind else self._settings.flush
             left = self._flushed_at.setdefault(name, 0.0 if tally.by_kind else now) + wait - now
+            if name in self._writing:
+                # One write at a time: what a slow store has not taken yet stays one observation.
+                continue
             if left <= 0:
                 self._flush(name)
             elif tally.by_kind and name not in self._timers:
@@ -118,7 +157,8 @@ class LocalOutcomes:
         if probe:
             seen = replace(seen, source="probe")
         before = self._breakers.get(name, Breaker())
-        after = step(before, seen, self._settings.breaker, self._rng)
+        fleet = self._fleet.get(name)
+        after = step(before, seen, self._settings.breaker, self._rng, fleet=fleet.breaker if fleet else None)
         self._breakers[name] = after
         if probe:
             # A probe's outcome is news of its own: it must not be added to older traffic.
@@ -133,12 +173,14 @@ class LocalOutcomes:
     def _flush(self, name: str) -> None:
         if timer := self._timers.pop(name, None):
             timer.cancel()
-        if name not in self._tallies:
+        if name not in self._tallies or name in self._writing:
             return
         self._flushed_at[name] = self._clock()
         self._start(self._write(self._tallies.pop(name)))
 
     async def _write(self, seen: Observation) -> None:
+        if seen.source == "traffic":
+            self._writing.add(seen.target)
         try:
             await self._in_thread(self._store.add_observation, seen)
         except StoreError as error:
@@ -148,6 +190,8 @@ class LocalOutcomes:
             later = self._tallies.get(seen.target)
             if seen.source == "traffic":
                 self._tallies[seen.target] = seen.merged(later) if later else seen
+        finally:
+            self._writing.discard(seen.target)
 
     async def _tell_open(self, name: str, breaker: Breaker) -> None:
         for _ in range(WRITE_TRIES):
@@ -173,6 +217,6 @@ class LocalOutcomes:
         return await asyncio.get_running_loop().run_in_executor(self._threads, call, *arguments)
 
 
-def bench_time(failure: AttemptFailed, settings: HealthSettings) -> float:
-    """Seconds that a failure benches its target: what the provider asks for, else the time of a refused credential."""
-    return failure.retry_after if failure.retry_after is not None else settings.credential_bench
+def bench_until(failure: AttemptFailed, now: float) -> float:
+    """The moment until which a failure benches its target: as long as the provider asks for; 0 where it does not."""
+    return now + failure.retry_after if failure.benches and failure.retry_after is not None else 0.0

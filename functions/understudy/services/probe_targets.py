@@ -12,19 +12,21 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from understudy.catalog import Catalog, HealthSettings, Limits, Route, Target
+from understudy.catalog import Catalog, Limits, Route, Target
 from understudy.chat.request import ChatRequest, chat_request
 from understudy.compliance import Allowed, judge
 from understudy.errors import AttemptFailed, Conflict, NoTargetAnswered, UnderstudyError
 from understudy.health.breaker import lease
 from understudy.health.item import Health, settled
+from understudy.health.latency import Histogram, quantile
 from understudy.health.observation import Observation
+from understudy.health.standing import Standing
 from understudy.ports import Clock, Logger
 from understudy.routing.attempts import Ask, Attempts
 from understudy.routing.journal import Journal
 from understudy.routing.policy import Decision, Ranked
 from understudy.services.current_catalog import CurrentCatalog
-from understudy.services.outcomes import Writes, bench_time
+from understudy.services.outcomes import Writes, bench_until
 from understudy.services.read_model import Reads
 
 PARALLEL = 16
@@ -33,18 +35,29 @@ PARALLEL = 16
 
 @dataclass(slots=True)
 class _Seen:
-    """Collects the one outcome of a probe.  Satisfies `routing.attempts.Outcomes`."""
+    """Collects the outcome of a probe.  Satisfies `routing.attempts.Outcomes`."""
 
-    now: float
-    settings: HealthSettings
+    clock: Clock
     observation: Observation
+    first_tokens: Histogram = ()
 
-    def succeeded(self, target: Target, first_token: float, *, probe: bool) -> None:  # noqa: ARG002
-        self.observation = self.observation.success(self.now, first_token)
+    def succeeded(self, target: Target, first_token: float, *, seconds: float, probe: bool) -> None:  # noqa: ARG002
+        now = self.clock()
+        self.observation = self.observation.success(now, first_token, began=now - seconds)
 
-    def failed(self, target: Target, failure: AttemptFailed, *, probe: bool) -> None:  # noqa: ARG002
-        until = self.now + bench_time(failure, self.settings) if failure.benches else 0.0
-        self.observation = self.observation.failure(self.now, failure, until)
+    def failed(self, target: Target, failure: AttemptFailed, *, seconds: float, probe: bool) -> str:  # noqa: ARG002
+        now = self.clock()
+        self.observation = self.observation.failure(now, failure, bench_until(failure, now), began=now - seconds)
+        return ""
+
+    def standing(self, target: Target) -> Standing:  # noqa: ARG002
+        return Standing()
+
+    def alone(self, target: Target) -> bool:  # noqa: ARG002
+        return True
+
+    def first_token(self, target: Target, share: float) -> float | None:  # noqa: ARG002
+        return quantile(self.first_tokens, share)
 
 
 class Store(Reads, Writes, Protocol):
@@ -112,7 +125,9 @@ class ProbeTargets:
                 await asyncio.to_thread(self._store.put_health, replace(health, breaker=leased))
             except Conflict:
                 return
-        observation = await self._ask_once(target, current)
+        recovering = health is not None and health.state != "closed"
+        times = current.health.breaker.successes_to_close if recovering else 1
+        observation = await self._ask_times(target, health, current, times)
         await asyncio.to_thread(self._store.add_observation, observation)
         self._logger.info(
             "probe",
@@ -122,9 +137,18 @@ class ProbeTargets:
             first_token_ms=round(observation.first_token * 1000, 1),
         )
 
-    async def _ask_once(self, target: Target, current: Catalog) -> Observation:
-        now = self._clock()
-        seen = _Seen(now, current.health, Observation(target.name, now, source="probe"))
+    async def _ask_times(self, target: Target, health: Health | None, current: Catalog, times: int) -> Observation:
+        """As many good probes as are wanted, one after another under one lease; the first that is not good ends it."""
+        known = health.first_tokens if health else ()
+        seen = _Seen(self._clock, Observation(target.name, self._clock(), source="probe"), known)
+        for _ in range(times):
+            good = seen.observation.ok
+            await self._ask_once(target, current, seen)
+            if seen.observation.ok == good:
+                break
+        return replace(seen.observation, at=self._clock())
+
+    async def _ask_once(self, target: Target, current: Catalog, seen: _Seen) -> None:
         decision = Decision("probe", (Ranked(target, "probe", probe=True),))
         limits = replace(_limits(target, current), retries_per_target=0)
         engine = Attempts(self._ask, seen, _granted, rng=self._rng)
@@ -138,8 +162,7 @@ class ProbeTargets:
         kinds = seen.observation.by_kind.keys()
         if kinds and kinds <= {"caller", "context_length", "refusal"}:
             # The provider answered and did not like the question: it is alive.
-            seen.succeeded(target, 0.0, probe=True)
-        return replace(seen.observation, at=self._clock())
+            seen.observation = replace(seen.observation, ok=seen.observation.ok + 1, last_ok_at=self._clock())
 
 
 async def _granted(_: Target) -> bool:

@@ -23,7 +23,7 @@ TTL = 2.0
 """Seconds after which what is known is too old to be used without asking."""
 EARLY = 1.0
 """Seconds after which it is asked for again in the background."""
-PATIENCE = 0.04
+PATIENCE = 0.025
 """Seconds a request waits for a read when what is known is older than TTL."""
 FIRST_READ = 5.0
 """Seconds the first request of an environment waits: there is nothing to serve from yet."""

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import random
+import re
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from functools import partial
 
 from understudy.catalog import Catalog, Limits, Route, Target
@@ -23,7 +25,6 @@ from understudy.errors import (
 )
 from understudy.keys import ClientKey
 from understudy.ports import Clock, Logger
-from understudy.pricing.cost import cost
 from understudy.routing.attempts import Attempts
 from understudy.routing.journal import Journal
 from understudy.routing.policy import Decision, decide
@@ -37,10 +38,12 @@ from understudy.wire.fronts.errors import error_answer
 
 BODY_LIMIT = 6 * 1024 * 1024
 """Bytes; the limit of a synchronous Lambda invocation (AWS Lambda developer guide, "Lambda quotas")."""
-SETTLE = 0.05
+SETTLE = 0.02
 """Seconds an answered request waits for its failure reports to be written before the environment may freeze."""
 RESERVE = 2.0
 """Seconds before the end of the invocation at which a request's own time is over."""
+DEADLINE_HEADER = "x-understudy-deadline-ms"
+MAX_COST_HEADER = "x-understudy-max-cost"
 METHODS = {"/chat/completions": "POST", "/models": "GET"}
 
 
@@ -64,7 +67,9 @@ class Handling:
     decision: Decision
     journal: Journal
     version: int
+    limits: Limits
     started_at: float
+    committed_at: float | None = None
 
 
 class RouteRequest:
@@ -113,10 +118,11 @@ class RouteRequest:
             return Answered(200, {**headers, "content-type": "application/json"}, body)
         if len(request.body) > BODY_LIMIT:
             raise RequestTooLarge(f"The body has {len(request.body)} bytes; the limit is {BODY_LIMIT}.")
-        handling = await self._handling(read_request(request.body), request_id, client, catalog)
-        return await self._chat(handling, _within(handling.route.limits, request.time_left), headers)
+        handling = await self._handling(request, request_id, client, catalog)
+        return await self._chat(handling, headers)
 
-    async def _handling(self, chat: ChatRequest, request_id: str, client: ClientKey, catalog: Catalog) -> Handling:
+    async def _handling(self, given: ApiRequest, request_id: str, client: ClientKey, catalog: Catalog) -> Handling:
+        chat = read_request(given.body)
         route = catalog.routes.get(chat.model)
         if route is None:
             known = ", ".join(sorted(catalog.routes))
@@ -131,21 +137,22 @@ class RouteRequest:
                 param=_named_field(chat, route),
                 code="unsupported_parameter",
             )
-        started = self._clock()
-        return Handling(request_id, client, chat, route, decision, Journal(), catalog.version, started)
+        limits = tightened(route.limits, given)
+        return Handling(request_id, client, chat, route, decision, Journal(), catalog.version, limits, self._clock())
 
-    async def _chat(self, handling: Handling, limits: Limits, headers: dict[str, str]) -> Answered:
+    async def _chat(self, handling: Handling, headers: dict[str, str]) -> Answered:
         route, chat = handling.route, handling.request
         ask = partial(self._upstream, route=route)
         engine = Attempts(ask, self._outcomes, self._outcomes.lease, rng=self._rng)
-        whole = route.assured or not chat.stream
-        chunks = engine.run(chat, handling.decision, limits, handling.journal, whole=whole)
+        whole = route.assured or not chat.stream or chat.is_structured
+        chunks = engine.run(chat, handling.decision, handling.limits, handling.journal, whole=whole)
         try:
             first = await anext(chunks)
         except BaseException as error:
             self._log(handling, error)
             await self._outcomes.settle(SETTLE)
             raise
+        handling.committed_at = self._clock()
         headers |= self._headers(handling)
         created = int(self._clock())
         if not chat.stream:
@@ -180,19 +187,23 @@ class RouteRequest:
             await self._outcomes.settle(SETTLE)
 
     def _headers(self, handling: Handling) -> dict[str, str]:
-        last = handling.journal.last
+        answering = handling.journal.answering
         return {
             "x-understudy-route": handling.route.name,
-            "x-understudy-target": last.target.name if last else "",
+            "x-understudy-target": answering.target.name if answering else "",
             "x-understudy-attempts": str(len(handling.journal.attempts)),
         }
 
     def _log(self, handling: Handling, error: BaseException | None) -> None:
-        """The decision, whole, on one line."""
-        last = handling.journal.last
-        usage = last.usage if last and last.outcome == "ok" else None
-        spent = cost(usage, last.target.price) if last else None
-        decision = handling.decision
+        """The decision, whole, on one line.
+
+        Usage and cost are those of the target whose answer the caller has; what all attempts cost together stands
+        beside them.
+        """
+        journal, decision, limits = handling.journal, handling.decision, handling.limits
+        answering = journal.answering
+        spent = answering.cost if answering else None
+        committed = handling.committed_at
         self._logger.info(
             "decision",
             request_id=handling.id,
@@ -201,14 +212,23 @@ class RouteRequest:
             document_version=handling.version,
             stream=handling.request.stream,
             outcome="ok" if error is None else type(error).__name__,
-            target=last.target.name if last else None,
-            reported_model=last.model if last else None,
+            target=answering.target.name if answering else None,
+            reported_model=answering.model if answering else None,
             candidates=[{"target": r.target.name, "reason": r.reason} for r in decision.candidates],
             denied=[{"target": c.target, "reason": c.reason} for c in decision.denied],
             unfit=[{"target": c.target, "reason": c.reason} for c in decision.unfit],
-            attempts=[attempt.fields() for attempt in handling.journal.attempts],
-            usage=usage.payload() if usage else None,
+            skipped=[{"target": c.target, "reason": c.reason} for c in journal.skipped],
+            attempts=[attempt.fields() for attempt in journal.attempts],
+            resumed=[resumption.fields() for resumption in journal.resumptions],
+            usage=answering.usage.payload() if answering and answering.usage else None,
+            usage_estimated=bool(answering and answering.estimated),
             cost_usd=None if spent is None else str(spent),
+            attempts_cost_usd=str(journal.spent),
+            limits={
+                "request_ms": round(limits.request * 1000),
+                "max_cost_usd": None if limits.max_cost is None else str(limits.max_cost),
+            },
+            time_to_commit_ms=None if committed is None else round((committed - handling.started_at) * 1000, 1),
             ms=round((self._clock() - handling.started_at) * 1000, 1),
         )
 
@@ -219,11 +239,24 @@ async def _chain(first: Chunk, rest: AsyncIterator[Chunk]) -> AsyncGenerator[Chu
         yield chunk
 
 
-def _within(limits: Limits, time_left: float | None) -> Limits:
-    """The limits, with a request limit that leaves time to say so when it is reached."""
-    if time_left is None:
-        return limits
-    return replace(limits, request=min(limits.request, max(0.0, time_left - RESERVE)))
+def tightened(limits: Limits, request: ApiRequest) -> Limits:
+    """The route's limits, as far as the request and its invocation leave them.
+
+    A caller may only tighten them; an invocation must be left time to say that its time is over.  Raises
+    InvalidRequest where a header is not what it should be.
+    """
+    times, money = [limits.request], [] if limits.max_cost is None else [limits.max_cost]
+    if request.time_left is not None:
+        times.append(max(0.0, request.time_left - RESERVE))
+    if (given := request.headers.get(DEADLINE_HEADER)) is not None:
+        if not re.fullmatch(r"[1-9][0-9]{0,8}", given):
+            raise InvalidRequest(f"`{DEADLINE_HEADER}` must be milliseconds, such as 2500.", param=DEADLINE_HEADER)
+        times.append(int(given) / 1000)
+    if (given := request.headers.get(MAX_COST_HEADER)) is not None:
+        if not re.fullmatch(r"\d{1,6}(\.\d{1,12})?", given, re.ASCII) or not Decimal(given):
+            raise InvalidRequest(f"`{MAX_COST_HEADER}` must be US dollars, such as 0.02.", param=MAX_COST_HEADER)
+        money.append(Decimal(given))
+    return replace(limits, request=min(times), max_cost=min(money, default=None))
 
 
 def _refusal(error: BaseException) -> dict[str, object]:

@@ -68,7 +68,9 @@ class UpdateHealth:
         self._next_probe(before, after, current)
 
     def _incidents(self, health: Health, current: Catalog) -> None:
-        troubles: dict[Kind, bool] = {"outage": health.state == "open", "credential": health.credential_failed}
+        refused = health.credential_failed
+        # A refused credential opens the breaker too, but nobody would look for an outage's cause then.
+        troubles: dict[Kind, bool] = {"outage": health.state == "open" and not refused, "credential": refused}
         for kind, trouble in troubles.items():
             if trouble:
                 self._open(kind, health, current)

@@ -6,12 +6,13 @@ import asyncio
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing
+from email.utils import formatdate
 
 from understudy.catalog import Provider, Route, Target
 from understudy.chat.request import ChatRequest
 from understudy.chat.stream import Chunk
-from understudy.errors import Credential, Garbage, SecretError
-from understudy.ports import Reply, Secrets, Transport
+from understudy.errors import AttemptFailed, Credential, Garbage, SecretError
+from understudy.ports import Clock, Reply, Secrets, Transport
 from understudy.wire import WIRES
 from understudy.wire.base import Decoder, Wire
 from understudy.wire.sse import SseDecoder
@@ -21,6 +22,8 @@ BODY_LIMIT = 32 * 1024 * 1024
 ERROR_LIMIT = 64 * 1024
 TAIL = 1.0
 """Seconds to wait for usage and the end of the stream after the stop reason has arrived."""
+AFTER_END = 0.05
+"""Seconds to wait for the end of the body after the end marker, so that the connection can be used again."""
 UNREADABLE_EVENTS = 1
 """Events of one stream that may be unreadable before it counts as garbage."""
 
@@ -28,7 +31,8 @@ UNREADABLE_EVENTS = 1
 class Upstream:
     """Satisfies `understudy.routing.attempts.Ask` for any target of the catalog."""
 
-    def __init__(self, transport: Transport, secrets: Secrets, user_agent: str) -> None:
+    def __init__(self, transport: Transport, secrets: Secrets, user_agent: str, clock: Clock) -> None:
+        self._clock = clock
         self._transport = transport
         self._secrets = secrets
         self._user_agent = user_agent
@@ -50,10 +54,12 @@ class Upstream:
         url = target.provider.base_url.rstrip("/") + call.path
         async with self._transport.send(url, headers, call.body, connect=connect) as reply:
             if reply.status != 200:
-                raise wire.failure(reply.status, reply.headers, await _read(reply, ERROR_LIMIT, cut=True))
+                # A date in `retry-after` counts from the answer's own; one without is as old as it looks from here.
+                answered = {"date": formatdate(self._clock(), usegmt=True), **reply.headers}
+                raise wire.failure(reply.status, answered, await _read(reply, ERROR_LIMIT, cut=True))
             kind = reply.headers.get("content-type", "").partition(";")[0].strip().lower()
             if kind == "text/event-stream":
-                async with aclosing(_events(reply, wire.decoder())) as chunks:
+                async with aclosing(_events(reply, wire.decoder(request.choices))) as chunks:
                     async for chunk in chunks:
                         yield chunk
             elif kind == "application/json":
@@ -83,13 +89,21 @@ async def _events(reply: Reply, decoder: Decoder) -> AsyncGenerator[Chunk, None]
     sse = SseDecoder()
     unreadable = 0
     body = aiter(reply.body())
-    while True:
-        data = await _next(body, TAIL if decoder.complete else None)
+    ended = False
+    while not ended:
         try:
+            data = await _next(body, _patience(decoder))
             events = sse.flush() if data is None else sse.feed(data)
         except ValueError as error:
             raise Garbage(str(error), status=200) from error
+        except AttemptFailed:
+            if decoder.complete:
+                # The answer is whole; a connection that breaks after it breaks nothing.
+                return
+            raise
+        ended = data is None
         for event in events:
+            complete = decoder.complete
             try:
                 chunks = decoder.feed(event)
             except (ValueError, RecursionError) as error:
@@ -97,12 +111,21 @@ async def _events(reply: Reply, decoder: Decoder) -> AsyncGenerator[Chunk, None]
                 if unreadable > UNREADABLE_EVENTS:
                     raise Garbage(f"its stream cannot be read: {error}", status=200) from error
                 continue
+            except AttemptFailed:
+                if complete:
+                    return
+                raise
             for chunk in chunks:
                 yield chunk
-        if data is None:
-            break
     if not decoder.complete:
         raise Garbage("its stream ended without a stop reason", status=200)
+
+
+def _patience(decoder: Decoder) -> float | None:
+    """Seconds to wait for the next read: for ever in the answer, a little after it."""
+    if decoder.ended:
+        return AFTER_END
+    return TAIL if decoder.complete else None
 
 
 async def _next(body: AsyncIterator[bytes], limit: float | None) -> bytes | None:

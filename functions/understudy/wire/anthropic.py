@@ -41,7 +41,7 @@ class AnthropicWire:
         )
         return Call("/v1/messages", anthropic_request.encoded(body), {"anthropic-version": VERSION})
 
-    def decoder(self) -> Decoder:
+    def decoder(self, choices: int = 1) -> Decoder:  # noqa: ARG002 - this protocol gives one answer
         return AnthropicDecoder()
 
     def chunks(self, body: Mapping[str, object]) -> list[Chunk]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from understudy.chat.stream import Chunk, make_chunk
@@ -53,6 +53,7 @@ class AnthropicDecoder:
         self._calls = 0
         self._counts: dict[str, int] = {}
         self._complete = False
+        self.ended = False
 
     @property
     def complete(self) -> bool:
@@ -82,8 +83,11 @@ class AnthropicDecoder:
                 return self._close(self._block(payload))
             case "message_delta":
                 return self._finish(payload)
+            case "message_stop":
+                self.ended = True
+                return []
             case str():
-                # message_stop and ping say nothing, and the provider asks to ignore types that are not known.
+                # ping says nothing, and the provider asks to ignore types that are not known.
                 return []
             case _:
                 raise ValueError("an event has no type")
@@ -94,7 +98,9 @@ class AnthropicDecoder:
         self._id = "chatcmpl-" + _string(message, "id")
         self._model = _string(message, "model")
         self._count(message.get("usage"))
-        return [self._chunk({"role": "assistant"})]
+        # Not for the caller, who gets the counts at the end: what is known should the answer break off.
+        known = self._usage() if "input_tokens" in self._counts else None
+        return [replace(self._chunk({"role": "assistant"}), usage=known)]
 
     def _open(self, index: int, content: Mapping[str, Any]) -> list[Chunk]:
         kind = _string(content, "type")

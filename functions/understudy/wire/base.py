@@ -38,6 +38,10 @@ class Decoder(Protocol):
     def complete(self) -> bool:
         """Whether the stop reason has arrived.  An end before that is a cut, however clean."""
 
+    @property
+    def ended(self) -> bool:
+        """Whether the protocol's own end marker has arrived, so that nothing more will come."""
+
     def feed(self, event: Event) -> list[Chunk]:
         """Chunks of one event, often none.
 
@@ -57,8 +61,8 @@ class Wire(Protocol):
     ) -> Call:
         """Translate a request.  `drop` are fields the route agreed to lose; `max_output_tokens` the target's own."""
 
-    def decoder(self) -> Decoder:
-        """A fresh decoder for one streamed answer."""
+    def decoder(self, choices: int = 1) -> Decoder:
+        """A fresh decoder for one streamed answer of so many choices."""
 
     def chunks(self, body: Mapping[str, object]) -> list[Chunk]:
         """Chunks of a whole (non-streamed) answer.  Raises ValueError or AttemptFailed as `Decoder.feed` does."""

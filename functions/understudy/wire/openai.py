@@ -56,9 +56,9 @@ class OpenAIWire:
                 body["stream"] = False
         return Call(PATH, encode(body))
 
-    def decoder(self) -> OpenAIDecoder:
-        """A fresh decoder for one streamed answer."""
-        return OpenAIDecoder()
+    def decoder(self, choices: int = 1) -> OpenAIDecoder:
+        """A fresh decoder for one streamed answer of so many choices."""
+        return OpenAIDecoder(choices)
 
     def chunks(self, body: Mapping[str, object]) -> list[Chunk]:
         """Chunks of a `chat.completion`.
@@ -80,16 +80,18 @@ class OpenAIWire:
 
 
 class OpenAIDecoder:
-    """Chunks of one streamed answer.  Complete when every choice seen so far has its finish reason."""
+    """Chunks of one streamed answer.  Complete when every choice that was asked for has its finish reason."""
 
-    def __init__(self) -> None:
+    def __init__(self, choices: int = 1) -> None:
+        self._choices = choices
+        self.ended = False
         self._open: set[int] = set()
         self._finished: set[int] = set()
 
     @property
     def complete(self) -> bool:
-        """Whether every choice seen has finished, and there was one."""
-        return bool(self._finished) and not self._open
+        """Whether every choice that was asked for, and every other one seen, has finished."""
+        return len(self._finished) >= self._choices and not self._open
 
     def feed(self, event: Event) -> list[Chunk]:
         """The chunk of one event; none for `[DONE]` and empty events (keep-alive).
@@ -98,6 +100,7 @@ class OpenAIDecoder:
         """
         data = event.data.strip()
         if data in ("", "[DONE]"):
+            self.ended = self.ended or data == "[DONE]"
             return []
         payload = _error_event(data) if event.name == "error" else decode_object(data)
         _raise_error(payload)
