@@ -268,6 +268,16 @@ class Fleet:
         probes = [call for call in self.providers[target].calls if call.by == PROBE]
         return [later.began_at for earlier, later in pairwise(probes) if later.began_at < earlier.ended_at]
 
+    def own_seconds(self, record: Record) -> float:
+        """Seconds of an answered request that were the router's own: no call under way, no wait for a retry."""
+        calls = [call for call in self.providers.calls() if call.request == str(record.number)]
+        retried = [(a.ended_at, b.began_at) for a, b in pairwise(calls) if a.target == b.target]
+        own, until = record.seconds, record.sent_at
+        for start, end in sorted([(call.began_at, call.ended_at) for call in calls] + retried):
+            own -= max(0.0, end - max(start, until))
+            until = max(until, end)
+        return own
+
     def trace(self, start: float = 0.0, end: float = math.inf) -> str:
         """Everything that happened, one line each, in order: for reading."""
         return "\n".join(f"{at:9.3f} {what}" for at, what in sorted(self._events()) if start <= at <= end)
@@ -283,7 +293,8 @@ class Fleet:
             yield record.done_at, f"request {record.number} {how}, {record.seconds:.3f} s"
         for at, health in self.health:
             b = health.breaker
-            yield at, f"health of {health.target}: {b.state}, opens {b.opens}, lease {b.lease_until - EPOCH:.1f}"
+            leased = f", leased until {b.lease_until - EPOCH:.3f}" if b.lease_until else ""
+            yield at, f"health of {health.target}: {b.state}, {b.opens} openings{leased}"
         for at, level, who, message, fields in self.lines:
             if message != "decision":
                 yield at, f"{who} {level}: {message} {fields}"
