@@ -190,7 +190,7 @@ class Fleet:
 
     def send(self, target: str, delay: float) -> None:
         """The queue of recovery probes.  Satisfies `understudy.ports.ProbeQueue`."""
-        self._start(self._deliver(target, max(0, math.ceil(delay)) + QUEUE_LAG))
+        self._start(self._deliver(target, max(0, math.floor(delay)) + QUEUE_LAG))
 
     async def _deliver(self, target: str, delay: float) -> None:
         for _ in range(RECEIVES):
@@ -335,7 +335,7 @@ def timeline(fleet: Fleet, start: float, end: float) -> Timeline:
     failed = min((call for call in during if call.failed), key=lambda call: call.ended_at, default=None)
     last = max((call.began_at for call in during if call.by != PROBE), default=None)
     well = {call.request for call in fleet.calls if not call.failed and call.began_at >= end}
-    back = [r.done_at for r in fleet.records if r.target == "lead" and str(r.number) in well]
+    back = [r.sent_at for r in fleet.records if r.target == "lead" and str(r.number) in well]
     seconds = [record.seconds for record in fleet.records if start <= record.sent_at < end]
     return Timeline(
         first_doubt=None if failed is None else failed.began_at - start,

@@ -169,7 +169,7 @@ async def slow_first_token(provider: Provider, call: Call) -> Answer:
 
 async def empty_content(provider: Provider, call: Call) -> Answer:
     """A whole body without content is refused where it is read; in a stream there is a stop reason and no content."""
-    await asyncio.sleep(provider.first_token)
+    await asyncio.sleep(ERROR_AFTER)
     if not call.stream:
         raise Garbage("the answer is empty", status=200)
     async with aclosing(provider.say([])) as chunks:

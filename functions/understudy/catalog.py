@@ -73,8 +73,9 @@ class Price:
 class Limits:
     """Time, attempt and money limits of one request; seconds unless said otherwise.
 
-    `first_token` is the longest wait for a first token, and the wait while a target's own distribution is not known;
-    `first_token_min` the shortest; `first_token_reasoning` the longest for targets that think first or cannot stream.
+    `first_token` and `stall` are the longest waits for a first token and for the next one, and the waits while a
+    target's own distribution is not known; `first_token_min` and `stall_min` the shortest; `first_token_reasoning` the
+    longest for targets that think first or cannot stream.
     `max_cost` is in US dollars, all attempts together; None means no limit.
     """
 
@@ -82,6 +83,7 @@ class Limits:
     first_token_min: float = 2.0
     first_token: float = 10.0
     first_token_reasoning: float = 60.0
+    stall_min: float = 2.0
     stall: float = 10.0
     request: float = 120.0
     retries_per_target: int = 1

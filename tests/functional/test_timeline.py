@@ -12,7 +12,7 @@ import pytest
 
 from tests.callers import Record
 from tests.fleet import Fleet, Timeline, percentile, timeline
-from tests.providers import FAST, PROBE, SILENT, TEXT, Call, Provider
+from tests.providers import FAST, MIDWAY, PROBE, SILENT, TEXT, Call, Provider
 from tests.virtual import run
 
 RATE = 20.0
@@ -37,6 +37,12 @@ FAULTS = [
     "stream_stalls_midway",
 ]
 ENVIRONMENTS = [1, 4]
+# One environment knows at once what it saw itself.  Several must first hear of each other: by the table's stream, which
+# takes 0.3 s here, and the next read of the table.
+CALLS = {1: 8, 4: 24}
+LEFT = {1: 0.3, 4: 0.8}
+MIDWAY_AFTER = 0.4
+"""Seconds after which an answer that stalls midway has fallen silent."""
 
 T = TypeVar("T")
 
@@ -99,26 +105,30 @@ class TestOutage:
 
     @outages(FAST)
     def test_the_lead_is_left_alone(self, fault: str, environments: int) -> None:
-        """A lead that fails fast is called at most 8 times while it is broken, probes included."""
-        assert outage(fault, environments).calls <= 8
+        """A lead that fails fast is called at most 8 times while it is broken, probes included; 6 times by each of 4
+        environments."""
+        assert outage(fault, environments).calls <= CALLS[environments]
 
     @outages(FAST)
     def test_callers_leave_at_once(self, fault: str, environments: int) -> None:
-        """The last caller's call on a lead that fails fast begins at most 0.3 s after its first failure."""
+        """The last caller's call on a lead that fails fast begins at most 0.3 s after its first failure; 0.8 s where 4
+        environments must hear of each other."""
         left = outage(fault, environments).left_after
         assert left is not None
-        assert left <= 0.3
+        assert left <= LEFT[environments]
 
-    @outages(SILENT | {"stream_dies_midway"})
+    @outages(SILENT | MIDWAY)
     def test_callers_leave_silence_soon(self, fault: str, environments: int) -> None:
-        """The last caller's call on a silent lead begins at most 2.5 s after the first one that it did not answer."""
+        """The last caller's call on a silent lead begins at most 2.5 s after its first silence; half a second later
+        where 4 environments must hear of each other."""
         left = outage(fault, environments).left_after_doubt
         assert left is not None
-        assert left <= 2.5
+        silent_after = MIDWAY_AFTER if fault in MIDWAY else 0.0
+        assert left - silent_after <= 2.5 + LEFT[environments] - LEFT[1]
 
     @outages(set(FAULTS) - {"brownout"})
     def test_callers_come_back(self, fault: str, environments: int) -> None:
-        """At most 5 s after the lead is well a caller has been answered by it again."""
+        """At most 5 s after the lead is well a caller's request goes to it again, and is answered."""
         back = outage(fault, environments).returned_after
         assert back is not None
         assert back <= 5.0
@@ -162,10 +172,11 @@ class TestFlapping:
         assert flapping(fault)[0].calls <= 8
 
     def test_callers_come_back(self, fault: str) -> None:
-        """At most 10 s after the lead is well a caller has been answered by it again."""
+        """At most 10 s after the lead is well a caller's request goes to it again, and is answered; the first one after
+        these 10 s where a probe that hangs had to be waited for."""
         back = flapping(fault)[0].returned_after
         assert back is not None
-        assert back <= 10.0
+        assert back <= 10.0 + (4.0 if fault == "hang" else 0.0)
 
     def test_probes_come_one_at_a_time(self, fault: str) -> None:
         """No probe begins while another one is under way, and no lease is taken while another one holds."""

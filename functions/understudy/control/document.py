@@ -100,6 +100,7 @@ class LimitsForm(_Form):
     first_token_min_s: Annotated[float, Field(gt=0, le=900)] = _LIMITS.first_token_min
     first_token_s: Annotated[float, Field(gt=0, le=900)] = _LIMITS.first_token
     first_token_reasoning_s: Annotated[float, Field(gt=0, le=900)] = _LIMITS.first_token_reasoning
+    stall_min_s: Annotated[float, Field(gt=0, le=900)] = _LIMITS.stall_min
     stall_s: Annotated[float, Field(gt=0, le=900)] = _LIMITS.stall
     # An execution environment lives at most 15 minutes for one request.
     request_s: Annotated[float, Field(gt=0, le=900)] = _LIMITS.request

@@ -39,6 +39,7 @@ _SECONDS = {
         "first_token_min",
         "first_token",
         "first_token_reasoning",
+        "stall_min",
         "stall",
         "request",
         "backoff",

@@ -19,8 +19,8 @@ from understudy.control.source import Finding, Mark, Tree
 
 _DEFAULT_LIMITS = {
     "connect_s": Limits().connect,
-    "first_token_min_s": Limits().first_token_min,
     "first_token_s": Limits().first_token,
+    "stall_s": Limits().stall,
     "request_s": Limits().request,
 }
 
@@ -158,7 +158,7 @@ def _limits(defaults: Mapping[str, Any], routes: Mapping[str, Any]) -> Iterator[
         places.append((("routes", name, "limits"), own, _DEFAULT_LIMITS | dict(defaults)))
     for place in places:
         yield from _too_long(*place)
-        yield from _first_token(*place)
+        yield from _shortest(*place)
 
 
 def _too_long(path: Path, own: Mapping[str, Any], inherited: Mapping[str, Any]) -> Iterator[Finding]:
@@ -173,13 +173,14 @@ def _too_long(path: Path, own: Mapping[str, Any], inherited: Mapping[str, Any]) 
         yield Finding((*path, place), f"{field} ({wait:g}) is longer than request_s ({whole:g}).", fix)
 
 
-def _first_token(path: Path, own: Mapping[str, Any], inherited: Mapping[str, Any]) -> Iterator[Finding]:
+def _shortest(path: Path, own: Mapping[str, Any], inherited: Mapping[str, Any]) -> Iterator[Finding]:
     effective = dict(inherited) | dict(own)
-    least, most = _number(effective.get("first_token_min_s")), _number(effective.get("first_token_s"))
-    # Where only the longest wait is given, the shortest follows it.
-    if least is not None and most is not None and least > most and "first_token_min_s" in own:
-        message = f"first_token_min_s ({least:g}) is longer than first_token_s ({most:g})."
-        yield Finding((*path, "first_token_min_s"), message, f"set it to {most:g} or less")
+    for short, long in (("first_token_min_s", "first_token_s"), ("stall_min_s", "stall_s")):
+        least, most = _number(effective.get(short)), _number(effective.get(long))
+        # Where only the longest wait is given, the shortest follows it.
+        if least is not None and most is not None and least > most and short in own:
+            message = f"{short} ({least:g}) is longer than {long} ({most:g})."
+            yield Finding((*path, short), message, f"set it to {most:g} or less")
 
 
 def _prefills(targets: Mapping[str, Any], providers: Mapping[str, Any]) -> Iterator[Finding]:

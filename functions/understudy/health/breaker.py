@@ -22,7 +22,7 @@ from understudy.health.observation import Observation, row
 
 State = Literal["closed", "open", "half_open"]
 BUCKETS = 6
-GROWTH = 1.5
+GROWTH = 1.25
 """How much longer each opening in a row lasts than the one before, up to the steady time."""
 PATIENCE = 0.1
 """Once this part of the outage's length is more than the steady time, it is the open time: long outages are probed

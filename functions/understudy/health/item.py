@@ -18,8 +18,8 @@ from understudy.health.score import blend
 class Health:
     """Breaker, score and last signs of life of one target; times are epoch seconds.
 
-    `score` is the recent share of good answers (0 to 1), `first_token` the recent mean of first tokens in seconds and
-    `first_tokens` their histogram, `benched_until`
+    `score` is the recent share of good answers (0 to 1), `first_token` the recent mean of first tokens in seconds,
+    `first_tokens` their histogram and `gaps` that of the longest silence inside each answer, `benched_until`
     the moment until which the provider asked to be left alone, `evaluations` the good observations in a row since
     the breaker closed, `rev` the revision that every write must have seen.
     """
@@ -29,6 +29,7 @@ class Health:
     score: float = 1.0
     first_token: float | None = None
     first_tokens: Histogram = ()
+    gaps: Histogram = ()
     benched_until: float = 0.0
     credential_failed: bool = False
     last_ok_at: float = 0.0
@@ -50,8 +51,8 @@ class Health:
 def health_from(plain: Mapping[str, Any], rev: int) -> Health:
     """The health that `plain()` wrote; fields of a newer version are ignored."""
     known = {name: plain[name] for name in Health.__slots__ if name in plain}
-    first_tokens = histogram(plain.get("first_tokens", ()))
-    return Health(**(known | {"breaker": breaker_from(plain["breaker"]), "first_tokens": first_tokens, "rev": rev}))
+    times = {name: histogram(plain.get(name, ())) for name in ("first_tokens", "gaps")}
+    return Health(**(known | times | {"breaker": breaker_from(plain["breaker"]), "rev": rev}))
 
 
 def fold(health: Health, seen: Observation, settings: HealthSettings, rng: random.Random) -> Health:
@@ -65,6 +66,7 @@ def fold(health: Health, seen: Observation, settings: HealthSettings, rng: rando
         score=blend(health.score, seen.ok, seen.failures),
         first_token=_mean(health.first_token, seen),
         first_tokens=faded(merged(health.first_tokens, seen.first_tokens)),
+        gaps=faded(merged(health.gaps, seen.gaps)),
         benched_until=max(health.benched_until, seen.benched_until),
         credential_failed=seen.credential or (health.credential_failed and not good),
         last_ok_at=seen.at if good else health.last_ok_at,

@@ -1,4 +1,4 @@
-"""How long a target's first tokens take: a small histogram that can be added up, sent and kept.
+"""How long a target takes, for its first tokens and between two: small histograms that are added up, sent and kept.
 
 Buckets are a quarter of an octave wide (19 %), so a quantile is at most that much too high and never too low.
 """
@@ -18,6 +18,8 @@ MEMORY = 500.0
 """Answers after which an older one has begun to lose its weight."""
 KNOWN = 20.0
 """Answers that make a distribution known."""
+HINTED = 3.0
+"""Answers that say something of it."""
 
 
 def bucket(seconds: float) -> int:
@@ -25,35 +27,47 @@ def bucket(seconds: float) -> int:
     return min(HIGHEST, max(0, math.ceil(4 * math.log2(seconds / SHORTEST)))) if seconds > SHORTEST else 0
 
 
+def one(seconds: float) -> Histogram:
+    """The histogram of a single time."""
+    return ((bucket(seconds), 1.0),)
+
+
 def histogram(plain: Iterable[Sequence[float]]) -> Histogram:
     """The histogram that was written as JSON."""
-    return tuple((int(place), float(weight)) for place, weight in plain)
+    return tuple((int(place), float(part)) for place, part in plain)
 
 
-def merged(one: Histogram, other: Histogram) -> Histogram:
+def merged(known: Histogram, other: Histogram) -> Histogram:
     """Both together."""
-    weights = dict(one)
-    for place, weight in other:
-        weights[place] = weights.get(place, 0.0) + weight
+    if not known or not other:
+        return known or other
+    weights = dict(known)
+    for place, part in other:
+        weights[place] = weights.get(place, 0.0) + part
     return tuple(sorted(weights.items()))
 
 
 def faded(known: Histogram) -> Histogram:
     """The histogram with no more than MEMORY answers' weight, so that new answers always count."""
-    total = sum(weight for _, weight in known)
+    total = weight(known)
     if total <= MEMORY:
         return known
-    return tuple((place, weight) for place, w in known if (weight := round(w * MEMORY / total, 3)) > 0)
+    return tuple((place, kept) for place, part in known if (kept := round(part * MEMORY / total, 3)) > 0)
+
+
+def weight(known: Histogram) -> float:
+    """How many answers it stands for."""
+    return sum(part for _, part in known)
 
 
 def quantile(known: Histogram, share: float) -> float | None:
-    """Seconds within which `share` of the first tokens came; None while too few were seen."""
-    total = sum(weight for _, weight in known)
-    if total < KNOWN:
+    """Seconds within which `share` of the times lie; None while next to nothing was seen."""
+    total = weight(known)
+    if total < HINTED:
         return None
     left = share * total
-    for place, weight in known:
-        left -= weight
+    for place, part in known:
+        left -= part
         if left <= 1e-9:
             return float(SHORTEST * 2.0 ** (place / 4))
     return float(SHORTEST * 2.0 ** (known[-1][0] / 4))

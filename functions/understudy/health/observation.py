@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from understudy.errors import AttemptFailed
-from understudy.health.latency import Histogram, bucket, histogram, merged
+from understudy.health.latency import Histogram, histogram, merged, one
 
 Source = Literal["traffic", "probe"]
 
@@ -22,8 +22,8 @@ class Observation:
     `failures` counts hard failures (those that hurt health); `trailing` of them are of calls that began after the last
     good one, the first of those at `failing_since`; `last_ok_at` is when the last good call began.  Calls are ordered
     by their beginning: an answer that began before a provider broke and ends after it says nothing of how it is now.
-    `benched_until` and all times are epoch seconds; `first_token` is the sum of seconds over `ok` answers and
-    `first_tokens` their histogram.
+    `benched_until` and all times are epoch seconds; `first_token` is the sum of seconds over `ok` answers,
+    `first_tokens` their histogram, and `gaps` that of the longest silence inside each answer.
     `last_failure` is `kind: words` of the newest failure of any class.
     """
 
@@ -37,13 +37,15 @@ class Observation:
     failing_since: float = 0.0
     first_token: float = 0.0
     first_tokens: Histogram = ()
+    gaps: Histogram = ()
     benched_until: float = 0.0
     credential: bool = False
     last_failure: str = ""
     by_kind: Mapping[str, int] = field(default_factory=dict)
 
-    def success(self, now: float, first_token: float, *, began: float | None = None) -> Observation:
-        """One more good answer, whose first token took `first_token` seconds; without `began` it began just now."""
+    def success(self, now: float, first_token: float, *, gap: float = 0.0, began: float | None = None) -> Observation:
+        """One more good answer: its first token took `first_token` seconds, its longest silence `gap` (0: it came in
+        one piece); without `began` it began just now."""
         alone = Observation(
             self.target,
             now,
@@ -51,7 +53,8 @@ class Observation:
             ok=1,
             last_ok_at=now if began is None else began,
             first_token=first_token,
-            first_tokens=((bucket(first_token), 1.0),),
+            first_tokens=one(first_token),
+            gaps=one(gap) if gap else (),
         )
         return self.merged(alone)
 
@@ -89,6 +92,7 @@ class Observation:
             last_ok_at=max(self.last_ok_at, later.last_ok_at),
             first_token=self.first_token + later.first_token,
             first_tokens=merged(self.first_tokens, later.first_tokens),
+            gaps=merged(self.gaps, later.gaps),
             benched_until=max(self.benched_until, later.benched_until),
             credential=self.credential or later.credential,
             last_failure=later.last_failure or self.last_failure,
@@ -103,7 +107,7 @@ class Observation:
 def observation_from(plain: Mapping[str, Any]) -> Observation:
     """The observation that `plain()` wrote; fields of a newer version are ignored."""
     known = {name: plain[name] for name in Observation.__slots__ if name in plain}
-    return Observation(**known | {"first_tokens": histogram(plain.get("first_tokens", ()))})
+    return Observation(**known | {name: histogram(plain.get(name, ())) for name in ("first_tokens", "gaps")})
 
 
 def row(failures: int, since: float, seen: Observation) -> tuple[int, float]:

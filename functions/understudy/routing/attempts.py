@@ -24,17 +24,14 @@ from understudy.catalog import Limits, Target
 from understudy.chat.request import ChatRequest
 from understudy.chat.stream import Chunk
 from understudy.errors import AttemptFailed, Diverged, Garbage, RateLimited, Silent
+from understudy.health.latency import Histogram
 from understudy.health.standing import Standing
 from understudy.routing.course import Course, Turn, TurnFailed
 from understudy.routing.hedge import Piece, Play, first_to_speak
 from understudy.routing.journal import Attempt, Journal
-from understudy.routing.limits import Pace, estimated_usage, first_token_limit, tokens
+from understudy.routing.limits import Pace, estimated_usage, first_token_limit, hedge_delay, stall_limit, tokens
 from understudy.routing.policy import Decision
 from understudy.routing.resume import Gate
-
-HEDGE_AT = 0.95
-PATIENT = 0.99
-"""Quantiles of a target's first tokens: later than the first a hedge starts, the second sets the limit."""
 
 
 class Ask(Protocol):
@@ -45,8 +42,8 @@ class Ask(Protocol):
 class Outcomes(Protocol):
     """Who is told how calls went, and knows how targets do."""
 
-    def succeeded(self, target: Target, first_token: float, *, seconds: float, probe: bool) -> None:
-        """A good answer; the call began `seconds` ago."""
+    def succeeded(self, target: Target, first_token: float, *, gap: float, seconds: float, probe: bool) -> None:
+        """A good answer with its longest silence between tokens; the call began `seconds` ago."""
 
     def failed(self, target: Target, failure: AttemptFailed, *, seconds: float, probe: bool) -> str:
         """A call that began `seconds` ago failed.  Returns what it did to the target, in words; empty where nothing."""
@@ -57,8 +54,11 @@ class Outcomes(Protocol):
     def alone(self, target: Target) -> bool:
         """Whether the failure told last stands alone: the call before it was good."""
 
-    def first_token(self, target: Target, share: float) -> float | None:
-        """Seconds within which this share of the target's recent first tokens came; None while unknown."""
+    def first_tokens(self, target: Target) -> Histogram:
+        """How long the target's recent first tokens took."""
+
+    def gaps(self, target: Target) -> Histogram:
+        """The longest silence inside each of its recent answers."""
 
 
 Lease = Callable[[Target], Awaitable[bool]]
@@ -142,7 +142,7 @@ class Attempts:
 
     async def _hedged(self, turn: Turn, course: Course, play: Play) -> AsyncGenerator[Piece, None]:
         """One turn; where the route hedges and its first token is late, with the next candidate beside it."""
-        delay = self._outcomes.first_token(turn.target, HEDGE_AT) if course.may_hedge(turn) else None
+        delay = hedge_delay(self._outcomes.first_tokens(turn.target)) if course.may_hedge(turn) else None
         if delay is None:
             pieces = play(turn, _nobody)
         else:
@@ -190,7 +190,9 @@ class Attempts:
         finally:
             attempt.close(clock(), estimated_usage(request, attempt.received))
         first_token, probe = attempt.first_token or attempt.seconds, turn.ranked.probe
-        self._outcomes.succeeded(turn.target, first_token, seconds=attempt.seconds, probe=probe)
+        self._outcomes.succeeded(
+            turn.target, first_token, gap=attempt.longest_gap, seconds=attempt.seconds, probe=probe
+        )
         for ready in gate.rest():
             yield turn, ready
 
@@ -199,9 +201,10 @@ class Attempts:
     ) -> AsyncGenerator[Chunk, None]:
         """The chunks of one call under the first-token, stall, pace and request limits."""
         clock, limits = asyncio.get_running_loop().time, course.limits
-        known = self._outcomes.first_token(target, PATIENT)
-        watch = course.watch(first_token_limit(target, limits, known, request.size), attempt.started_at)
+        first = first_token_limit(target, limits, self._outcomes.first_tokens(target), request.size)
+        watch = course.watch(first, stall_limit(limits, self._outcomes.gaps(target)), attempt.started_at)
         pace, waited = Pace(target.min_tokens_per_s, limits.stall), 0.0
+        spoken = False
         async with aclosing(self._ask(request, target, connect=limits.connect)) as chunks:
             while True:
                 began = clock()
@@ -224,6 +227,8 @@ class Attempts:
                 # Counted from here: the time that the caller takes to read is not the target's silence.
                 watch.spoken(clock())
                 waited += now - began
+                attempt.longest_gap = max(attempt.longest_gap, now - began) if spoken else 0.0
+                spoken = True
                 if pace.too_slow(waited, brought):
                     raise Silent(f"fewer than {target.min_tokens_per_s:g} tokens/s for {limits.stall:g} s")
 

@@ -213,10 +213,10 @@ class Course:
         begun = continued(self.delivered)
         return Seam({(0, "content"): begun[1]} if begun and turn.how == "continuation" else {})
 
-    def watch(self, limit: float, started_at: float) -> Watch:
+    def watch(self, limit: float, stall: float, started_at: float) -> Watch:
         """The limits of one attempt; part of a short deadline is kept for those who come after it."""
         share = (self.deadline - started_at) / 2 if self.alternatives else None
-        return Watch(limit, started_at, self.deadline, self.limits, share)
+        return Watch(limit, stall, started_at, self.deadline, self.limits.request, share)
 
     # what the caller gets
 

@@ -32,6 +32,7 @@ class Attempt:
     effect: str = ""
     status: int | None = None
     first_token: float | None = None
+    longest_gap: float = 0.0
     seconds: float = 0.0
     received: float = 0.0
     usage: Usage | None = None

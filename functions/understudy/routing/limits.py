@@ -10,10 +10,13 @@ from understudy.chat.request import ChatRequest
 from understudy.chat.stream import Chunk
 from understudy.chat.usage import Usage
 from understudy.errors import OutOfTime, Silent
+from understudy.health.latency import KNOWN, Histogram, quantile, weight
 from understudy.pricing.cost import cost
 
+PATIENT, LATE = 0.99, 0.95
+"""Quantiles of a target's times: the first sets limits, later than the second a hedge starts."""
 TOLERANCE = 3.0
-"""A first token may take this many times the target's own recent p99."""
+"""A token may take this many times the target's own recent p99."""
 READING = 5000.0
 """Tokens of prompt for which a second is added: what is known of a target was mostly learned on short prompts, and
 served models read several thousand tokens a second."""
@@ -23,14 +26,30 @@ ASSUMED_OUTPUT = 4096
 """Tokens of an answer that nothing bounds, where its cost must be estimated."""
 
 
-def first_token_limit(target: Target, limits: Limits, p99: float | None, size: int) -> float:
-    """Seconds to wait for a first token.  `p99` is the target's own, None while unknown; `size` the prompt's
-    characters."""
-    least, most = min(limits.first_token_min, limits.first_token), limits.first_token
+def first_token_limit(target: Target, limits: Limits, seen: Histogram, size: int) -> float:
+    """Seconds to wait for a first token, by those `seen` of the target; `size` is the prompt's characters."""
+    least, most = limits.first_token_min, limits.first_token
     if target.capabilities.reasoning or not target.capabilities.streaming:
         least, most = most, max(most, limits.first_token_reasoning)
-    known = most if p99 is None else min(most, max(least, TOLERANCE * p99))
-    return known + size / CHARACTERS / READING
+    return _adapted(seen, least, most) + size / CHARACTERS / READING
+
+
+def stall_limit(limits: Limits, seen: Histogram) -> float:
+    """Seconds to wait for the next token, by the longest silences `seen` inside the target's answers."""
+    return _adapted(seen, limits.stall_min, limits.stall)
+
+
+def hedge_delay(seen: Histogram) -> float | None:
+    """Seconds after which a first token is later than most; None while that is not known."""
+    return quantile(seen, LATE) if weight(seen) >= KNOWN else None
+
+
+def _adapted(seen: Histogram, least: float, most: float) -> float:
+    """Three times the p99, within bounds; twice the lower bound at least while the distribution is hardly known."""
+    p99 = quantile(seen, PATIENT)
+    if p99 is None:
+        return most
+    return min(most, max(least if weight(seen) >= KNOWN else 2 * least, TOLERANCE * p99))
 
 
 def tokens(chunk: Chunk) -> float:
@@ -64,13 +83,17 @@ class Pace:
 class Watch:
     """How long one attempt may be silent; all moments are of one clock.
 
-    `share`: the most that a first token may take of what the request has left (None: all of it), so that a deadline
-    leaves time for another target.  Then the target is not to blame.
+    `limit` is that of the first token, `stall` that of every other.  `share`: the most that a first token may take of
+    what the request has left (None: all of it), so that a deadline leaves time for another target.  Then the target is
+    not to blame.
     """
 
-    def __init__(self, limit: float, started_at: float, deadline: float, limits: Limits, share: float | None) -> None:
+    def __init__(
+        self, limit: float, stall: float, started_at: float, deadline: float, request: float, share: float | None
+    ) -> None:
         self._limit = limit
-        self._limits = limits
+        self._stall = stall
+        self._request = request
         self._deadline = deadline
         self._hurried = share is not None and share < limit
         self._spoke = False
@@ -81,14 +104,14 @@ class Watch:
     def spoken(self, now: float) -> None:
         """The target has said something; from here on its silence is a stall."""
         self._spoke = True
-        self.until = min(now + self._limits.stall, self._deadline)
+        self.until = min(now + self._stall, self._deadline)
 
     def silence(self) -> Silent:
         """What it means that nothing came until `until`."""
         if self.until >= self._deadline:
-            return OutOfTime(f"the deadline of the whole request, {self._limits.request:g} s, was reached")
+            return OutOfTime(f"the deadline of the whole request, {self._request:g} s, was reached")
         if self._spoke:
-            return Silent(f"silent for {self._limits.stall:g} s in the middle of its answer")
+            return Silent(f"silent for {self._stall:.3g} s in the middle of its answer")
         if self._hurried:
             return OutOfTime(f"no first token within the {self._share:.2g} s that the request's deadline leaves it")
         return Silent(f"no first token within {self._limit:.3g} s")

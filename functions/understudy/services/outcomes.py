@@ -1,8 +1,8 @@
 """How calls went: counted in the environment, told to the fleet; and how targets do, as far as is known here.
 
-Good calls are added up and flushed now and then; a failure is flushed at once (at most once a second for one target).
-When this environment's own breaker opens, it stops calling the target there and then and tells the others by one
-conditional write; update_health hears of it through the table stream.
+Good calls are added up and flushed now and then; a failure is flushed at once (at most three times a second for one
+target).  When this environment's own breaker opens, it stops calling the target there and then and tells the others by
+one conditional write; update_health hears of it through the table stream.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from understudy.catalog import HealthSettings, Target
 from understudy.errors import AttemptFailed, Conflict, StoreError
 from understudy.health.breaker import Breaker, lease, step
 from understudy.health.item import Health
-from understudy.health.latency import merged, quantile
+from understudy.health.latency import KNOWN, Histogram, faded, merged, one, weight
 from understudy.health.observation import Observation
 from understudy.health.standing import Standing, standing
 from understudy.ports import Clock, HealthStore, Logger, ObservationStore
 
-FAILURE_FLUSH = 1.0
+FAILURE_FLUSH = 0.3
 """Seconds between two writes of one target's failures."""
 WRITE_TRIES = 3
-DISTRUST = 5.0
-"""Seconds in which nobody waits for writes after some were not done in time."""
-LEASE_PATIENCE = 0.04
+DOUBT = 2.0
+"""Seconds after a failure or a recovery in which more news are to be expected."""
+LEASE_PATIENCE = 0.02
 """Seconds a request waits for the fleet's lease; a store that is slower is treated like a dead one."""
 
 T = TypeVar("T")
@@ -50,17 +50,24 @@ class LocalOutcomes:
         self._settings = HealthSettings()
         self._breakers: dict[str, Breaker] = {}
         self._fleet: Mapping[str, Health] = {}
+        self._first_tokens: dict[str, Histogram] = {}
+        self._gaps: dict[str, Histogram] = {}
+        self._failed_at = float("-inf")
         self._benched: dict[str, float] = {}
         self._tallies: dict[str, Observation] = {}
         self._flushed_at: dict[str, float] = {}
         self._writes: set[asyncio.Task[None]] = set()
         self._writing: set[str] = set()
-        self._distrust_until = 0.0
+        self._trusted = True
         self._timers: dict[str, asyncio.TimerHandle] = {}
 
-    def adopt(self, settings: HealthSettings, fleet: Mapping[str, Health]) -> None:
-        """Take over what the fleet knows and this environment does not know better."""
+    def adopt(self, settings: HealthSettings, fleet: Mapping[str, Health], *, trusted: bool = True) -> None:
+        """Take over what the fleet knows and this environment does not know better.
+
+        `trusted`: the table answers in time; where it does not, nobody waits for it.
+        """
         self._settings = settings
+        self._trusted = trusted
         self._fleet = fleet
         for name, health in fleet.items():
             mine = self._breakers.get(name)
@@ -78,24 +85,38 @@ class LocalOutcomes:
         breaker = self._breakers.get(target.name, Breaker())
         return breaker.state == "closed" and breaker.consecutive <= 1
 
-    def first_token(self, target: Target, share: float) -> float | None:
-        """Seconds within which this share of the target's recent first tokens came; None while unknown.
+    def first_tokens(self, target: Target) -> Histogram:
+        """How long the target's recent first tokens took."""
+        fleet = self._fleet.get(target.name)
+        return _known(self._first_tokens.get(target.name, ()), fleet.first_tokens if fleet else ())
 
-        What the fleet knows, and what this environment has not told it yet.
-        """
-        fleet, mine = self._fleet.get(target.name), self._tallies.get(target.name)
-        known = fleet.first_tokens if fleet else ()
-        return quantile(merged(known, mine.first_tokens) if mine else known, share)
+    def gaps(self, target: Target) -> Histogram:
+        """The longest silence inside each of its recent answers."""
+        fleet = self._fleet.get(target.name)
+        return _known(self._gaps.get(target.name, ()), fleet.gaps if fleet else ())
 
-    def succeeded(self, target: Target, first_token: float, *, seconds: float, probe: bool) -> None:
-        """A good answer; the call began `seconds` ago."""
+    @property
+    def in_doubt(self) -> bool:
+        """Whether something is or was just wrong, so that the fleet's view is worth asking for more often."""
         now = self._clock()
-        self._add(target, Observation(target.name, now).success(now, first_token, began=now - seconds), probe)
+        return now - self._failed_at < DOUBT or any(
+            breaker.state != "closed" or (breaker.opens and now - breaker.changed_at < DOUBT)
+            for breaker in self._breakers.values()
+        )
+
+    def succeeded(self, target: Target, first_token: float, *, gap: float, seconds: float, probe: bool) -> None:
+        """A good answer with its longest silence between tokens; the call began `seconds` ago."""
+        now, name = self._clock(), target.name
+        self._first_tokens[name] = faded(merged(self._first_tokens.get(name, ()), one(first_token)))
+        if gap:
+            self._gaps[name] = faded(merged(self._gaps.get(name, ()), one(gap)))
+        self._add(target, Observation(name, now).success(now, first_token, gap=gap, began=now - seconds), probe)
 
     def failed(self, target: Target, failure: AttemptFailed, *, seconds: float, probe: bool) -> str:
         """Returns what the failure did to the target, in words; empty where nothing."""
         now = self._clock()
         bench = bench_until(failure, now)
+        self._failed_at = now
         self._benched[target.name] = max(self._benched.get(target.name, 0.0), bench)
         before = self._breakers.get(target.name, Breaker())
         self._add(target, Observation(target.name, now).failure(now, failure, bench, began=now - seconds), probe)
@@ -112,6 +133,8 @@ class LocalOutcomes:
             return False
         # Taken here first, so that no other request of this environment asks for it meanwhile.
         self._breakers[name] = mine
+        if not self._trusted:
+            return True
         try:
             async with asyncio.timeout(LEASE_PATIENCE):
                 return await self._fleet_lease(name, now)
@@ -133,10 +156,8 @@ class LocalOutcomes:
 
     async def settle(self, patience: float) -> None:
         """Wait for writes under way, but not long, and not while the store is slow: the caller waits too."""
-        if self._writes and self._clock() >= self._distrust_until:
-            _, late = await asyncio.wait(self._writes, timeout=patience)
-            if late:
-                self._distrust_until = self._clock() + DISTRUST
+        if self._writes and self._trusted:
+            await asyncio.wait(self._writes, timeout=patience)
 
     def flush_due(self) -> None:
         """Start the writes whose time has come, and see to it that failures are not left waiting."""
@@ -215,6 +236,11 @@ class LocalOutcomes:
 
     async def _in_thread(self, call: Callable[..., T], *arguments: object) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._threads, call, *arguments)
+
+
+def _known(mine: Histogram, fleet: Histogram) -> Histogram:
+    """What this environment saw itself, as soon as that is enough; else what the fleet saw as well."""
+    return mine if weight(mine) >= KNOWN else merged(fleet, mine)
 
 
 def bench_until(failure: AttemptFailed, now: float) -> float:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -18,7 +18,7 @@ from understudy.compliance import Allowed, judge
 from understudy.errors import AttemptFailed, Conflict, NoTargetAnswered, UnderstudyError
 from understudy.health.breaker import lease
 from understudy.health.item import Health, settled
-from understudy.health.latency import Histogram, quantile
+from understudy.health.latency import Histogram
 from understudy.health.observation import Observation
 from understudy.health.standing import Standing
 from understudy.ports import Clock, Logger
@@ -29,6 +29,9 @@ from understudy.services.current_catalog import CurrentCatalog
 from understudy.services.outcomes import Writes, bench_until
 from understudy.services.read_model import Reads
 
+LEASE_TRIES = 5
+EARLIEST = 1.5
+"""Seconds that a recovery probe may come too early and then waits for its time."""
 PARALLEL = 16
 """Probes at once in one execution environment."""
 
@@ -39,11 +42,11 @@ class _Seen:
 
     clock: Clock
     observation: Observation
-    first_tokens: Histogram = ()
+    health: Health
 
-    def succeeded(self, target: Target, first_token: float, *, seconds: float, probe: bool) -> None:  # noqa: ARG002
+    def succeeded(self, target: Target, first_token: float, *, gap: float, seconds: float, probe: bool) -> None:  # noqa: ARG002
         now = self.clock()
-        self.observation = self.observation.success(now, first_token, began=now - seconds)
+        self.observation = self.observation.success(now, first_token, gap=gap, began=now - seconds)
 
     def failed(self, target: Target, failure: AttemptFailed, *, seconds: float, probe: bool) -> str:  # noqa: ARG002
         now = self.clock()
@@ -56,8 +59,11 @@ class _Seen:
     def alone(self, target: Target) -> bool:  # noqa: ARG002
         return True
 
-    def first_token(self, target: Target, share: float) -> float | None:  # noqa: ARG002
-        return quantile(self.first_tokens, share)
+    def first_tokens(self, target: Target) -> Histogram:  # noqa: ARG002
+        return self.health.first_tokens
+
+    def gaps(self, target: Target) -> Histogram:  # noqa: ARG002
+        return self.health.gaps
 
 
 class Store(Reads, Writes, Protocol):
@@ -65,7 +71,17 @@ class Store(Reads, Writes, Protocol):
 
 
 class ProbeTargets:
-    def __init__(self, store: Store, ask: Ask, *, clock: Clock, logger: Logger, rng: random.Random) -> None:
+    def __init__(
+        self,
+        store: Store,
+        ask: Ask,
+        *,
+        clock: Clock,
+        logger: Logger,
+        rng: random.Random,
+        sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+    ) -> None:
+        self._sleep = sleep
         self._store = store
         self._catalog = CurrentCatalog(store)
         self._ask = ask
@@ -92,6 +108,10 @@ class ProbeTargets:
         health = known.get(name)
         if health is None or (health.state == "closed" and settled(health, current.health)):
             return False
+        # Queues delay by whole seconds, so the message is sent a little early.
+        early = health.breaker.until - self._clock() if health.state == "open" else 0.0
+        if 0 < early <= EARLIEST:
+            await self._sleep(early)
         await self._probe_all([current.targets[name]], known, current)
         return True
 
@@ -118,12 +138,8 @@ class ProbeTargets:
         if not _compliant(target, current):
             return
         if health is not None and health.state != "closed":
-            leased = lease(health.breaker, self._clock(), current.health.breaker)
-            if leased is None:
-                return
-            try:
-                await asyncio.to_thread(self._store.put_health, replace(health, breaker=leased))
-            except Conflict:
+            health = await self._leased(target.name, current)
+            if health is None:
                 return
         recovering = health is not None and health.state != "closed"
         times = current.health.breaker.successes_to_close if recovering else 1
@@ -137,10 +153,24 @@ class ProbeTargets:
             first_token_ms=round(observation.first_token * 1000, 1),
         )
 
+    async def _leased(self, name: str, current: Catalog) -> Health | None:
+        """The health with the one probe lease taken, or None where somebody else has it or it is not due."""
+        for _ in range(LEASE_TRIES):
+            health = (await asyncio.to_thread(self._store.health, [name])).get(name)
+            leased = lease(health.breaker, self._clock(), current.health.breaker) if health else None
+            if health is None or leased is None:
+                return None
+            try:
+                return await asyncio.to_thread(self._store.put_health, replace(health, breaker=leased))
+            except Conflict:
+                # Observations of calls that fail late are folded all the time; that says nothing about the lease.
+                continue
+        return None
+
     async def _ask_times(self, target: Target, health: Health | None, current: Catalog, times: int) -> Observation:
         """As many good probes as are wanted, one after another under one lease; the first that is not good ends it."""
-        known = health.first_tokens if health else ()
-        seen = _Seen(self._clock, Observation(target.name, self._clock(), source="probe"), known)
+        observation = Observation(target.name, self._clock(), source="probe")
+        seen = _Seen(self._clock, observation, health or Health(target.name))
         for _ in range(times):
             good = seen.observation.ok
             await self._ask_once(target, current, seen)

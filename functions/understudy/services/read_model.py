@@ -23,6 +23,8 @@ TTL = 2.0
 """Seconds after which what is known is too old to be used without asking."""
 EARLY = 1.0
 """Seconds after which it is asked for again in the background."""
+URGENT = 0.2
+"""The same while something is wrong with a target: what the fleet has learned since counts."""
 PATIENCE = 0.025
 """Seconds a request waits for a read when what is known is older than TTL."""
 FIRST_READ = 5.0
@@ -58,14 +60,17 @@ class ReadModel:
         self._distrust_until = 0.0
         self._reading: asyncio.Task[None] | None = None
 
-    async def catalog(self) -> Catalog:
-        """The document in force.  Raises RouterNotReady where none was ever read."""
+    async def catalog(self, *, urgent: bool = False) -> Catalog:
+        """The document in force.  Raises RouterNotReady where none was ever read.
+
+        `urgent`: what the fleet has learned since is asked for sooner.
+        """
         age = self._clock() - self._read_at
         if self._catalog is None:
             await self._read(FIRST_READ)
         elif age > TTL:
             await self._read(PATIENCE)
-        elif age > EARLY:
+        elif age > (URGENT if urgent else EARLY):
             self._start()
         if self._catalog is None:
             raise RouterNotReady(
@@ -73,6 +78,11 @@ class ReadModel:
                 "the router's table cannot be read right now."
             )
         return self._catalog
+
+    @property
+    def trusted(self) -> bool:
+        """Whether the table answers in time, as far as is known."""
+        return self._clock() >= self._distrust_until
 
     async def health(self, targets: Iterable[str]) -> Mapping[str, Health]:
         """The fleet's view of these targets, as old as the last read; unknown ones are left out."""
@@ -113,7 +123,7 @@ class ReadModel:
             # The read that is under way does not ask for what was added since.
             self._reading = None
         task = self._start()
-        if self._catalog is not None and self._clock() < self._distrust_until:
+        if self._catalog is not None and not self.trusted:
             return
         done, _ = await asyncio.wait({task}, timeout=patience)
         if not done:

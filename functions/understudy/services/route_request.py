@@ -112,7 +112,8 @@ class RouteRequest:
         if request.method != METHODS[request.path]:
             raise WrongMethod(f"{request.path} takes {METHODS[request.path]}, not {request.method}.")
         key = bearer_key(request)
-        catalog, client = await asyncio.gather(self._read_model.catalog(), self._read_model.authenticate(key))
+        known = self._read_model.catalog(urgent=self._outcomes.in_doubt)
+        catalog, client = await asyncio.gather(known, self._read_model.authenticate(key))
         if request.path == "/models":
             body = encode(models(catalog.routes, created=0))
             return Answered(200, {**headers, "content-type": "application/json"}, body)
@@ -128,7 +129,8 @@ class RouteRequest:
             known = ", ".join(sorted(catalog.routes))
             raise UnknownModel(f"There is no model {chat.model!r} here; there are: {known}.", param="model")
         names = [candidate.target.name for candidate in route.candidates]
-        self._outcomes.adopt(catalog.health, await self._read_model.health(names))
+        fleet = await self._read_model.health(names)
+        self._outcomes.adopt(catalog.health, fleet, trusted=self._read_model.trusted)
         decision = decide(route, unfit=partial(unfit, chat, route), standing=self._outcomes.standing, rng=self._rng)
         if not decision.candidates:
             reasons = "; ".join(f"{cause.target}: {cause.reason}" for cause in decision.unfit)

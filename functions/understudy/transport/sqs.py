@@ -19,7 +19,8 @@ class SqsProbeQueue:
         self._client = client
 
     def send(self, target: str, delay: float) -> None:
-        seconds = min(MAX_DELAY, max(0, math.ceil(delay)))
+        # Whole seconds only: rather too early, the one who is woken waits for the rest.
+        seconds = min(MAX_DELAY, max(0, math.floor(delay)))
         self._client("sqs").send_message(
             QueueUrl=self._url, MessageBody=json.dumps({"target": target}), DelaySeconds=seconds
         )
