@@ -77,8 +77,10 @@ def _show_alert(alert: dict[str, Any]) -> None:
 
 
 def _fault(options: argparse.Namespace) -> int:
-    _local_call(options.local_url, "faults", {"target": options.target, "fault": options.fault})
-    print(f"{options.target}: {'healthy again' if options.fault is None else options.fault}")
+    asked = {"target": options.target, "fault": options.fault, "times": options.times}
+    _local_call(options.local_url, "faults", asked)
+    limit = "" if options.times is None else f", for {options.times} request{'' if options.times == 1 else 's'}"
+    print(f"{options.target}: {'healthy again' if options.fault is None else options.fault + limit}")
     return 0
 
 
@@ -291,8 +293,11 @@ def _fault_parsers(commands: Any, local: argparse.ArgumentParser) -> None:
     broken.set_defaults(run=_fault)
     broken.add_argument("target", help="name of a target")
     broken.add_argument("fault", help="http_500, http_429, hang, reset, cut_midstream, slow_first_token, garbage, …")
+    broken.add_argument(
+        "--times", type=int, metavar="N", help="strike only the next N requests (default: until healed)"
+    )
     heal = commands.add_parser("heal", parents=[local], help="heal a simulated target")
-    heal.set_defaults(run=_fault, fault=None)
+    heal.set_defaults(run=_fault, fault=None, times=None)
     heal.add_argument("target", help="name of a target")
 
 

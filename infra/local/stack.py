@@ -185,7 +185,7 @@ class LocalStack:
                 self._on_alert(alert)
             return 200, {}
         if (method, path) == ("POST", "faults") and isinstance(body, dict):
-            return self._set_fault(str(body.get("target")), body.get("fault"))
+            return self._set_fault(str(body.get("target")), body.get("fault"), body.get("times"))
         return 404, {"error": f"no {method} /_local/{path}"}
 
     def _decision(self, request_id: str) -> tuple[int, Any]:
@@ -194,7 +194,7 @@ class LocalStack:
             return 404, {"error": f"there is no request {request_id!r} among the last {KEPT} that came to their end"}
         return 200, {"records": records}
 
-    def _set_fault(self, name: str, fault: str | None) -> tuple[int, Any]:
+    def _set_fault(self, name: str, fault: str | None, times: Any) -> tuple[int, Any]:
         pointer = self.store.pointer()
         targets = self.store.version(pointer.version).document["targets"] if pointer else {}
         providers = self.store.version(pointer.version).document["providers"] if pointer else {}
@@ -202,10 +202,12 @@ class LocalStack:
             return 404, {"error": f"there is no target {name!r}; there are: {', '.join(sorted(targets))}"}
         if fault is not None and fault not in FAULTS:
             return 400, {"error": f"there is no fault {fault!r}; there are: {', '.join(FAULTS)}"}
+        if times is not None and (not isinstance(times, int) or times < 1):
+            return 400, {"error": f"a fault strikes at least 1 request, not {times}"}
         url = providers[targets[name]["provider"]]["base_url"].rstrip("/")
         for simulator in self.simulators.values():
             if simulator.base_url == url:
-                simulator.set_fault(targets[name]["model"], fault)
+                simulator.set_fault(targets[name]["model"], fault, times)
                 return 200, {"target": name, "fault": fault}
         return 400, {"error": f"target {name!r} is not simulated; only simulated providers can be broken"}
 
