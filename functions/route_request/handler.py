@@ -47,7 +47,8 @@ def _answer(event: Mapping[str, Any], context: object) -> Answer:
     except UnderstudyError as error:
         status, body = error_answer(error)
         return Answer(status, {"content-type": "application/json"}, encode(body))
-    answered = loop().run(service().answer(request))
+    # A front that can tell when its caller has left says so through its context; Lambda's own has no such thing.
+    answered = loop().run(service().answer(request), getattr(context, "on_start", None))
     if isinstance(answered.body, bytes):
         return Answer(answered.status, answered.headers, answered.body)
     chunks, close = loop().iterate(answered.body)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import random
 import time
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from understudy import __version__
 from understudy.alerts.eventbridge import EventBridgeSink
 from understudy.alerts.sns import SnsSink
-from understudy.ports import AlertSink
+from understudy.ports import AlertSink, Logger
 from understudy.services.outcomes import LocalOutcomes
 from understudy.services.probe_targets import ProbeTargets
 from understudy.services.publish_alerts import PublishAlerts
@@ -21,7 +22,7 @@ from understudy.services.upstream import Upstream
 from understudy.settings import Settings
 from understudy.store.dynamodb import DynamoTable
 from understudy.store.store import Store
-from understudy.telemetry import JsonLogger
+from understudy.telemetry import DecisionLog, JsonLogger
 from understudy.transport.http import HttpTransport
 from understudy.transport.secrets import ReferencedSecrets
 from understudy.transport.sqs import SqsProbeQueue
@@ -37,7 +38,9 @@ def aws(service: str) -> Any:
 
 
 def route_request(settings: Settings) -> RouteRequest:
-    logger = JsonLogger("route_request", settings.log_level)
+    logger: Logger = JsonLogger("route_request", settings.log_level)
+    if settings.decision_log:
+        logger = DecisionLog(logger, Path(settings.decision_log), time.time)
     store = Store(DynamoTable(settings.table))
     rng = random.SystemRandom()
     return RouteRequest(

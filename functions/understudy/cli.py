@@ -12,14 +12,15 @@ import sys
 import threading
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from understudy import __version__
 from understudy.errors import DocumentError, UnderstudyError
+from understudy.explain import explain, when
 from understudy.keys import ClientKey, hash_key, new_key
 
 LOCAL_URL = "http://127.0.0.1:8080"
@@ -76,8 +77,16 @@ def _show_alert(alert: dict[str, Any]) -> None:
 
 
 def _fault(options: argparse.Namespace) -> int:
-    _local_call(options.local_url, "faults", {"target": options.target, "fault": options.fault})
-    print(f"{options.target}: {'healthy again' if options.fault is None else options.fault}")
+    asked = {"target": options.target, "fault": options.fault, "times": options.times}
+    _local_call(options.local_url, "faults", asked)
+    limit = "" if options.times is None else f", for {options.times} request{'' if options.times == 1 else 's'}"
+    print(f"{options.target}: {'healthy again' if options.fault is None else options.fault + limit}")
+    return 0
+
+
+def _explain(options: argparse.Namespace) -> int:
+    found = _local_call(options.local_url, f"decisions/{urllib.parse.quote(options.request_id, safe='')}")
+    print(explain(found["records"]))
     return 0
 
 
@@ -138,7 +147,7 @@ def _status(options: argparse.Namespace) -> int:
         }
         print(json.dumps(plain, indent=2))
         return 0
-    print(f"control document: version {pointer.version}, since {_when(pointer.moved_at)}, by {pointer.moved_by}\n")
+    print(f"control document: version {pointer.version}, since {when(pointer.moved_at)}, by {pointer.moved_by}\n")
     rows = [("TARGET", "BREAKER", "SINCE", "GOOD", "FIRST TOKEN", "LAST FAILURE")]
     for name in targets:
         seen = health.get(name)
@@ -146,14 +155,14 @@ def _status(options: argparse.Namespace) -> int:
             rows.append((name, "closed", "-", "not seen yet", "-", "-"))
             continue
         first = "-" if seen.first_token is None else f"{seen.first_token * 1000:.0f} ms"
-        failure = f"{_when(seen.last_failure_at)} {seen.last_failure}" if seen.last_failure_at else "-"
-        rows.append((name, seen.state, _when(seen.breaker.changed_at), f"{seen.score:.0%}", first, failure))
+        failure = f"{when(seen.last_failure_at)} {seen.last_failure}" if seen.last_failure_at else "-"
+        rows.append((name, seen.state, when(seen.breaker.changed_at), f"{seen.score:.0%}", first, failure))
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     for row in rows:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
     print(f"\nopen incidents: {len(incidents) or 'none'}")
     for incident in incidents:
-        print(f"  {incident.severity} {incident.subject} {incident.kind} since {_when(incident.opened_at)}")
+        print(f"  {incident.severity} {incident.subject} {incident.kind} since {when(incident.opened_at)}")
         print(f"    {incident.summary}")
     return 0
 
@@ -167,8 +176,8 @@ def _keys(options: argparse.Namespace) -> int:
         return 0
     if options.action == "list":
         for known in sorted(store.client_keys(), key=lambda k: k.created_at):
-            state = "active" if known.active else f"revoked {_when(known.revoked_at or 0)}"
-            print(f"{known.hash[:12]}  {known.name}  created {_when(known.created_at)}  {state}")
+            state = "active" if known.active else f"revoked {when(known.revoked_at or 0)}"
+            print(f"{known.hash[:12]}  {known.name}  created {when(known.created_at)}  {state}")
         return 0
     matching = [known for known in store.client_keys() if known.hash.startswith(options.hash) and known.active]
     if len(matching) != 1:
@@ -235,10 +244,6 @@ def _operator() -> str:
         return "unknown"
 
 
-def _when(moment: float) -> str:
-    return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%d %H:%M:%S UTC") if moment else "-"
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="understudy", description="A serverless LLM router.")
     parser.add_argument("--version", action="version", version=__version__)
@@ -268,6 +273,12 @@ def _parser() -> argparse.ArgumentParser:
     status.set_defaults(run=_status)
     status.add_argument("--json", action="store_true", help="for machines")
 
+    told = commands.add_parser(
+        "explain", parents=[local], help="what happened to a request of the local stack, and why"
+    )
+    told.set_defaults(run=_explain)
+    told.add_argument("request_id", metavar="REQUEST_ID", help="what the answer's header x-understudy-request-id says")
+
     keys = commands.add_parser("keys", help="create, list or revoke client keys")
     keys.set_defaults(run=_keys)
     actions = keys.add_subparsers(dest="action", required=True, metavar="ACTION")
@@ -282,8 +293,11 @@ def _fault_parsers(commands: Any, local: argparse.ArgumentParser) -> None:
     broken.set_defaults(run=_fault)
     broken.add_argument("target", help="name of a target")
     broken.add_argument("fault", help="http_500, http_429, hang, reset, cut_midstream, slow_first_token, garbage, …")
+    broken.add_argument(
+        "--times", type=int, metavar="N", help="strike only the next N requests (default: until healed)"
+    )
     heal = commands.add_parser("heal", parents=[local], help="heal a simulated target")
-    heal.set_defaults(run=_fault, fault=None)
+    heal.set_defaults(run=_fault, fault=None, times=None)
     heal.add_argument("target", help="name of a target")
 
 

@@ -17,11 +17,16 @@ class Settings:
     probe_queue_url: str = ""
     stream: bool = False
     log_level: str = "INFO"
+    decision_log: str = ""
     environ: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 def settings() -> Settings:
-    """Read now.  `UNDERSTUDY_STREAM=on` says that whoever calls the handler can take an answer piece by piece."""
+    """Read now.
+
+    `UNDERSTUDY_STREAM=on` says that whoever calls the handler can take an answer piece by piece;
+    `UNDERSTUDY_DECISION_LOG` names a file in which the data plane keeps its latest decisions (default: none).
+    """
     env = os.environ
     return Settings(
         table=env.get("UNDERSTUDY_TABLE", ""),
@@ -30,5 +35,6 @@ def settings() -> Settings:
         probe_queue_url=env.get("UNDERSTUDY_PROBE_QUEUE_URL", ""),
         stream=env.get("UNDERSTUDY_STREAM", "off") == "on",
         log_level=env.get("UNDERSTUDY_LOG_LEVEL", env.get("AWS_LAMBDA_LOG_LEVEL", "INFO")),
+        decision_log=env.get("UNDERSTUDY_DECISION_LOG", ""),
         environ=env,
     )

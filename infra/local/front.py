@@ -13,10 +13,12 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Mapping
+from concurrent.futures import CancelledError
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+from infra.local.watch import Caller, Watch
 from understudy.control.checks import is_loopback
 from understudy.runtime.gateway import STAGE, Answer
 
@@ -46,9 +48,15 @@ class Front(ThreadingHTTPServer):
         self.methods = {method for method, _ in api}
         self.gateway_responses = gateway_responses
         self.local = local
+        self.watch = Watch()
 
     def start(self) -> None:
+        self.watch.start()
         threading.Thread(target=self.serve_forever, args=(0.1,), name="front", daemon=True).start()
+
+    def server_close(self) -> None:
+        self.watch.stop()
+        super().server_close()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A caller that went away is no error of ours."""
@@ -84,7 +92,7 @@ class _Request(BaseHTTPRequestHandler):
         elif self.command not in self.server.methods:
             self._gateway_response("MISSING_AUTHENTICATION_TOKEN")
         else:
-            self._answer(self.server.handler(self._event(parts.path, parts.query, body), None))
+            self._invoke(self._event(parts.path, parts.query, body))
 
     do_GET = do_POST = do_PUT = do_DELETE = do_PATCH = do_HEAD = do_OPTIONS = _serve  # noqa: N815
 
@@ -122,7 +130,19 @@ class _Request(BaseHTTPRequestHandler):
             "isBase64Encoded": encoded,
         }
 
-    def _answer(self, answer: Answer) -> None:
+    def _invoke(self, event: dict[str, Any]) -> None:
+        """Call the handler and answer, for as long as the caller is there."""
+        with self.server.watch.over(self.connection) as caller:
+            try:
+                answer = self.server.handler(event, caller)
+            except CancelledError:
+                # The caller has left, or the stack stops: there is nobody to answer.
+                self.close_connection = True
+                return
+            caller.on_start(answer.close)
+            self._answer(answer, caller)
+
+    def _answer(self, answer: Answer, caller: Caller) -> None:
         try:
             if answer.chunks is None:
                 self._send(answer.status, answer.headers, answer.body)
@@ -133,6 +153,10 @@ class _Request(BaseHTTPRequestHandler):
             self.end_headers()
             for data in answer.chunks:
                 self.wfile.write(b"%X\r\n%b\r\n" % (len(data), data))
+            if caller.gone:
+                # What was ended for one who left is not to look whole.
+                self.close_connection = True
+                return
             self.wfile.write(b"0\r\n\r\n")
         except OSError:
             self.close_connection = True

@@ -5,12 +5,15 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import shutil
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from string import Template
 from typing import Any
+from urllib.parse import unquote
 
 from infra.local.aws import BUS, REGION, TABLE, LocalAws, start_aws
 from infra.local.front import Front
@@ -23,6 +26,7 @@ from understudy.keys import ClientKey, hash_key, new_key
 from understudy.services.publish_control import publish
 from understudy.store.dynamodb import DynamoTable
 from understudy.store.store import Store
+from understudy.telemetry import KEPT, kept_records
 
 DOCUMENT = Path(__file__).with_name("router.local.yaml")
 SIMULATED_KEY = "simulated"
@@ -55,7 +59,7 @@ class LocalStack:
         self._options = options
         self._on_alert = on_alert
         self._alerts: list[dict[str, Any]] = []
-        self._started: list[Callable[[], None]] = []
+        self._started: list[Callable[[], object]] = []
         self.api_key = options.api_key or new_key()
         self.simulators: dict[str, SimulatedProvider] = {}
 
@@ -87,6 +91,9 @@ class LocalStack:
         if self._options.simulators:
             for offset, wire in enumerate(("openai", "anthropic"), start=1):
                 self.simulators[wire] = self._simulator(wire, offset)
+        folder = Path(tempfile.mkdtemp(prefix="understudy-"))
+        self._started.append(lambda: shutil.rmtree(folder, ignore_errors=True))
+        self._decisions = folder / "decisions.jsonl"
         self._aws = start_aws(template.table, QUEUES, self._options.host, self._port(3))
         self._started.append(self._aws.stop)
         self._settings(self._aws)
@@ -130,8 +137,11 @@ class LocalStack:
             UNDERSTUDY_PROBE_QUEUE_URL=aws.queues["ProbeQueue"],
             UNDERSTUDY_STREAM="on",
             UNDERSTUDY_LOG_LEVEL="INFO" if self._options.verbose else "ERROR",
+            UNDERSTUDY_DECISION_LOG=str(self._decisions),
             UNDERSTUDY_SIMULATED_KEY=SIMULATED_KEY,
         )
+        # It names a file that goes with this stack.
+        self._started.append(lambda: os.environ.pop("UNDERSTUDY_DECISION_LOG", None))
 
     def _publish(self) -> None:
         text = (self._options.config or DOCUMENT).read_text()
@@ -166,6 +176,8 @@ class LocalStack:
             return 200, {"source": self.store.version(pointer.version).source if pointer else ""}
         if (method, path) == ("GET", "alerts"):
             return 200, {"alerts": self._alerts}
+        if method == "GET" and path.startswith("decisions/"):
+            return self._decision(unquote(path.removeprefix("decisions/")))
         if (method, path) == ("POST", "sns") and isinstance(body, dict):
             if body.get("Type") == "Notification":
                 alert = json.loads(body["Message"])
@@ -173,10 +185,16 @@ class LocalStack:
                 self._on_alert(alert)
             return 200, {}
         if (method, path) == ("POST", "faults") and isinstance(body, dict):
-            return self._set_fault(str(body.get("target")), body.get("fault"))
+            return self._set_fault(str(body.get("target")), body.get("fault"), body.get("times"))
         return 404, {"error": f"no {method} /_local/{path}"}
 
-    def _set_fault(self, name: str, fault: str | None) -> tuple[int, Any]:
+    def _decision(self, request_id: str) -> tuple[int, Any]:
+        records = kept_records(self._decisions, request_id)
+        if not records:
+            return 404, {"error": f"there is no request {request_id!r} among the last {KEPT} that came to their end"}
+        return 200, {"records": records}
+
+    def _set_fault(self, name: str, fault: str | None, times: Any) -> tuple[int, Any]:
         pointer = self.store.pointer()
         targets = self.store.version(pointer.version).document["targets"] if pointer else {}
         providers = self.store.version(pointer.version).document["providers"] if pointer else {}
@@ -184,10 +202,12 @@ class LocalStack:
             return 404, {"error": f"there is no target {name!r}; there are: {', '.join(sorted(targets))}"}
         if fault is not None and fault not in FAULTS:
             return 400, {"error": f"there is no fault {fault!r}; there are: {', '.join(FAULTS)}"}
+        if times is not None and (not isinstance(times, int) or times < 1):
+            return 400, {"error": f"a fault strikes at least 1 request, not {times}"}
         url = providers[targets[name]["provider"]]["base_url"].rstrip("/")
         for simulator in self.simulators.values():
             if simulator.base_url == url:
-                simulator.set_fault(targets[name]["model"], fault)
+                simulator.set_fault(targets[name]["model"], fault, times)
                 return 200, {"target": name, "fault": fault}
         return 400, {"error": f"target {name!r} is not simulated; only simulated providers can be broken"}
 

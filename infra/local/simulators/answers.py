@@ -38,8 +38,9 @@ class ToolCall:
 class Ask:
     """A request of either wire, reduced to what decides the answer.
 
-    `prefix` is the beginning of the answer that the caller wants continued, `results` the tool results the
-    conversation ends with (None: it ends with none), `fingerprint` the hex digest of the whole request.
+    `prefix` is the beginning of the answer that the caller wants continued, `begun` whether the conversation ends
+    with an assistant's message at all, `results` the tool results it ends with (None: it ends with none),
+    `fingerprint` the hex digest of the whole request.
     """
 
     wire: str
@@ -49,6 +50,7 @@ class Ask:
     images: int = 0
     results: tuple[str, ...] | None = None
     prefix: str = ""
+    begun: bool = False
     tools: tuple[Tool, ...] = ()
     choice: Choice = "auto"
     named: str = ""
@@ -131,14 +133,20 @@ def _label(ask: Ask) -> str:
 def _text(ask: Ask) -> str:
     if ask.results is not None:
         return f"{_label(ask)} The tool answered: {'; '.join(ask.results)}"
+    if recited := _numbers("recite", ask.text):
+        # Without wire and model, so that what one began and another continued can be compared with the whole.
+        return f"[simulated]{recited}"
     text = f"{_label(ask)} You said: {ask.text}"
     if ask.images:
         text += f" (with {ask.images} image{'s' if ask.images > 1 else ''})"
-    wanted = re.search(r"\bcount to (\d{1,9})", ask.text, re.IGNORECASE)
-    if wanted:
-        highest = min(int(wanted[1]), HIGHEST_COUNT)
-        text += "".join(f" {number}" for number in range(1, highest + 1))
-    return text
+    return text + _numbers("count", ask.text)
+
+
+def _numbers(verb: str, text: str) -> str:
+    """` 1 2 3` where the text asks to count or recite to 3, else nothing."""
+    wanted = re.search(rf"\b{verb} to (\d{{1,9}})", text, re.IGNORECASE)
+    highest = min(int(wanted[1]), HIGHEST_COUNT) if wanted else 0
+    return "".join(f" {number}" for number in range(1, highest + 1))
 
 
 def _continued(text: str, prefix: str) -> str:

@@ -17,7 +17,7 @@ from infra.local.simulators.answers import (
     split_words,
 )
 from infra.local.simulators.replies import Piece, Reply, dump, json_reply, stream_reply
-from infra.local.simulators.wire import Wire
+from infra.local.simulators.wire import HINTS, Wire
 
 STOP = {
     "end": "end_turn",
@@ -44,6 +44,7 @@ def read(body: Any) -> Ask:
         images=sum(block["type"] == "image" for block in last_user),
         results=_results(last_user) if last["role"] == "user" else None,
         prefix=_text_of(last["content"], "") if last["role"] == "assistant" else "",
+        begun=last["role"] == "assistant",
         tools=tuple(
             Tool(tool["name"], tool["input_schema"]) for tool in checked.get("tools") or [] if "input_schema" in tool
         ),
@@ -165,25 +166,39 @@ def list_models(names: Sequence[str]) -> Reply:
     return json_reply(200, page)
 
 
+RATE_LIMIT = (
+    "This request would exceed your organization's rate limit of 50 requests per minute. For details, "
+    "refer to: https://docs.anthropic.com/en/api/rate-limits."
+)
 # fault: (status, message); `{model}` is the requested model. The error's type follows from the status.
 TROUBLES: Mapping[str, tuple[int, str]] = {
     "http_500": (500, "Internal server error"),
     "http_503": (503, "Service temporarily unavailable"),
     "http_529": (529, "Overloaded"),
-    "http_429": (
-        429,
-        "This request would exceed your organization's rate limit of 50 requests per minute. For details, "
-        "refer to: https://docs.anthropic.com/en/api/rate-limits.",
+    "http_429": (429, RATE_LIMIT),
+    "retry_after": (429, RATE_LIMIT),
+    "http_429_bare": (429, RATE_LIMIT),
+    # Answered like a wrong request: https://github.com/continuedev/continue/issues/5499
+    "quota": (
+        400,
+        "Your credit balance is too low to access the Anthropic API. Please go to Plans & Billing to upgrade or "
+        "purchase credits.",
     ),
     "http_401": (401, "invalid x-api-key"),
     "context_length": (400, "prompt is too long: 250000 tokens > 200000 maximum"),
     "model_not_found": (404, "model: {model}"),
+    # https://platform.claude.com/docs/en/about-claude/models/whats-new-claude-4-6#breaking-changes
+    "refuse_prefill": (
+        400,
+        "This model does not support assistant message prefill. The conversation must end with a user message.",
+    ),
 }
 
 
 def trouble(name: str, model: str) -> Reply:
     status, message = TROUBLES[name]
-    return rules.error(status, message.format(model=model), {"retry-after": "30"} if status == 429 else None)
+    headers = {"retry-after": HINTS[name]} if name in HINTS else None
+    return rules.error(status, message.format(model=model), headers)
 
 
 def first_error(streamed: bool) -> Reply:

@@ -17,7 +17,7 @@ from infra.local.simulators.answers import (
     split_words,
 )
 from infra.local.simulators.replies import Piece, Reply, dump, json_reply, stream_reply
-from infra.local.simulators.wire import Wire
+from infra.local.simulators.wire import HINTS, Wire
 
 # A fixed time, so that the same request gives the same bytes.
 CREATED = 1_735_689_600
@@ -31,6 +31,10 @@ FINISH = {
 DONE = Piece("end", b"data: [DONE]\n\n")
 
 OVERLOADED = "That model is currently overloaded with other requests. You can retry your request."
+RATE_LIMIT = (
+    "Rate limit reached for {model} in organization org-simulated on requests per min (RPM): "
+    "Limit 500, Used 500, Requested 1."
+)
 FILTERED = (
     "The response was filtered due to the prompt triggering the content management policy. "
     "Please modify your prompt and retry."
@@ -52,6 +56,7 @@ def read(body: Any) -> Ask:
         images=_images_in(last_user.get("content")),
         results=_results(messages),
         prefix=_prefix(messages[-1]),
+        begun=messages[-1]["role"] == "assistant",
         tools=_tools(checked),
         choice=choice,
         named=named,
@@ -220,13 +225,16 @@ TROUBLES: Mapping[str, tuple[int, str, str | None, str | None, str]] = {
     ),
     "http_503": (503, "server_error", None, None, OVERLOADED),
     "http_529": (529, "server_error", None, None, OVERLOADED),
-    "http_429": (
+    "http_429": (429, "requests", "rate_limit_exceeded", None, RATE_LIMIT + " Please try again in 30s."),
+    "retry_after": (429, "requests", "rate_limit_exceeded", None, RATE_LIMIT + " Please try again in 2s."),
+    "http_429_bare": (429, "requests", "rate_limit_exceeded", None, RATE_LIMIT),
+    "quota": (
         429,
-        "requests",
-        "rate_limit_exceeded",
+        "insufficient_quota",
+        "insufficient_quota",
         None,
-        "Rate limit reached for {model} in organization org-simulated on requests per min (RPM): "
-        "Limit 500, Used 500, Requested 1. Please try again in 30s.",
+        "You exceeded your current quota, please check your plan and billing details. For more information on this "
+        "error, read the docs: https://platform.openai.com/docs/guides/error-codes/api-errors.",
     ),
     "context_length": (
         400,
@@ -243,6 +251,14 @@ TROUBLES: Mapping[str, tuple[int, str, str | None, str | None, str]] = {
         None,
         "The model `{model}` does not exist or you do not have access to it.",
     ),
+    # OpenAI itself answers anew; a compatible server passes its model's words on.
+    "refuse_prefill": (
+        400,
+        "invalid_request_error",
+        None,
+        "messages",
+        "This model does not support assistant message prefill. The conversation must end with a user message.",
+    ),
 }
 
 
@@ -250,7 +266,7 @@ def trouble(name: str, model: str) -> Reply:
     if name == "http_401":
         return rules.wrong_key()
     status, kind, code, param, message = TROUBLES[name]
-    headers = {"retry-after": "30"} if status == 429 else None
+    headers = {"retry-after": HINTS[name]} if name in HINTS else None
     return rules.error(status, message.format(model=model), kind, param=param, code=code, headers=headers)
 
 

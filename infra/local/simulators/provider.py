@@ -5,6 +5,7 @@ import json
 import threading
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from infra.local.simulators import anthropic, openai
@@ -20,12 +21,21 @@ EVERY_MODEL = "*"
 MALFORMED = (AttributeError, IndexError, KeyError, RecursionError, TypeError, ValueError)
 
 
+@dataclass
+class _InForce:
+    """A fault that was set, how many requests are to meet it (None: all), and how many have."""
+
+    fault: str
+    times: int | None
+    struck: int = 0
+
+
 class SimulatedProvider:
     """A provider on loopback that speaks a real wire format and can be broken on purpose.
 
     Any model name is served. `token_delay` (seconds between tokens), `first_token_delay` (seconds, of the
-    fault slow_first_token) and `models` (what the model list names) may be changed while it runs. After
-    `stop` it may be started again, on the same port.
+    fault slow_first_token), `drip_delay` (seconds, of the fault slow_drip) and `models` (what the model list
+    names) may be changed while it runs. After `stop` it may be started again, on the same port.
     """
 
     def __init__(
@@ -47,9 +57,10 @@ class SimulatedProvider:
         self.api_key = api_key
         self.token_delay = token_delay
         self.first_token_delay = 20.0
+        self.drip_delay = 2.0
         self.models: tuple[str, ...] = ("simulated-large", "simulated-small")
         self.log = RequestLog()
-        self._faults: dict[str, str] = {}
+        self._faults: dict[str, _InForce] = {}
         self._lock = threading.Lock()
         self._server: SimulatorServer | None = None
 
@@ -77,24 +88,27 @@ class SimulatedProvider:
     @property
     def faults(self) -> dict[str, str]:
         with self._lock:
-            return dict(self._faults)
+            return {model: one.fault for model, one in self._faults.items()}
 
     @property
     def requests(self) -> list[SeenRequest]:
         """The last 10 000 requests, oldest first."""
         return self.log.snapshot()
 
-    def set_fault(self, model: str, fault: str | None) -> None:
+    def set_fault(self, model: str, fault: str | None, times: int | None = None) -> None:
         """Breaks a model, or heals it with None; a model's own fault goes before that of `*`, every model.
 
+        With `times` only that many of the requests for an answer meet the fault; then the model is healthy again.
         Healing `*` heals everything. The model list is never struck: listing models proves no model's health.
-        Raises ValueError, naming the known faults, for an unknown one.
+        Raises ValueError, naming the known faults, for an unknown one, and for `times` below 1.
         """
+        if times is not None and times < 1:
+            raise ValueError(f"times must be at least 1, not {times}")
         if fault is not None and fault not in FAULTS:
             raise ValueError(f"unknown fault {fault!r}; known: {', '.join(FAULTS)}")
         with self._lock:
             if fault is not None:
-                self._faults[model] = fault
+                self._faults[model] = _InForce(fault, times)
             elif model == EVERY_MODEL:
                 self._faults.clear()
             else:
@@ -106,8 +120,7 @@ class SimulatedProvider:
         fields = body if isinstance(body, dict) else {}
         model = fields["model"] if isinstance(fields.get("model"), str) else ""
         asks = method == "POST" and path.partition("?")[0] == self.wire.answer_path
-        faults = self.faults
-        fault = faults.get(model, faults.get(EVERY_MODEL)) if asks else None
+        fault, struck = self._meet(model) if asks else (None, 0)
         seen = SeenRequest(
             at=time.time(),
             path=path,
@@ -121,8 +134,21 @@ class SimulatedProvider:
         number = self.log.enter(seen)
         ask, reply = self._healthy(method, path, headers, body)
         if fault is not None:
-            reply = broken(Case(fault, self.wire, model, reply, ask, self.first_token_delay))
+            delays = (self.first_token_delay, self.drip_delay)
+            reply = broken(Case(fault, self.wire, model, reply, ask, struck, *delays))
         return number, reply
+
+    def _meet(self, model: str) -> tuple[str | None, int]:
+        """The fault that a request for this model meets, and how many have met it before."""
+        with self._lock:
+            key = model if model in self._faults else EVERY_MODEL
+            met = self._faults.get(key)
+            if met is None:
+                return None, 0
+            met.struck += 1
+            if met.struck == met.times:
+                del self._faults[key]
+            return met.fault, met.struck - 1
 
     def _healthy(self, method: str, path: str, headers: Mapping[str, str], body: Any) -> tuple[Ask | None, Reply]:
         wire = self.wire

@@ -27,7 +27,8 @@ class Reply:
 
     `length` is the declared content-length (None: chunked). `ending` says what happens after the last
     piece, `silent` that not even the status line is sent. `wait` (seconds) comes before the first token of
-    a stream, before the status line of anything else.
+    a stream, before the status line of anything else; `pace` (seconds; None: the provider's usual one) before
+    every other token of a stream.
     """
 
     status: int
@@ -38,6 +39,7 @@ class Reply:
     ending: Ending = "clean"
     silent: bool = False
     wait: float = 0.0
+    pace: float | None = None
 
     @property
     def streamed(self) -> bool:

@@ -197,11 +197,12 @@ class SimulatorHandler(BaseHTTPRequestHandler):
             self.wfile.write(head + b"".join(piece.data for piece in reply.pieces))
             return
         self.wfile.write(head)
+        pace = self.server.provider.token_delay if reply.pace is None else reply.pace
         waited = False
         for piece in reply.pieces:
             pause = 0.0
             if piece.kind == "token":
-                pause = self.server.provider.token_delay if waited else reply.wait
+                pause = pace if waited else reply.wait
                 waited = True
             self._pause(pause)
             self.wfile.write(b"%x\r\n%b\r\n" % (len(piece.data), piece.data))

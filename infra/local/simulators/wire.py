@@ -7,6 +7,9 @@ from typing import Any
 from infra.local.simulators.answers import Answer, Ask
 from infra.local.simulators.replies import Piece, Reply
 
+# fault: the value of the header `retry-after` that comes with it, in seconds.
+HINTS = {"http_429": "30", "retry_after": "2"}
+
 
 @dataclass(frozen=True)
 class Wire:

@@ -6,6 +6,7 @@ import asyncio
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import CancelledError
 
 import pytest
 
@@ -110,6 +111,63 @@ def test_many_threads_share_one_loop(loop: LoopThread) -> None:
     assert list(range(20)) == sorted(found)
 
 
+def test_work_can_be_cancelled(loop: LoopThread) -> None:
+    """Work that is cancelled gets to its end undisturbed, however often it is cancelled, and its caller hears of it."""
+    said: list[str] = []
+    begun = threading.Event()
+
+    async def work() -> None:
+        try:
+            begun.set()
+            await asyncio.sleep(60)
+        finally:
+            await asyncio.sleep(0.02)
+            said.append("ended")
+
+    def on_start(cancel: Callable[[], None]) -> None:
+        begun.wait(3)
+        for _ in range(3):
+            cancel()
+            time.sleep(0.005)
+
+    with pytest.raises(CancelledError):
+        loop.run(work(), on_start)
+    assert ["ended"] == said
+
+
+def test_work_that_is_cancelled_before_it_begins_begins_and_ends(loop: LoopThread) -> None:
+    """Work whose caller leaves before the loop came to it still gets to close what it was given."""
+    said: list[str] = []
+
+    async def work() -> None:
+        try:
+            await asyncio.sleep(60)
+        finally:
+            said.append("ended")
+
+    with pytest.raises(CancelledError):
+        loop.run(work(), lambda cancel: cancel())
+    assert ["ended"] == said
+
+
+def test_what_was_done_before_it_was_cancelled_is_given(loop: LoopThread) -> None:
+    """A value that is ready when its caller leaves is not lost: whoever gets it can close it."""
+
+    cancels: list[Callable[[], None]] = []
+    started = threading.Event()
+
+    async def work() -> str:
+        await asyncio.to_thread(started.wait, 3)
+        cancels[0]()
+        return "value"
+
+    def on_start(cancel: Callable[[], None]) -> None:
+        cancels.append(cancel)
+        started.set()
+
+    assert "value" == loop.run(work(), on_start)
+
+
 @pytest.mark.parametrize("count", [0, 1, 50])
 def test_items_come_in_order_and_end(loop: LoopThread, count: int) -> None:
     """Every item of the source comes once and in order, and the iteration ends with the source."""
@@ -174,7 +232,7 @@ def test_close_ends_the_iteration(loop: LoopThread) -> None:
 
 
 def test_close_before_the_first_item_ends_the_iteration(loop: LoopThread) -> None:
-    """A source that is closed before the loop came to it gives nothing, instead of waiting for ever."""
+    """A source that is closed before the loop came to it gives nothing, and is closed all the same."""
 
     async def block() -> None:
         time.sleep(0.1)  # noqa: ASYNC251 - the loop must be busy
@@ -182,10 +240,12 @@ def test_close_before_the_first_item_ends_the_iteration(loop: LoopThread) -> Non
     blocked = threading.Thread(target=loop.run, args=(block(),))
     blocked.start()
     time.sleep(0.02)
-    items, close = loop.iterate(Source().stream())
+    source = Source()
+    items, close = loop.iterate(source.stream())
     close()
     assert [] == in_time(lambda: list(items))
     blocked.join()
+    assert True is source.closed.wait(3)
 
 
 def test_giving_up_the_iteration_cancels_the_source(loop: LoopThread) -> None:
