@@ -70,13 +70,29 @@ def test_every_field_of_the_example_arrives() -> None:
     )
     assert expected_eu == eu
     limits = Limits(
-        3.0, 60.0, 30.0, 300.0, retries_per_target=0, attempts_per_request=3, backoff=0.5, retry_after_cap=10
+        connect=3,
+        first_token_min=20,
+        first_token=60,
+        first_token_reasoning=120,
+        stall_min=5,
+        stall=30,
+        request=300,
+        retries_per_target=0,
+        attempts_per_request=3,
+        backoff=0.5,
+        retry_after_cap=10,
+        max_cost=Decimal("2.5"),
     )
     assert limits == careful.limits
     shares = [("claude-understudy", 1, 1.0), ("gpt-lead", 1, 3.0), ("gpt-small", 2, 1.0)]
     assert shares == [(c.target.name, c.order, c.weight) for c in careful.candidates]
-    expected_flags = (True, True)
-    assert expected_flags == (careful.assured, careful.reroute_refusals)
+    expected_flags = (True, True, True, False)
+    assert expected_flags == (careful.assured, careful.reroute_refusals, careful.hedge, careful.continue_in_user_turn)
+    assert (5.0, "none") == (
+        loaded.targets["gpt-lead"].min_tokens_per_s,
+        loaded.targets["gpt-lead"].capabilities.prefill,
+    )
+    assert "message" == loaded.targets["claude-understudy"].capabilities.prefill
     assert Constraints(frozenset({"eu"}), 0, no_training=True) == loaded.routes["chat-eu"].constraints
     assert frozenset({"logit_bias", "seed"}) == loaded.routes["chat"].may_drop
     assert HealthSettings() == loaded.health
@@ -88,19 +104,18 @@ def test_health_settings_arrive_in_seconds(text: str) -> None:
     """Every setting of health and alerts can be changed by the document."""
     settings_of_health = """
 health:
-  breaker: {consecutive_failures: 2, failure_ratio: 0.4, minimum_calls: 3, window_s: 4, open_first_s: 5,
-    open_max_s: 6, jitter: 0.7, successes_to_close: 8, ramp: [0.9], ramp_step_s: 10, lease_s: 11}
+  breaker: {consecutive_failures: 2, quiet_failures: 19, quiet_calls: 20, failure_ratio: 0.4, minimum_calls: 3,
+    window_s: 4, open_first_s: 5, open_steady_s: 5.5, open_max_s: 6, jitter: 0.7, successes_to_close: 8, ramp: [0.9], ramp_step_s: 10, lease_s: 11}
   probe: {period_s: 12, prompt: "13", max_tokens: 14}
   flush_s: 15
   evaluations_to_resolve: 16
-  credential_bench_s: 17
 alerts: {renotify_s: 18}
 """
     loaded = catalog(parse(text + settings_of_health), 1)
     breaker = loaded.health.breaker
-    expected = [2, 0.4, 3, 4, 5, 6, 0.7, 8, (0.9,), 10, 11]
+    expected = [2, 19, 20, 0.4, 3, 4, 5, 5.5, 6, 0.7, 8, (0.9,), 10, 11]
     assert expected == [getattr(breaker, name) for name in type(breaker).__slots__]
-    rest = [12, "13", 14, 15, 16, 17]
+    rest = [12, "13", 14, 15, 16]
     assert rest == [getattr(loaded.health, name) for name in type(loaded.health).__slots__][1:]
     renotify = 18
     assert renotify == loaded.alerts.renotify

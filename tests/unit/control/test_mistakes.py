@@ -47,6 +47,31 @@ MISTAKES = {
         "providers.alpha.base_url (line 5, column 5): `http://alpha.example/v1` is not encrypted. "
         "Fix: use `https://`; plain http is for loopback hosts only.",
     ),
+    "shortest wait above the longest": (
+        "schema: 1",
+        "schema: 1\ndefaults: {limits: {stall_s: 3, stall_min_s: 4}}",
+        "defaults.limits.stall_min_s (line 2, column 33): stall_min_s (4) is longer than stall_s (3). "
+        "Fix: set it to 3 or less.",
+    ),
+    "open times that fall": (
+        "schema: 1",
+        "schema: 1\nhealth: {breaker: {open_steady_s: 61}}",
+        "health.breaker.open_steady_s (line 2, column 20): open_steady_s (61) is longer than open_max_s (60). "
+        "Fix: set `open_steady_s` to 60 or less.",
+    ),
+    "a budget of nothing": (
+        "schema: 1",
+        'schema: 1\ndefaults: {limits: {max_cost_usd: "0.00"}}',
+        "defaults.limits.max_cost_usd (line 2, column 21): `0.00` is not a budget. "
+        'Fix: write US dollars for one request, such as "0.05".',
+    ),
+    "a prefill that the wire does not have": (
+        "wire: openai\n    base_url: https://alpha.example/v1\ntargets:\n  lead: {provider: alpha, model: big}",
+        "wire: anthropic\n    base_url: https://alpha.example/v1\ntargets:\n"
+        "  lead: {provider: alpha, model: big, capabilities: {prefill: prefix}}",
+        "targets.lead.capabilities.prefill (line 7, column 54): `prefix` does not exist on the wire `anthropic`. "
+        "Fix: write `message`, or `none`.",
+    ),
     "bare boolean as text": (
         "model: big}",
         "model: big, data: {jurisdictions: [no]}}",

@@ -83,7 +83,11 @@ def test_defaults_are_those_of_the_catalog(path: str) -> None:
     values = {field.name: getattr(FORMS[path], field.name) for field in dataclasses.fields(FORMS[path])}
     expected = {name: sorted(v) if isinstance(v, frozenset | tuple) else v for name, v in values.items()}
     prefix = f"{path}."
-    written = {p.removeprefix(prefix).removesuffix("_s"): d for p, d in fields().items() if p.startswith(prefix)}
+    written = {
+        p.removeprefix(prefix).removesuffix("_s").removesuffix("_usd"): d
+        for p, d in fields().items()
+        if p.startswith(prefix)
+    }
     assert expected == written
 
 
@@ -91,9 +95,9 @@ def test_health_and_entity_defaults_are_those_of_the_catalog() -> None:
     """The fields that are nested differently agree with the catalog too."""
     known, health = fields(), catalog.HealthSettings()
     written = ["health.probe.period_s", "health.probe.prompt", "health.probe.max_tokens", "health.flush_s",
-               "health.evaluations_to_resolve", "health.credential_bench_s"]  # fmt: skip
+               "health.evaluations_to_resolve"]  # fmt: skip
     expected = [health.probe_period, health.probe_prompt, health.probe_max_tokens, health.flush,
-                health.evaluations_to_resolve, health.credential_bench]  # fmt: skip
+                health.evaluations_to_resolve]  # fmt: skip
     assert expected == [known[path] for path in written]
     for path, form in {
         "providers.NAME": catalog.Provider,
