@@ -13,7 +13,7 @@ from infra.local.stack import LocalStack, Options
 from understudy.cli import main
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def stack() -> Iterator[LocalStack]:
     stack = LocalStack(Options(port=0, api_key="us-test"), on_alert=lambda alert: None)
     stack.start()
@@ -55,6 +55,7 @@ def test_a_failover_is_told(stack: LocalStack, stream: bool, capsys: pytest.Capt
     assert "candidates:  1.  lead        place 1, healthy" in lines
     attempts = [line for line in lines if " garbage" in line or " answered, first token after" in line]
     assert ["lead", "lead", "understudy"] == [line[13:].split()[1] for line in attempts]
+    assert "its breaker opened for 8." in words
     assert (True, False) == ("$0.0" in words, "secret plan" in words)
 
 
