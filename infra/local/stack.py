@@ -160,6 +160,8 @@ class LocalStack:
     def _room(self, room: Room) -> Callable[[Any, Any], Any]:
         module = importlib.import_module(room.module)
         self._started.append(lambda: _close_room(module))
+        # Here many threads share what in Lambda one environment has for itself, so it is built before the first event.
+        module.service()
         handler: Callable[[Any, Any], Any] = module.handler
         return handler
 

@@ -55,7 +55,7 @@ def read(body: Any) -> Ask:
         text=_text_of(last_user.get("content")),
         images=_images_in(last_user.get("content")),
         results=_results(messages),
-        prefix=_prefix(messages[-1]),
+        prefix=_prefix(messages[-1], marked=checked.get("continue_final_message") is True),
         begun=messages[-1]["role"] == "assistant",
         tools=_tools(checked),
         choice=choice,
@@ -90,9 +90,10 @@ def _results(messages: Sequence[Mapping[str, Any]]) -> tuple[str, ...] | None:
     return tuple(found) or None
 
 
-def _prefix(last: Mapping[str, Any]) -> str:
-    # OpenAI itself never continues an answer; compatible providers do when a message is marked like this.
-    return _text_of(last.get("content")) if last["role"] == "assistant" and last.get("prefix") else ""
+def _prefix(last: Mapping[str, Any], *, marked: bool) -> str:
+    # OpenAI itself never continues an answer; compatible servers do when the message or the body is marked like this.
+    continues = last["role"] == "assistant" and (marked or last.get("prefix"))
+    return _text_of(last.get("content")) if continues else ""
 
 
 def _tools(body: Mapping[str, Any]) -> tuple[Tool, ...]:

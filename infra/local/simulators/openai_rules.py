@@ -9,9 +9,12 @@ from typing import Any, NoReturn
 
 from infra.local.simulators.replies import RejectedError, Reply, json_reply
 
+# Two are not OpenAI's own: with them vLLM's compatible server continues the last message.
 PARAMETERS = frozenset(
     {
+        "add_generation_prompt",
         "audio",
+        "continue_final_message",
         "frequency_penalty",
         "function_call",
         "functions",

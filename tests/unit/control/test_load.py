@@ -105,7 +105,8 @@ def test_health_settings_arrive_in_seconds(text: str) -> None:
     settings_of_health = """
 health:
   breaker: {consecutive_failures: 2, quiet_failures: 19, quiet_calls: 20, failure_ratio: 0.4, minimum_calls: 3,
-    window_s: 4, open_first_s: 5, open_steady_s: 5.5, open_max_s: 6, jitter: 0.7, successes_to_close: 8, ramp: [0.9], ramp_step_s: 10, lease_s: 11}
+    window_s: 4, open_first_s: 5, open_steady_s: 5.5, open_max_s: 6, jitter: 0.7,
+    successes_to_close: 8, ramp: [0.9], ramp_step_s: 10, lease_s: 11}
   probe: {period_s: 12, prompt: "13", max_tokens: 14}
   flush_s: 15
   evaluations_to_resolve: 16
