@@ -23,7 +23,7 @@ from typing import Protocol
 from understudy.catalog import Limits, Target
 from understudy.chat.request import ChatRequest
 from understudy.chat.stream import Chunk
-from understudy.errors import AttemptFailed, Diverged, Garbage, RateLimited, Silent
+from understudy.errors import AttemptFailed, Diverged, RateLimited, Silent
 from understudy.health.latency import Histogram
 from understudy.health.standing import Standing
 from understudy.routing.course import Course, Turn, TurnFailed
@@ -173,9 +173,7 @@ class Attempts:
                     if fresh is not None:
                         for ready in gate.feed(fresh, spoken=attempt.first_token is not None):
                             yield turn, ready
-            # A continuation may have nothing to add.
-            if attempt.first_token is None and "stop" in reasons and turn.how != "continuation":
-                raise Garbage("the answer is empty")
+            course.check(turn, reasons, empty=attempt.first_token is None)
             if seam is not None:
                 seam.end()
             attempt.outcome = "ok"

@@ -6,6 +6,7 @@ The rules of who is asked next are here, without a clock or a network; understud
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Set
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
@@ -19,6 +20,7 @@ from understudy.errors import (
     ContextTooLong,
     Credential,
     Diverged,
+    Garbage,
     NoTargetAnswered,
     OverBudget,
     Refusal,
@@ -217,6 +219,17 @@ class Course:
         """The limits of one attempt; part of a short deadline is kept for those who come after it."""
         share = (self.deadline - started_at) / 2 if self.alternatives else None
         return Watch(limit, stall, started_at, self.deadline, self.limits.request, share)
+
+    def check(self, turn: Turn, reasons: Set[str], *, empty: bool) -> None:
+        """Whether an answer that came to its end is one.  Raises Garbage or Refusal where it is not.
+
+        `reasons` are its stop reasons; `empty`: it said nothing.
+        """
+        # A continuation may have nothing to add.
+        if empty and "stop" in reasons and turn.how != "continuation":
+            raise Garbage("the answer is empty")
+        if "content_filter" in reasons and self.decision.reroute_refusals and not self.delivered.begun:
+            raise Refusal("the provider's content filter ended the answer", code="content_filter")
 
     # what the caller gets
 

@@ -28,6 +28,8 @@ FAILURE_FLUSH = 0.3
 WRITE_TRIES = 3
 DOUBT = 2.0
 """Seconds after a failure or a recovery in which more news are to be expected."""
+LEASE_PAUSE = 1.0
+"""Seconds until an environment that did not get the lease asks for it again."""
 LEASE_PATIENCE = 0.02
 """Seconds a request waits for the fleet's lease; a store that is slower is treated like a dead one."""
 
@@ -97,10 +99,10 @@ class LocalOutcomes:
 
     @property
     def in_doubt(self) -> bool:
-        """Whether something is or was just wrong, so that the fleet's view is worth asking for more often."""
+        """Whether news of a failure or a recovery are due, so that the fleet is worth asking more often."""
         now = self._clock()
         return now - self._failed_at < DOUBT or any(
-            breaker.state != "closed" or (breaker.opens and now - breaker.changed_at < DOUBT)
+            now - breaker.changed_at < DOUBT or (breaker.state != "closed" and now >= breaker.until)
             for breaker in self._breakers.values()
         )
 
@@ -137,11 +139,17 @@ class LocalOutcomes:
             return True
         try:
             async with asyncio.timeout(LEASE_PATIENCE):
-                return await self._fleet_lease(name, now)
-        except (StoreError, TimeoutError):
+                taken = await self._fleet_lease(name, now)
+        except StoreError:
             # Nobody can be asked: the lease holds for this environment alone, so that recovery does not depend on
             # the store.
             return True
+        except TimeoutError:
+            # Late is not down: the next request knows whether the table is to be trusted.
+            taken = False
+        if not taken:
+            self._breakers[name] = replace(self._breakers[name], lease_until=now + LEASE_PAUSE)
+        return taken
 
     async def _fleet_lease(self, name: str, now: float) -> bool:
         health = (await self._in_thread(self._store.health, [name])).get(name)

@@ -44,14 +44,16 @@ class StreamWriter:
     def event(self, chunk: Chunk) -> bytes:
         """The bytes of one chunk; empty where there is nothing left to say."""
         payload = dict(chunk.payload)
-        if chunk.usage is not None and not self._include_usage:
-            payload.pop("usage", None)
+        if not self._include_usage and "usage" in payload:
+            del payload["usage"]
             if not payload.get("choices"):
                 return b""
-        self._id = self._id or payload.get("id")
+        if self._id is None:
+            # An answer that another target goes on with stays one answer.
+            self._id, self._created = payload.get("id"), payload.get("created") or self._created
         payload["id"] = self._id
         payload["object"] = "chat.completion.chunk"
-        payload["created"] = payload.get("created") or self._created
+        payload["created"] = self._created
         return _event(payload)
 
     def end(self) -> bytes:
