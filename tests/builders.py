@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncGenerator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from understudy.catalog import Capabilities, Provider, Target
@@ -13,13 +14,17 @@ from understudy.chat.stream import Chunk, chunk_from
 from understudy.chat.usage import Usage
 from understudy.errors import AttemptFailed
 from understudy.health.observation import Observation
+from understudy.health.standing import Standing
 
 PROVIDER = Provider(name="alpha", wire="openai", base_url="https://alpha.example/v1")
 
 
-def target(name: str, *, window: int | None = None, **fields: Any) -> Target:
-    """A target of one provider; `window` is the context window it declares."""
-    return Target(name, PROVIDER, "big", capabilities=Capabilities(context_window=window), **fields)
+def target(
+    name: str, *, window: int | None = None, prefill: str = "none", provider: str = "alpha", **fields: Any
+) -> Target:
+    """A target; `window` is the context window it declares, `prefill` how it continues another's answer."""
+    can = fields.pop("capabilities", Capabilities(context_window=window, prefill=prefill))
+    return Target(name, replace(PROVIDER, name=provider), "big", capabilities=can, **fields)
 
 
 def request(**fields: Any) -> ChatRequest:
@@ -69,11 +74,12 @@ Step = Chunk | float | AttemptFailed | object
 class ScriptedAsk:
     """Satisfies `routing.attempts.Ask`.  Each target has one script per call, the last one is repeated: chunks are
     given, numbers are seconds of silence, failures are raised, HANG hangs.  `calls` has the target of each call,
-    `closed` those whose generator was closed or ended."""
+    `requests` what it was asked, `closed` those whose generator was closed or ended."""
 
     def __init__(self, scripts: dict[str, list[list[Step]]]) -> None:
         self.scripts = scripts
         self.calls: list[str] = []
+        self.requests: list[ChatRequest] = []
         self.closed: list[str] = []
         self.connects: list[float] = []
         self.given = 0
@@ -82,6 +88,7 @@ class ScriptedAsk:
         scripts = self.scripts[target.name]
         script = scripts[min(self.calls.count(target.name), len(scripts) - 1)]
         self.calls.append(target.name)
+        self.requests.append(request)
         self.connects.append(connect)
         try:
             for step in script:
@@ -100,15 +107,33 @@ class ScriptedAsk:
 
 
 class RecordingOutcomes:
-    """Satisfies `routing.attempts.Outcomes`: (target, "ok" or the kind of the failure, probe) in order."""
+    """Satisfies `routing.attempts.Outcomes`: `told` has (target, "ok" or the kind of the failure, probe) in order.
+
+    What it knows is set by target name: `standings` (healthy where not), `crowded` (targets whose calls before the
+    last failure failed as well), `known` (first tokens by (target, share) in seconds), `effects` (what a failure did).
+    """
 
     def __init__(self) -> None:
         self.told: list[tuple[str, str, bool]] = []
         self.first_tokens: list[float] = []
+        self.standings: dict[str, Standing] = {}
+        self.crowded: set[str] = set()
+        self.known: dict[tuple[str, float], float] = {}
+        self.effects: dict[str, str] = {}
 
-    def succeeded(self, target: Target, first_token: float, *, probe: bool) -> None:
+    def succeeded(self, target: Target, first_token: float, *, seconds: float, probe: bool) -> None:
         self.told.append((target.name, "ok", probe))
         self.first_tokens.append(first_token)
 
-    def failed(self, target: Target, failure: AttemptFailed, *, probe: bool) -> None:
+    def failed(self, target: Target, failure: AttemptFailed, *, seconds: float, probe: bool) -> str:
         self.told.append((target.name, failure.kind, probe))
+        return self.effects.get(target.name, "")
+
+    def standing(self, target: Target) -> Standing:
+        return self.standings.get(target.name, Standing())
+
+    def alone(self, target: Target) -> bool:
+        return target.name not in self.crowded
+
+    def first_token(self, target: Target, share: float) -> float | None:
+        return self.known.get((target.name, share))
