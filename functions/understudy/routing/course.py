@@ -209,7 +209,7 @@ class Course:
         if turn.how == "fresh":
             return None
         if turn.how == "repetition":
-            return Seam(self.delivered.texts)
+            return Seam(self.delivered.texts, self.delivered.finished)
         begun = continued(self.delivered)
         return Seam({(0, "content"): begun[1]} if begun and turn.how == "continuation" else {})
 
