@@ -102,9 +102,10 @@ class Attempts:
                 await self._after(lost.turn, lost.failure, course)
         raise course.verdict()
 
-    async def _next(self, course: Course) -> Turn | None:
-        """The next candidate that may be asked; those passed over are noted with their reasons."""
-        while (turn := course.pop()) is not None:
+    async def _next(self, course: Course, beside: Turn | None = None) -> Turn | None:
+        """The next candidate that may be asked (`beside` another, who is at work); those passed over are noted with
+        their reasons."""
+        while (beside is None or course.may_hedge(beside)) and (turn := course.pop()) is not None:
             reason = course.barred(turn, self._outcomes.standing(turn.target), asyncio.get_running_loop().time())
             if reason is None and turn.ranked.probe and not await self._lease(turn.target):
                 reason = "not probed: somebody else holds the lease"
@@ -148,7 +149,7 @@ class Attempts:
         else:
 
             async def second() -> Turn | None:
-                return await self._next(course) if course.may_hedge(turn) else None
+                return await self._next(course, beside=turn)
 
             pieces = first_to_speak(turn, play, delay, second, course)
         async with aclosing(pieces):

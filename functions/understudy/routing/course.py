@@ -134,13 +134,12 @@ class Course:
         )
 
     def may_hedge(self, turn: Turn) -> bool:
-        """Whether the next candidate may be asked beside this one."""
-        return (
-            self.decision.hedge
-            and not (self.delivered.begun or turn.ranked.last_resort or turn.ranked.probe)
-            and bool(self._left)
-            and not (self._left[0].ranked.last_resort or self._left[0].ranked.probe)
-        )
+        """Whether the next may be asked beside this one.  Who is too dear beside it may be asked after it."""
+        if not self._left or not self.decision.hedge or self.delivered.begun:
+            return False
+        other = self._left[0]
+        special = any(one.ranked.last_resort or one.ranked.probe for one in (turn, other))
+        return not special and self._too_dear(other.target) is None
 
     def again(self, turn: Turn) -> None:
         """The same target is next, in the same way."""
