@@ -167,10 +167,15 @@ class Course:
             raise failure
 
     def _after_commit(self, turn: Turn, failure: AttemptFailed | Diverged, words: str) -> None:
-        """The first failure stays the one that is told, whatever those who were to go on with the answer said."""
+        """The first failure stays the one that is told, whatever those who were to go on with the answer said.
+
+        Raises it where nobody may go on: a refusal is not routed around in the middle of an answer either.
+        """
         if self._broken is None and isinstance(failure, AttemptFailed):
             self._broken = StreamBroken(turn.target.name, failure)
             self._causes.clear()
+            if isinstance(failure, Refusal) and not self.decision.reroute_refusals:
+                raise self._broken
         else:
             self._causes.append(Cause(turn.target.name, words))
         # A refused prefix says nothing against the same target's answering anew.
