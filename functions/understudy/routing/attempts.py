@@ -202,7 +202,7 @@ class Attempts:
         clock, limits = asyncio.get_running_loop().time, course.limits
         known = self._outcomes.first_token(target, PATIENT)
         watch = course.watch(first_token_limit(target, limits, known, request.size), attempt.started_at)
-        pace, waited = Pace(target.min_tokens_per_s, limits.stall), 0.0
+        pace, waited, finished = Pace(target.min_tokens_per_s, limits.stall), 0.0, set[int]()
         async with aclosing(self._ask(request, target, connect=limits.connect)) as chunks:
             while True:
                 began = clock()
@@ -212,6 +212,9 @@ class Attempts:
                 except StopAsyncIteration:
                     return
                 except TimeoutError:
+                    if len(finished) >= request.choices:
+                        # The answer is whole; only its counts or its end marker are late.
+                        return
                     raise watch.silence() from None
                 now, brought = clock(), tokens(chunk)
                 if brought and attempt.first_token is None:
@@ -219,6 +222,7 @@ class Attempts:
                 attempt.received += brought
                 attempt.usage = chunk.usage or attempt.usage
                 attempt.model = chunk.model or attempt.model
+                finished.update(chunk.finish_reasons)
                 yield chunk
                 if attempt.first_token is None:
                     continue

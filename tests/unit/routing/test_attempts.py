@@ -8,9 +8,10 @@ from dataclasses import replace
 
 import pytest
 
-from tests.builders import HANG, Step, piece, target, text_of
+from tests.builders import HANG, Step, piece, request, target, text_of
 from tests.unit.routing.worlds import FINE, LIMITS, USAGE, World, answer
 from tests.virtual import run
+from understudy.chat.usage import Usage
 from understudy.errors import (
     AttemptFailed,
     CallerFault,
@@ -172,6 +173,20 @@ def test_a_stall_in_the_middle_ends_at_the_stall_limit() -> None:
     assert isinstance(result, StreamBroken)
     assert "silent for 0.1 s in the middle of its answer" == result.failure.message
     assert (["a"], [("a", "silent")], 0.1) == (world.ask.closed, world.outcomes_told, world.seconds)
+
+
+@pytest.mark.parametrize("limits", [{"stall": 0.1, "request": 9.0}, {"stall": 5.0, "request": 0.1}])
+def test_silence_after_the_stop_reason_is_no_failure(limits: dict[str, float]) -> None:
+    """Once the answer is whole, neither the stall limit nor the deadline can break it; its tokens are estimated."""
+    world = World({"a": [[piece("fine"), piece("", finish="stop"), HANG]], "b": [FINE]}, replace(LIMITS, **limits))
+    assert ("fine", 0.1, [("a", "ok")]) == (world.run(), world.seconds, world.outcomes_told)
+    assert (True, Usage(2, 1)) == (world.journal.attempts[0].estimated, world.journal.attempts[0].usage)
+
+
+def test_every_choice_must_have_its_stop_reason() -> None:
+    """Of two answers one has stopped: silence is still a stall."""
+    world = World({"a": [[piece("fine"), piece("", finish="stop"), HANG]]}, asked=request(n=2))
+    assert isinstance(world.run(), StreamBroken)
 
 
 @pytest.mark.parametrize(("least", "silent"), [(25.0, True), (0.0, False)])
