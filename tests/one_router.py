@@ -6,8 +6,8 @@ import asyncio
 import json
 import random
 import time
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -257,23 +257,46 @@ class Scene:
         return [attempt["outcome"] for attempt in self.router.decision["attempts"]]
 
 
-def play(
-    lead: tuple[Speaker, Sequence[Script]],
-    spare: tuple[Speaker, Sequence[Script]],
-    *,
-    stream: bool = True,
-    headers: dict[str, str] | None = None,
-    body: dict[str, Any] | None = None,
-    **fields: Any,
-) -> Scene:
-    """One request to a fresh router of a lead and an understudy; `fields` are those of `document`."""
+class Case:
+    """A lead, an understudy and one request; `fields` are those of `document`."""
 
-    async def scene() -> Scene:
-        first, second = RawProvider(*lead[1]), RawProvider(*spare[1])
-        async with routed((lead[0], first), (spare[0], second), **fields) as router:
-            told = await router.ask(stream=stream, headers=headers, **(body or {}))
-            # A provider sees a moment later that its client has gone.
-            await asyncio.sleep(0.01)
-            return Scene(told, router, first, second)
+    def __init__(
+        self,
+        lead: tuple[Speaker, Sequence[Script]],
+        spare: tuple[Speaker, Sequence[Script]],
+        *,
+        stream: bool = True,
+        headers: dict[str, str] | None = None,
+        body: dict[str, Any] | None = None,
+        **fields: Any,
+    ) -> None:
+        self.lead, self.spare = RawProvider(*lead[1]), RawProvider(*spare[1])
+        self._parties = (lead[0], self.lead), (spare[0], self.spare)
+        self._ask: dict[str, Any] = {"stream": stream, "headers": headers, **(body or {})}
+        self._fields = fields
 
-    return asyncio.run(scene())
+    def routed(self) -> AbstractAsyncContextManager[Router]:
+        return routed(*self._parties, **self._fields)
+
+    async def scene(self, router: Router) -> Scene:
+        told = await router.ask(**self._ask)
+        # A provider sees a moment later that its client has gone.
+        await asyncio.sleep(0.01)
+        return Scene(told, router, self.lead, self.spare)
+
+
+def play(*arguments: Any, **fields: Any) -> Scene:
+    """One case, given as the arguments of `Case`, played by a router of its own."""
+    return play_all({"": Case(*arguments, **fields)})[""]
+
+
+def play_all(cases: Mapping[str, Case]) -> dict[str, Scene]:
+    """Cases played at once, each by a router of its own, so that all wait together for their limits."""
+
+    async def scenes() -> dict[str, Scene]:
+        async with AsyncExitStack() as started:
+            routers = [await started.enter_async_context(case.routed()) for case in cases.values()]
+            played = zip(cases.values(), routers, strict=True)
+            return dict(zip(cases, await asyncio.gather(*(case.scene(router) for case, router in played)), strict=True))
+
+    return asyncio.run(scenes())

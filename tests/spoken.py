@@ -33,8 +33,8 @@ class Speaker(Protocol):
 
     def pieces(self, texts: Sequence[str], *, finish: str = "stop", model: str = "large-1") -> list[bytes]: ...
 
-    def call(self, parts: Sequence[str]) -> list[bytes]:
-        """A stream that calls the tool `look` with arguments in parts."""
+    def call(self, parts: Sequence[str], text: str = "") -> list[bytes]:
+        """A stream that says a text and calls the tool `look` with arguments in parts."""
 
     def whole(self, text: str, *, model: str = "large-1") -> bytes: ...
 
@@ -56,14 +56,14 @@ class OpenAI:
         head = [b": hello\n\n", self._chunk(model, {"role": "assistant", "content": ""})]
         return [*head, *said, self._chunk(model, {}, finish), counted, event("[DONE]")]
 
-    def call(self, parts: Sequence[str]) -> list[bytes]:
-        head, first, *_, last, counted, done = self.pieces([""])
+    def call(self, parts: Sequence[str], text: str = "") -> list[bytes]:
+        *head, _, counted, done = self.pieces([text])
         named = {"index": 0, "id": "call_1", "type": "function", "function": {"name": "look", "arguments": ""}}
         calls = [{"tool_calls": [named]}] + [
             {"tool_calls": [{"index": 0, "function": {"arguments": part}}]} for part in parts
         ]
         last = self._chunk("large-1", {}, "tool_calls")
-        return [head, first, *(self._chunk("large-1", delta) for delta in calls), last, counted, done]
+        return [*head, *(self._chunk("large-1", delta) for delta in calls), last, counted, done]
 
     def whole(self, text: str, *, model: str = "large-1") -> bytes:
         message = {"role": "assistant", "content": text, "refusal": None}
@@ -89,18 +89,21 @@ class OpenAI:
 REASONS = {"stop": "end_turn", "length": "max_tokens", "content_filter": "refusal", "tool_calls": "tool_use"}
 
 
+Block = tuple[dict[str, Any], list[dict[str, str]]]
+"""A content block as it is opened, and its deltas."""
+
+
 class Anthropic:
     wire = "anthropic"
     key = "x-api-key"
 
     def pieces(self, texts: Sequence[str], *, finish: str = "stop", model: str = "large-1") -> list[bytes]:
-        deltas = [{"type": "text_delta", "text": text} for text in texts]
-        return self._stream(model, {"type": "text", "text": ""}, deltas, finish)
+        return self._stream(model, [self._text(texts)], finish)
 
-    def call(self, parts: Sequence[str]) -> list[bytes]:
+    def call(self, parts: Sequence[str], text: str = "") -> list[bytes]:
         deltas = [{"type": "input_json_delta", "partial_json": part} for part in parts]
         tool = {"type": "tool_use", "id": "toolu_1", "name": "look", "input": {}}
-        return self._stream("large-1", tool, deltas, "tool_calls")
+        return self._stream("large-1", [*([self._text([text])] if text else []), (tool, deltas)], "tool_calls")
 
     def whole(self, text: str, *, model: str = "large-1") -> bytes:
         usage = {"input_tokens": PROMPT, "output_tokens": COMPLETION}
@@ -114,16 +117,21 @@ class Anthropic:
     def problem(self, kind: str, message: str, **fields: Any) -> bytes:
         return json.dumps({"type": "error", "error": {"type": kind, "message": message} | fields}).encode()
 
-    def _stream(self, model: str, block: dict[str, Any], deltas: list[dict[str, str]], finish: str) -> list[bytes]:
+    def _text(self, texts: Sequence[str]) -> Block:
+        return {"type": "text", "text": ""}, [{"type": "text_delta", "text": text} for text in texts]
+
+    def _stream(self, model: str, blocks: list[Block], finish: str) -> list[bytes]:
         message = {"id": "msg_1", "type": "message", "role": "assistant", "content": [], "model": model}
         usage = {"input_tokens": PROMPT, "output_tokens": 1}
-        opened = {"type": "content_block_start", "index": 0, "content_block": block}
         reason = {"stop_reason": REASONS[finish], "stop_sequence": None}
-        events = [
-            {"type": "message_start", "message": message | {"stop_reason": None, "usage": usage}},
-            opened,
-            *({"type": "content_block_delta", "index": 0, "delta": delta} for delta in deltas),
-            {"type": "content_block_stop", "index": 0},
+        events = [{"type": "message_start", "message": message | {"stop_reason": None, "usage": usage}}]
+        for index, (block, deltas) in enumerate(blocks):
+            events += [
+                {"type": "content_block_start", "index": index, "content_block": block},
+                *({"type": "content_block_delta", "index": index, "delta": delta} for delta in deltas),
+                {"type": "content_block_stop", "index": index},
+            ]
+        events += [
             {"type": "message_delta", "delta": reason, "usage": {"output_tokens": COMPLETION}},
             {"type": "message_stop"},
         ]
