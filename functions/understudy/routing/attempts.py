@@ -103,9 +103,10 @@ class Attempts:
                 await self._after(lost.turn, lost.failure, course)
         raise course.verdict()
 
-    async def _next(self, course: Course) -> Turn | None:
-        """The next candidate that may be asked; those passed over are noted with their reasons."""
-        while (turn := course.pop()) is not None:
+    async def _next(self, course: Course, beside: Turn | None = None) -> Turn | None:
+        """The next candidate that may be asked (`beside` another, who is at work); those passed over are noted with
+        their reasons."""
+        while (beside is None or course.may_hedge(beside)) and (turn := course.pop()) is not None:
             reason = course.barred(turn, self._outcomes.standing(turn.target), asyncio.get_running_loop().time())
             if reason is None and turn.ranked.probe and not await self._lease(turn.target):
                 reason = "not probed: somebody else holds the lease"
@@ -148,7 +149,7 @@ class Attempts:
             return play(turn, _nobody)
 
         async def second() -> Turn | None:
-            return await self._next(course) if course.may_hedge(turn) else None
+            return await self._next(course, beside=turn)
 
         return first_to_speak(turn, play, delay, second, course)
 
@@ -202,6 +203,7 @@ class Attempts:
         first = first_token_limit(target, limits, self._outcomes.first_tokens(target), request.size)
         watch = course.watch(first, stall_limit(limits, self._outcomes.gaps(target)), attempt.started_at)
         pace, spoken = Pace(target.min_tokens_per_s, limits.stall), False
+        finished: set[int] = set()
         call = self._ask(request, target, connect=limits.connect)
         async with aclosing(call) as chunks, Alarm(watch.until) as alarm:
             while True:
@@ -211,6 +213,9 @@ class Attempts:
                 except StopAsyncIteration:
                     return
                 except TimeoutError:
+                    if len(finished) >= request.choices:
+                        # The answer is whole; only its counts or its end marker are late.
+                        return
                     raise watch.silence() from None
                 now, brought = clock(), tokens(chunk)
                 if brought and attempt.first_token is None:
@@ -218,6 +223,7 @@ class Attempts:
                 attempt.received += brought
                 attempt.usage = chunk.usage or attempt.usage
                 attempt.model = chunk.model or attempt.model
+                finished.update(chunk.finish_reasons)
                 yield chunk
                 if attempt.first_token is None:
                     continue
