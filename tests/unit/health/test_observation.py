@@ -60,11 +60,12 @@ def calls(draw: st.DrawFn) -> list[Ended]:
 
 
 @st.composite
-def outages(draw: st.DrawFn) -> list[Ended]:
-    """Calls on a target that is down from some moment to another, in the order in which they ended: those that begin
-    in between fail, the others do not, and each takes its own time."""
+def outages(draw: st.DrawFn, lasting: bool = False) -> list[Ended]:
+    """Calls on a target that is down from some moment to another (or for good), in the order in which they ended:
+    those that begin in between fail, the others do not, and each takes its own time."""
     start, end = sorted(draw(st.tuples(MOMENTS, MOMENTS)))
-    ended = draw(st.lists(st.tuples(MOMENTS, QUARTERS), min_size=1, max_size=40))
+    end = 2000 if lasting else end
+    ended = draw(st.lists(st.tuples(MOMENTS, MOMENTS.map(lambda at: at - 1000)), min_size=1, max_size=40))
     found = [Ended(began, began + took, FAULT if start <= began < end else None) for began, took in ended]
     return sorted(found, key=lambda call: call.at)
 
@@ -88,13 +89,11 @@ def test_a_row_of_failures_does_not_depend_on_grouping(made: tuple[list[Ended], 
     assert one_by_one == ((whole.trailing, whole.failing_since) if whole.trailing else (0, 0.0))
 
 
-@given(grouped(outages()))
+@given(grouped(outages(lasting=True)))
 def test_late_answers_do_not_hide_an_outage(made: tuple[list[Ended], list[Observation]]) -> None:
-    """As long as no call that began after the outage has ended, all of its failures stand in the row."""
+    """While a target is down all failures stand in the row, however late answers come to calls from before."""
     found, groups = made
-    start = min((call.began for call in found if call.failure), default=0.0)
-    if not any(call.failure is None and call.began > start for call in found):
-        assert sum(call.failure is not None for call in found) == merged(groups).trailing
+    assert sum(call.failure is not None for call in found) == merged(groups).trailing
 
 
 @given(grouped(calls()))
@@ -122,6 +121,13 @@ def test_a_row_is_never_longer_than_its_failures(found: list[Ended]) -> None:
     hard = [call.began for call in found if call.failure is not None and call.failure.hurts_health]
     assert (len(hard), True) == (seen.failures, seen.trailing <= seen.failures)
     assert not seen.trailing or seen.failing_since in hard
+
+
+@given(grouped(calls()))
+def test_the_last_good_call_is_the_last_to_begin(made: tuple[list[Ended], list[Observation]]) -> None:
+    """`last_ok_at` is when the youngest good call began, whichever ended last."""
+    found, groups = made
+    assert max((call.began for call in found if call.failure is None), default=0.0) == merged(groups).last_ok_at
 
 
 @pytest.mark.parametrize(
