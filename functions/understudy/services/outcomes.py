@@ -196,7 +196,7 @@ class LocalOutcomes:
             tally = self._tallies.get(name)
             self._tallies[name] = tally.merged(seen) if tally else seen
         if before.state == "closed" and after.state == "open":
-            self._start(self._tell_open(name, after))
+            self._start(self._tell_open(name, after, credential=seen.credential))
         self.flush_due()
 
     def _flush(self, name: str) -> None:
@@ -222,14 +222,17 @@ class LocalOutcomes:
         finally:
             self._writing.discard(seen.target)
 
-    async def _tell_open(self, name: str, breaker: Breaker) -> None:
+    async def _tell_open(self, name: str, breaker: Breaker, *, credential: bool) -> None:
         for _ in range(WRITE_TRIES):
             try:
                 health = (await self._in_thread(self._store.health, [name])).get(name) or Health(name)
                 if health.state != "closed" or health.breaker.changed_at > breaker.changed_at:
                     return
                 told = replace(breaker, opens=health.breaker.opens + 1)
-                opened = replace(health, breaker=told, last_failure=breaker.reason, evaluations=0)
+                refused = credential or health.credential_failed
+                opened = replace(
+                    health, breaker=told, credential_failed=refused, last_failure=breaker.reason, evaluations=0
+                )
                 await self._in_thread(self._store.put_health, opened)
             except Conflict:
                 continue
