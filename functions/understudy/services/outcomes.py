@@ -228,7 +228,14 @@ class LocalOutcomes:
                 health = (await self._in_thread(self._store.health, [name])).get(name) or Health(name)
                 if health.state != "closed" or health.breaker.changed_at > breaker.changed_at:
                     return
-                told = replace(breaker, opens=health.breaker.opens + 1)
+                known = health.breaker
+                # This environment may not have heard of the openings before.
+                told = replace(
+                    breaker,
+                    opens=known.opens + 1,
+                    until=max(known.until, breaker.until),
+                    down_since=known.down_since if known.opens else breaker.down_since,
+                )
                 refused = credential or health.credential_failed
                 opened = replace(
                     health, breaker=told, credential_failed=refused, last_failure=breaker.reason, evaluations=0
