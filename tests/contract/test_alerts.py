@@ -206,19 +206,21 @@ class TestProbeQueue:
         [
             (-5.0, 0),
             (0.0, 0),
-            (0.001, 1),
+            (0.999, 0),
             (1.0, 1),
-            (29.2, 30),
-            (899.5, 900),
+            (8.5, 8),
+            (29.9, 29),
+            (899.5, 899),
             (900.0, 900),
             (900.1, 900),
             (1e9, 900),
         ],
     )
-    def test_the_delay_is_rounded_up_and_capped(
+    def test_the_delay_is_rounded_down_and_capped(
         self, client: Client, queue: Queue, asked: list[dict[str, Any]], delay: float, seconds: int
     ) -> None:
-        """A probe is never early: its delay is rounded up to seconds, and cut to what SQS takes."""
+        """A message is never late: its delay is rounded down to seconds (whoever it wakes waits for the rest), and cut
+        to what SQS takes."""
         url, _ = queue("probes")
         SqsProbeQueue(url, client).send("a", delay)
         assert [seconds] == [params["DelaySeconds"] for params in asked]

@@ -220,9 +220,35 @@ class TestHealth:
         assert {} == store.health([])
 
     def test_health_comes_back_as_it_was_written(self, store: Store) -> None:
-        """Every field of health survives the table, the breaker's window included."""
-        breaker = Breaker("open", NOW, NOW + 30.5, 2, 5, 0, NOW + 10, ((29_833_333, 4, 6), (29_833_334, 0, 1)), "why")
-        full = Health("a", breaker, 0.25, 1.5, NOW + 60, True, NOW - 1, NOW, "transient: 502", 3)
+        """Every field of health survives the table, the breaker's window and the histograms included."""
+        breaker = Breaker(
+            state="open",
+            changed_at=NOW,
+            until=NOW + 30.5,
+            opens=2,
+            consecutive=5,
+            failing_since=NOW - 2.25,
+            down_since=NOW - 100,
+            steady=True,
+            successes=1,
+            lease_until=NOW + 10,
+            window=((29_833_333, 4, 6), (29_833_334, 0, 1)),
+            reason="why",
+        )
+        full = Health(
+            target="a",
+            breaker=breaker,
+            score=0.25,
+            first_token=1.5,
+            first_tokens=((36, 4.0), (40, 0.125)),
+            gaps=((28, 3.0),),
+            benched_until=NOW + 60,
+            credential_failed=True,
+            last_ok_at=NOW - 1,
+            last_failure_at=NOW,
+            last_failure="transient: 502",
+            evaluations=3,
+        )
         assert replace(full, rev=1) == store.put_health(full)
         assert {"a": replace(full, rev=1)} == store.health(["a"])
 
@@ -265,7 +291,23 @@ class TestHealth:
 class TestObservations:
     def test_an_observation_expires_after_a_week(self, store: Store, table: Table) -> None:
         """An observation is kept whole, beside its target's health, and gets a time to live."""
-        seen = Observation("a", NOW, "probe", 3, 2, 1, 4.5, NOW + 5, True, "transient: 502", {"transient": 2})
+        seen = Observation(
+            target="a",
+            at=NOW,
+            source="probe",
+            ok=3,
+            failures=2,
+            trailing=1,
+            last_ok_at=NOW - 3.5,
+            failing_since=NOW - 2.25,
+            first_token=4.5,
+            first_tokens=((36, 2.0), (40, 1.0)),
+            gaps=((28, 3.0),),
+            benched_until=NOW + 5,
+            credential=True,
+            last_failure="transient: 502",
+            by_kind={"transient": 2},
+        )
         store.add_observation(seen)
         (item,) = table.query(keys.target("a"), prefix=keys.OBSERVATION)
         assert seen == observation_from(item.body)

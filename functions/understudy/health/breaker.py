@@ -77,7 +77,8 @@ def step(
     """
     if breaker.state == "closed":
         return _step_closed(breaker, seen, settings, rng, fleet or breaker)
-    if seen.source != "probe":
+    began = max(seen.last_ok_at, seen.failing_since) or seen.at
+    if seen.source != "probe" or began < breaker.changed_at:
         # Calls that began before the breaker opened end after it; they are no news about recovery.
         return breaker
     if seen.failures:

@@ -59,6 +59,7 @@ class LocalOutcomes:
         self._tallies: dict[str, Observation] = {}
         self._flushed_at: dict[str, float] = {}
         self._writes: set[asyncio.Task[None]] = set()
+        self._leases: dict[str, asyncio.Task[float]] = {}
         self._writing: set[str] = set()
         self._trusted = True
         self._timers: dict[str, asyncio.TimerHandle] = {}
@@ -137,30 +138,33 @@ class LocalOutcomes:
         self._breakers[name] = mine
         if not self._trusted:
             return True
-        try:
-            async with asyncio.timeout(LEASE_PATIENCE):
-                taken = await self._fleet_lease(name, now)
-        except StoreError:
-            # Nobody can be asked: the lease holds for this environment alone, so that recovery does not depend on
-            # the store.
-            return True
-        except TimeoutError:
-            # Late is not down: the next request knows whether the table is to be trusted.
-            taken = False
+        asked = self._leases.get(name)
+        if asked is None or (asked.done() and asked.result() <= now):
+            asked = self._leases[name] = asyncio.get_running_loop().create_task(self._fleet_lease(name, now))
+        await asyncio.wait({asked}, timeout=LEASE_PATIENCE)
+        taken = asked.done() and asked.result() > now
+        if asked.done():
+            # Late is not down: a lease that comes after its request went elsewhere is for the next one.
+            self._leases.pop(name, None)
         if not taken:
             self._breakers[name] = replace(self._breakers[name], lease_until=now + LEASE_PAUSE)
         return taken
 
-    async def _fleet_lease(self, name: str, now: float) -> bool:
-        health = (await self._in_thread(self._store.health, [name])).get(name)
-        leased = lease(health.breaker, now, self._settings.breaker, live=True) if health else None
-        if health is None or leased is None:
-            return False
+    async def _fleet_lease(self, name: str, now: float) -> float:
+        """The end of the fleet-wide lease, or 0 where somebody else has it."""
         try:
+            health = (await self._in_thread(self._store.health, [name])).get(name)
+            leased = lease(health.breaker, now, self._settings.breaker, live=True) if health else None
+            if health is None or leased is None:
+                return 0.0
             await self._in_thread(self._store.put_health, replace(health, breaker=leased))
+            return leased.lease_until
         except Conflict:
-            return False
-        return True
+            return 0.0
+        except StoreError:
+            # Nobody can be asked: the lease holds for this environment alone, so that recovery does not depend on
+            # the store.
+            return now + self._settings.breaker.lease
 
     async def settle(self, patience: float) -> None:
         """Wait for writes under way, but not long, and not while the store is slow: the caller waits too."""
@@ -196,7 +200,7 @@ class LocalOutcomes:
             tally = self._tallies.get(name)
             self._tallies[name] = tally.merged(seen) if tally else seen
         if before.state == "closed" and after.state == "open":
-            self._start(self._tell_open(name, after))
+            self._start(self._tell_open(name, after, credential=seen.credential))
         self.flush_due()
 
     def _flush(self, name: str) -> None:
@@ -222,14 +226,24 @@ class LocalOutcomes:
         finally:
             self._writing.discard(seen.target)
 
-    async def _tell_open(self, name: str, breaker: Breaker) -> None:
+    async def _tell_open(self, name: str, breaker: Breaker, *, credential: bool) -> None:
         for _ in range(WRITE_TRIES):
             try:
                 health = (await self._in_thread(self._store.health, [name])).get(name) or Health(name)
                 if health.state != "closed" or health.breaker.changed_at > breaker.changed_at:
                     return
-                told = replace(breaker, opens=health.breaker.opens + 1)
-                opened = replace(health, breaker=told, last_failure=breaker.reason, evaluations=0)
+                known = health.breaker
+                # This environment may not have heard of the openings before.
+                told = replace(
+                    breaker,
+                    opens=known.opens + 1,
+                    until=max(known.until, breaker.until),
+                    down_since=known.down_since if known.opens else breaker.down_since,
+                )
+                refused = credential or health.credential_failed
+                opened = replace(
+                    health, breaker=told, credential_failed=refused, last_failure=breaker.reason, evaluations=0
+                )
                 await self._in_thread(self._store.put_health, opened)
             except Conflict:
                 continue

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from understudy.catalog import BreakerSettings
@@ -18,6 +20,7 @@ TABLE = [
     ("ramp 1", BACK, 0.0, 100.5, Standing(0.1, "coming back, 10% of its traffic", False)),
     ("ramp 2", BACK, 0.0, 101.5, Standing(0.5, "coming back, 50% of its traffic", False)),
     ("ramp over", BACK, 0.0, 102.0, Standing(1.0, "healthy", False)),
+    ("back at once", replace(BACK, steady=True), 0.0, 100.5, Standing(1.0, "healthy", False)),
     ("open", OPEN, 0.0, 101.5, Standing(0.0, "breaker open for 0.5 s more (5 failures in a row)", False)),
     ("waiting for its probe", OPEN, 0.0, 103.0, Standing(0.0, "breaker open (5 failures in a row)", False)),
     ("no probe came", OPEN, 0.0, 104.0, Standing(0.0, "breaker open (5 failures in a row)", True)),
