@@ -163,20 +163,22 @@ class Attempts:
         clock = asyncio.get_running_loop().time
         request, seam, gate = course.request_for(turn), course.seam(turn), Gate(whole=whole)
         attempt = turn.attempt = course.journal.begin(turn.target, clock(), turn.how, hedge=turn.hedge)
-        reasons: set[str] = set()
+        reasons: dict[int, str] = {}
+        answered = turn.how == "continuation"  # It may have nothing to add.
         try:
             async with aclosing(self._watched(request, turn.target, course, attempt)) as chunks:
                 async for chunk in chunks:
                     if attempt.first_token is not None:
                         spoke()
-                    reasons.update(chunk.finish_reasons.values())
+                    reasons.update(chunk.finish_reasons)
+                    answered = answered or bool(chunk.text) or chunk.has_tool_calls
+                    if not answered and len(reasons) >= request.choices and "stop" in reasons.values():
+                        # Before the stop reason is given out: thinking alone is no answer.
+                        raise Garbage("the answer is empty")
                     fresh = chunk if seam is None else seam.feed(chunk)
                     if fresh is not None:
                         for ready in gate.feed(fresh, spoken=attempt.first_token is not None):
                             yield turn, ready
-            # A continuation may have nothing to add.
-            if attempt.first_token is None and "stop" in reasons and turn.how != "continuation":
-                raise Garbage("the answer is empty")
             if seam is not None:
                 seam.end()
             attempt.outcome = "ok"
