@@ -23,7 +23,7 @@ from typing import Protocol
 from understudy.catalog import Limits, Target
 from understudy.chat.request import ChatRequest
 from understudy.chat.stream import Chunk
-from understudy.errors import AttemptFailed, Diverged, Garbage, RateLimited, Silent
+from understudy.errors import AttemptFailed, CallerFault, Diverged, Garbage, RateLimited, RequestError, Silent
 from understudy.health.standing import Standing
 from understudy.routing.course import Course, Turn, TurnFailed
 from understudy.routing.hedge import Piece, Play, first_to_speak
@@ -218,6 +218,11 @@ class Attempts:
                         # The answer is whole; only its counts or its end marker are late.
                         return
                     raise watch.silence() from None
+                except RequestError as refused:
+                    if attempt.how == "fresh":
+                        raise
+                    # Not what the caller wrote cannot be carried, but what the router made of it.
+                    raise CallerFault(refused.message) from refused
                 now, brought = clock(), tokens(chunk)
                 if brought and attempt.first_token is None:
                     attempt.first_token = now - attempt.started_at
