@@ -74,7 +74,7 @@ def as_json(value: Any) -> Any:
 HANG = object()
 """In a script: never say anything again."""
 
-Step = Chunk | float | AttemptFailed | object
+Step = Chunk | float | Exception | object
 
 
 class ScriptedAsk:
@@ -103,7 +103,7 @@ class ScriptedAsk:
                     await asyncio.Event().wait()
                 elif isinstance(step, float):
                     await asyncio.sleep(step)
-                elif isinstance(step, AttemptFailed):
+                elif isinstance(step, Exception):
                     raise step
                 elif isinstance(step, Chunk):
                     self.given += 1

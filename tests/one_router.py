@@ -70,7 +70,7 @@ class Nobody:
 
 @dataclass(slots=True)
 class Told:
-    """An answer as its caller read it; `seconds` until its end, `first` until its first bytes.
+    """An answer as its caller read it; `seconds` until its end.
 
     `text` is what was said, `finish` the stop reason, `done` whether the end marker came, `error` the error object,
     `events` all that a stream said.
@@ -79,8 +79,7 @@ class Told:
     status: int
     headers: dict[str, str]
     raw: bytes
-    seconds: float
-    first: float = 0.0
+    seconds: float = 0.0
     events: list[dict[str, Any]] = field(default_factory=list)
     text: str = ""
     finish: str | None = None
@@ -152,19 +151,21 @@ class Router:
     async def ask(self, *, stream: bool, headers: dict[str, str] | None = None, **body: Any) -> Told:
         """A request and its answer, read to the end."""
         began = time.monotonic()
-        answered = await self.answer(stream=stream, headers=headers, **body)
-        if isinstance(answered.body, bytes):
-            told = Told(answered.status, answered.headers, answered.body, time.monotonic() - began)
-            _read_whole(told)
-            return told
-        raw, first = b"", 0.0
-        async with aclosing(answered.body) as pieces:
-            async for piece in pieces:
-                first = first or time.monotonic() - began
-                raw += piece
-        told = Told(answered.status, answered.headers, raw, time.monotonic() - began, first)
-        _read_stream(told)
+        told = await read(await self.answer(stream=stream, headers=headers, **body))
+        told.seconds = time.monotonic() - began
         return told
+
+
+async def read(answered: Answered) -> Told:
+    """An answer, read to its end."""
+    if isinstance(answered.body, bytes):
+        told = Told(answered.status, answered.headers, answered.body)
+        _read_whole(told)
+        return told
+    async with aclosing(answered.body) as pieces:
+        told = Told(answered.status, answered.headers, b"".join([piece async for piece in pieces]))
+    _read_stream(told)
+    return told
 
 
 def _read_whole(told: Told) -> None:
@@ -189,7 +190,7 @@ def _read_stream(told: Told) -> None:
         told.usage, told.model = payload.get("usage") or told.usage, payload.get("model") or told.model
         for choice in payload.get("choices", ()):
             told.text += choice["delta"].get("content") or ""
-            told.finish = choice["finish_reason"] or told.finish
+            told.finish = choice.get("finish_reason") or told.finish
 
 
 def document(

@@ -23,7 +23,7 @@ from typing import Protocol
 from understudy.catalog import Limits, Target
 from understudy.chat.request import ChatRequest
 from understudy.chat.stream import Chunk
-from understudy.errors import AttemptFailed, Diverged, RateLimited, Silent
+from understudy.errors import AttemptFailed, CallerFault, Diverged, RateLimited, RequestError, Silent
 from understudy.health.latency import Histogram
 from understudy.health.standing import Standing
 from understudy.routing.alarm import Alarm
@@ -107,7 +107,9 @@ class Attempts:
         """The next candidate that may be asked (`beside` another, who is at work); those passed over are noted with
         their reasons."""
         while (beside is None or course.may_hedge(beside)) and (turn := course.pop()) is not None:
-            reason = course.barred(turn, self._outcomes.standing(turn.target), asyncio.get_running_loop().time())
+            reason = course.barred(turn, asyncio.get_running_loop().time())
+            if reason is None and course.put_last(turn, self._outcomes.standing(turn.target)):
+                continue
             if reason is None and turn.ranked.probe and not await self._lease(turn.target):
                 reason = "not probed: somebody else holds the lease"
             if reason is None:
@@ -160,7 +162,8 @@ class Attempts:
         clock = asyncio.get_running_loop().time
         request, seam, gate = course.request_for(turn), course.seam(turn), Gate(whole=whole)
         attempt = turn.attempt = course.journal.begin(turn.target, clock(), turn.how, hedge=turn.hedge)
-        reasons: set[str] = set()
+        reasons: dict[int, str] = {}
+        answered = turn.how == "continuation"  # It may have nothing to add.
         told = False
         try:
             async with aclosing(self._watched(request, turn.target, course, attempt)) as chunks:
@@ -168,13 +171,16 @@ class Attempts:
                     if attempt.first_token is not None and not told:
                         told = True
                         spoke()
+                    answered = answered or bool(chunk.text) or chunk.has_tool_calls
                     if chunk.finish_reasons:
-                        reasons.update(chunk.finish_reasons.values())
+                        reasons.update(chunk.finish_reasons)
+                        # Before the stop reason is given out, as far as all have come.
+                        course.check(reasons, answered=answered)
                     fresh = chunk if seam is None else seam.feed(chunk)
                     if fresh is not None:
                         for ready in gate.feed(fresh, spoken=attempt.first_token is not None):
                             yield turn, ready
-            course.check(turn, reasons, empty=attempt.first_token is None)
+            course.check(reasons, answered=answered, ended=True)
             if seam is not None:
                 seam.end()
             attempt.outcome = "ok"
@@ -217,6 +223,11 @@ class Attempts:
                         # The answer is whole; only its counts or its end marker are late.
                         return
                     raise watch.silence() from None
+                except RequestError as refused:
+                    if attempt.how == "fresh":
+                        raise
+                    # Not what the caller wrote cannot be carried, but what the router made of it.
+                    raise CallerFault(refused.message) from refused
                 now, brought = clock(), tokens(chunk)
                 if brought and attempt.first_token is None:
                     attempt.first_token = now - attempt.started_at

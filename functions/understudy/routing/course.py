@@ -6,7 +6,7 @@ The rules of who is asked next are here, without a clock or a network; understud
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Set
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
@@ -96,7 +96,16 @@ class Course:
             turn.otherwise = tuple(otherwise)
         return turn
 
-    def barred(self, turn: Turn, standing: Standing, now: float) -> str | None:
+    def put_last(self, turn: Turn, standing: Standing) -> bool:
+        """Whether the candidate has left the rotation since the decision; then it is a last resort from now on."""
+        ranked = turn.ranked
+        if standing.share > 0 or ranked.last_resort or ranked.probe or turn.tries or self._asked(turn.target):
+            return False
+        self._left.append(replace(turn, ranked=replace(ranked, last_resort=True)))
+        self.journal.skipped.append(Cause(turn.target.name, f"put last: {standing.reason}"))
+        return True
+
+    def barred(self, turn: Turn, now: float) -> str | None:
         """Why this candidate is not asked now, or None."""
         limits, ranked = self.limits, turn.ranked
         if len(self.journal.attempts) >= limits.attempts_per_request:
@@ -109,17 +118,13 @@ class Course:
             return "not tried: its provider refused the same credential"
         if ranked.last_resort and self._asked(turn.target):
             return "not tried again"
-        if standing.share <= 0 and not (ranked.last_resort or ranked.probe or turn.tries or self._asked(turn.target)):
-            self._left.append(replace(turn, ranked=replace(ranked, last_resort=True)))
-            return f"put last: {standing.reason}"
         return self._too_dear(turn.target)
 
     def skip(self, turn: Turn, reason: str) -> None:
         """Note that a candidate was passed over."""
         cause = Cause(turn.target.name, reason)
         self.journal.skipped.append(cause)
-        if not reason.startswith("put last"):
-            self._causes.append(cause)
+        self._causes.append(cause)
 
     @property
     def alternatives(self) -> bool:
@@ -176,10 +181,10 @@ class Course:
         if self._broken is None and isinstance(failure, AttemptFailed):
             self._broken = StreamBroken(turn.target.name, failure)
             self._causes.clear()
-            if isinstance(failure, Refusal) and not self.decision.reroute_refusals:
-                raise self._broken
         else:
             self._causes.append(Cause(turn.target.name, words))
+        if isinstance(failure, Refusal) and not self.decision.reroute_refusals:
+            raise self.verdict()
         # A refused prefix says nothing against the same target's answering anew.
         if turn.otherwise and isinstance(failure, Diverged | CallerFault | Refusal):
             self._left.appendleft(Turn(turn.ranked, turn.otherwise[0], turn.otherwise[1:]))
@@ -224,15 +229,17 @@ class Course:
         share = (self.deadline - started_at) / 2 if self.alternatives else None
         return Watch(limit, stall, started_at, self.deadline, self.limits.request, share)
 
-    def check(self, turn: Turn, reasons: Set[str], *, empty: bool) -> None:
-        """Whether an answer that came to its end is one.  Raises Garbage or Refusal where it is not.
+    def check(self, reasons: Mapping[int, str], *, answered: bool, ended: bool = False) -> None:
+        """Whether an answer whose choices have these stop reasons is one.  Raises Garbage or Refusal where it is not.
 
-        `reasons` are its stop reasons; `empty`: it said nothing.
+        `answered`: it said something, which thinking alone is not.
         """
-        # A continuation may have nothing to add.
-        if empty and "stop" in reasons and turn.how != "continuation":
+        if not ended and len(reasons) < self.request.choices:
+            return
+        said = reasons.values()
+        if not answered and "stop" in said:
             raise Garbage("the answer is empty")
-        if "content_filter" in reasons and self.decision.reroute_refusals and not self.delivered.begun:
+        if "content_filter" in said and self.decision.reroute_refusals and not self.delivered.begun:
             raise Refusal("the provider's content filter ended the answer", code="content_filter")
 
     # what the caller gets

@@ -67,24 +67,35 @@ TABLE: tuple[Row, ...] = (
             "billing_error",
             "billing_hard_limit_reached",
             "billing_not_active",
+            "credit_balance_exhausted",
             "deploymentnotfound",
             "exceeded_current_quota_error",
             "expiredtokenexception",
+            "failed_precondition",
+            "incompletesignature",
             "insufficient_balance",
             "insufficient_quota",
             "invalid_api_key",
             "model_not_found",
+            "notauthorized",
+            "requestexpired",
             "unauthenticated",
             "unrecognizedclientexception",
         },
         words=_words(
             r"credit balance is too low",
+            r"reached your specified api usage limits",
             r"insufficient (?:balance|credits?|funds)",
-            r"(?:incorrect|invalid) api key",
+            r"(?:incorrect|invalid)(?: |%20)api(?: |%20)key",
             r"api key (?:not valid|expired|not found)",
             r"is not a valid model",
             r"model identifier is invalid",
             r"\bmodel\b.{0,120}\bdoes not exist",
+            r"\bmodel not exist",
+            r"on-demand throughput isn.t supported",
+            r"account is not authorized",
+            # Of our account or resource, although some speak of a policy.
+            r"resource has been temporarily blocked",
         ),
     ),
     # Before the context row: some servers call "more tokens than your minute allows" too large.
@@ -94,7 +105,9 @@ TABLE: tuple[Row, ...] = (
         codes={
             "rate_limit_error",
             "rate_limit_exceeded",
+            "rate_limited",
             "resource_exhausted",
+            "servicequotaexceededexception",
             "throttlingexception",
             "too_many_requests",
             "toomanyrequestsexception",
@@ -102,17 +115,21 @@ TABLE: tuple[Row, ...] = (
     ),
     Row(
         Overloaded,
-        statuses={503, 529},
+        # 498 is one provider's own "no capacity left for this tier".
+        statuses={498, 503, 529},
         codes={
+            "capacity_exceeded",
             "engine_overloaded_error",
             "modelnotreadyexception",
             "overloaded",
             "overloaded_error",
+            "server_is_overloaded",
             "serviceunavailableexception",
             "slow_down",
             "unavailable",
         },
         bare_codes={"service_unavailable", "service_unavailable_error"},
+        words=_words(r"capacity exceeded"),
     ),
     Row(
         ContextTooLong,
@@ -127,6 +144,9 @@ TABLE: tuple[Row, ...] = (
             r"exceeds? the context window",
             r"input token count .{0,60}exceeds",
             r"`inputs` tokens \+ `max_new_tokens` must be",
+            r"must be less than the context length",
+            # What is left of the window for an answer; a caller's own limit is checked before it is sent.
+            r"max_tokens must be at least 1, got -",
         ),
     ),
     Row(
@@ -144,7 +164,8 @@ TABLE: tuple[Row, ...] = (
             r"content (?:filtering )?policy",
             r"input was flagged",
             r"prompt was flagged",
-            r"violat\w+ (?:our|the) usage polic",
+            r"violat\w+ (?:our |the )?usage (?:polic|guideline)",
+            r"content exists risk",
         ),
     ),
     # A model or a path that is not there is our configuration, like a key that may not use it.
@@ -160,15 +181,14 @@ TABLE: tuple[Row, ...] = (
             "resourcenotfoundexception",
         },
     ),
-    # 408, 409 and 425 are the provider's own timeout, lock and "too early": its client libraries resend them.
-    Row(Transient, statuses={408, 409, 425, *_SERVER_ERRORS}),
+    # 408, 409, 424 and 425 are the provider's own timeout, lock, failed part and "too early": nothing of the request's.
+    Row(Transient, statuses={408, 409, 424, 425, *_SERVER_ERRORS}),
     Row(
         CallerFault,
         statuses=_CLIENT_ERRORS,
         bare_codes={
             "badrequesterror",
             "bad_request",
-            "failed_precondition",
             "invalid_argument",
             "invalid_request_error",
             "validationexception",

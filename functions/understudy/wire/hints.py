@@ -31,7 +31,7 @@ def asked_wait(headers: Mapping[str, str], body_delay: str | None = None) -> flo
 
 
 def reset_wait(headers: Mapping[str, str]) -> float | None:
-    """The wait until the exhausted limits are reset, read from `*ratelimit*reset*` headers.
+    """The wait until the exhausted limits are reset, read from `*ratelimit*reset*` and `*rate-limit*reset*` headers.
 
     These headers come with every answer and one pair per limit, so most of them are about limits that are not the
     trouble.  A limit with something remaining never counts.  All limits with nothing remaining must be over: the
@@ -42,7 +42,7 @@ def reset_wait(headers: Mapping[str, str]) -> float | None:
     exhausted: list[float] = []
     unknown: list[float] = []
     for name, value in headers.items():
-        if "ratelimit" not in name or "reset" not in name:
+        if "reset" not in name or not ("ratelimit" in name or "rate-limit" in name):
             continue
         seconds = _seconds(value, date)
         remaining = headers.get(name.replace("reset", "remaining"))

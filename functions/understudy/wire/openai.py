@@ -90,8 +90,11 @@ class OpenAIDecoder:
 
     @property
     def complete(self) -> bool:
-        """Whether every choice that was asked for, and every other one seen, has finished."""
-        return len(self._finished) >= self._choices and not self._open
+        """Whether every choice that was asked for, and every other one seen, has finished.
+
+        A server that gives fewer choices than it was asked for must say by its end marker that this was all.
+        """
+        return bool(self._finished) and not self._open and (self.ended or len(self._finished) >= self._choices)
 
     def feed(self, event: Event) -> list[Chunk]:
         """The chunk of one event; none for `[DONE]` and empty events (keep-alive).

@@ -242,6 +242,15 @@ def test_an_empty_answer_is_garbage(whole: bool) -> None:
     assert [("a", "garbage"), ("a", "garbage"), ("b", "ok")] == world.outcomes_told
 
 
+@pytest.mark.parametrize("whole", [False, True])
+def test_thinking_alone_is_no_answer(whole: bool) -> None:
+    """A target that stops after thinking has not answered: the next one does, after what thinking was given."""
+    thought: list[Step] = [piece(), piece(reasoning_content="hm"), piece("", finish="stop")]
+    world = World({"a": [thought], "b": [FINE]}, replace(LIMITS, retries_per_target=0))
+    assert ("fine", [("a", "garbage"), ("b", "ok")]) == (world.run(whole=whole), world.outcomes_told)
+    assert [not whole] == list({any(chunk.has_reasoning for chunk in world.seen)})
+
+
 @pytest.mark.parametrize("reason", ["length", "content_filter"])
 def test_an_empty_answer_with_a_reason_is_an_answer(reason: str) -> None:
     """An answer cut before its first word says why, and is given as it is."""

@@ -6,7 +6,17 @@ import pytest
 
 from tests.builders import HANG, Step, piece, request, text_of
 from tests.unit.routing.worlds import FINE, World, answer
-from understudy.errors import AttemptFailed, CallerFault, Cause, Garbage, Overloaded, Silent, StreamBroken, Transient
+from understudy.errors import (
+    AttemptFailed,
+    CallerFault,
+    Cause,
+    Garbage,
+    InvalidRequest,
+    Overloaded,
+    Silent,
+    StreamBroken,
+    Transient,
+)
 from understudy.routing.resume import Resumption
 
 BREAKS = [Transient("cut"), Garbage("cut"), CallerFault("late"), Overloaded("late"), HANG]
@@ -37,6 +47,13 @@ def test_a_refused_beginning_is_asked_for_again_from_the_start() -> None:
     assert ("fine", ["a", "b", "b"]) == (world.run(), world.ask.calls)
     assert ["fresh", "continuation", "repetition"] == [attempt.how for attempt in world.journal.attempts]
     assert request().messages == world.ask.requests[-1].messages
+
+
+def test_a_beginning_that_cannot_be_sent_is_no_fault_of_the_caller() -> None:
+    """Where a target's protocol has no place for the text so far, it is asked to repeat; nothing else is told."""
+    cannot = InvalidRequest("the body holds half of a surrogate pair")
+    world = World({"a": [[piece("fi"), Transient("cut")]], "b": [[cannot], FINE]}, prefills={"b": "message"})
+    assert ("fine", ["a", "b", "b"]) == (world.run(), world.ask.calls)
 
 
 @pytest.mark.parametrize(("agreed", "text"), [(True, "half, the rest"), (False, "half")])
