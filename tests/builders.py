@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncGenerator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from understudy.catalog import Capabilities, Provider, Target
@@ -12,14 +13,19 @@ from understudy.chat.request import ChatRequest, chat_request
 from understudy.chat.stream import Chunk, chunk_from
 from understudy.chat.usage import Usage
 from understudy.errors import AttemptFailed
+from understudy.health.latency import Histogram, bucket
 from understudy.health.observation import Observation
+from understudy.health.standing import Standing
 
 PROVIDER = Provider(name="alpha", wire="openai", base_url="https://alpha.example/v1")
 
 
-def target(name: str, *, window: int | None = None, **fields: Any) -> Target:
-    """A target of one provider; `window` is the context window it declares."""
-    return Target(name, PROVIDER, "big", capabilities=Capabilities(context_window=window), **fields)
+def target(
+    name: str, *, window: int | None = None, prefill: str = "none", provider: str = "alpha", **fields: Any
+) -> Target:
+    """A target; `window` is the context window it declares, `prefill` how it continues another's answer."""
+    can = fields.pop("capabilities", Capabilities(context_window=window, prefill=prefill))
+    return Target(name, replace(PROVIDER, name=provider), "big", capabilities=can, **fields)
 
 
 def request(**fields: Any) -> ChatRequest:
@@ -50,6 +56,11 @@ def piece(text: str | None = None, *, finish: str | None = None, usage: Usage | 
     return chunk_from(payload | ({"usage": usage.payload()} if usage else {}))
 
 
+def taking(seconds: float, answers: float = 100) -> Histogram:
+    """The times of so many answers that took this long each."""
+    return ((bucket(seconds), answers),)
+
+
 def text_of(chunks: Sequence[Chunk]) -> str:
     """What the caller reads in these chunks."""
     return "".join(chunk.text for chunk in chunks)
@@ -69,11 +80,12 @@ Step = Chunk | float | AttemptFailed | object
 class ScriptedAsk:
     """Satisfies `routing.attempts.Ask`.  Each target has one script per call, the last one is repeated: chunks are
     given, numbers are seconds of silence, failures are raised, HANG hangs.  `calls` has the target of each call,
-    `closed` those whose generator was closed or ended."""
+    `requests` what it was asked, `closed` those whose generator was closed or ended."""
 
     def __init__(self, scripts: dict[str, list[list[Step]]]) -> None:
         self.scripts = scripts
         self.calls: list[str] = []
+        self.requests: list[ChatRequest] = []
         self.closed: list[str] = []
         self.connects: list[float] = []
         self.given = 0
@@ -82,6 +94,7 @@ class ScriptedAsk:
         scripts = self.scripts[target.name]
         script = scripts[min(self.calls.count(target.name), len(scripts) - 1)]
         self.calls.append(target.name)
+        self.requests.append(request)
         self.connects.append(connect)
         try:
             for step in script:
@@ -100,15 +113,38 @@ class ScriptedAsk:
 
 
 class RecordingOutcomes:
-    """Satisfies `routing.attempts.Outcomes`: (target, "ok" or the kind of the failure, probe) in order."""
+    """Satisfies `routing.attempts.Outcomes`: `told` has (target, "ok" or the kind of the failure, probe) in order.
+
+    What it knows is set by target name: `standings` (healthy where not), `crowded` (targets whose calls before the
+    last failure failed as well), `known` and `pauses` (first tokens and longest silences), `effects` (what a failure
+    did).
+    """
 
     def __init__(self) -> None:
         self.told: list[tuple[str, str, bool]] = []
-        self.first_tokens: list[float] = []
+        self.took: list[float] = []
+        self.standings: dict[str, Standing] = {}
+        self.crowded: set[str] = set()
+        self.known: dict[str, Histogram] = {}
+        self.pauses: dict[str, Histogram] = {}
+        self.effects: dict[str, str] = {}
 
-    def succeeded(self, target: Target, first_token: float, *, probe: bool) -> None:
+    def succeeded(self, target: Target, first_token: float, *, gap: float, seconds: float, probe: bool) -> None:
         self.told.append((target.name, "ok", probe))
-        self.first_tokens.append(first_token)
+        self.took.append(first_token)
 
-    def failed(self, target: Target, failure: AttemptFailed, *, probe: bool) -> None:
+    def failed(self, target: Target, failure: AttemptFailed, *, seconds: float, probe: bool) -> str:
         self.told.append((target.name, failure.kind, probe))
+        return self.effects.get(target.name, "")
+
+    def standing(self, target: Target) -> Standing:
+        return self.standings.get(target.name, Standing())
+
+    def alone(self, target: Target) -> bool:
+        return target.name not in self.crowded
+
+    def first_tokens(self, target: Target) -> Histogram:
+        return self.known.get(target.name, ())
+
+    def gaps(self, target: Target) -> Histogram:
+        return self.pauses.get(target.name, ())

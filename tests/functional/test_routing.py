@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from infra.local.stack import LocalStack, Options
+from understudy.catalog import HealthSettings
 
 DOCUMENT = """
 schema: 1
@@ -97,7 +98,9 @@ def events(answer: httpx.Response) -> list[dict]:
 
 
 def calls(stack: LocalStack, target: str) -> int:
-    return sum(seen.model == target for sim in stack.simulators.values() for seen in list(sim.requests))
+    """Calls that callers caused; the control plane probes what was broken when it likes."""
+    asked = [seen for sim in stack.simulators.values() for seen in list(sim.requests) if seen.model == target]
+    return sum(HealthSettings().probe_prompt not in json.dumps(seen.body) for seen in asked)
 
 
 HIDDEN = [

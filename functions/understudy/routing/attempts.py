@@ -26,6 +26,7 @@ from understudy.chat.stream import Chunk
 from understudy.errors import AttemptFailed, Diverged, RateLimited, Silent
 from understudy.health.latency import Histogram
 from understudy.health.standing import Standing
+from understudy.routing.alarm import Alarm
 from understudy.routing.course import Course, Turn, TurnFailed
 from understudy.routing.hedge import Piece, Play, first_to_speak
 from understudy.routing.journal import Attempt, Journal
@@ -94,7 +95,7 @@ class Attempts:
         play = partial(self._turn, course=course, whole=whole)
         while (turn := await self._next(course)) is not None:
             try:
-                async with aclosing(self._hedged(turn, course, play)) as pieces:
+                async with aclosing(self._pieces(turn, course, play)) as pieces:
                     async for giver, chunk in pieces:
                         yield course.give(giver, chunk)
                 return
@@ -102,9 +103,10 @@ class Attempts:
                 await self._after(lost.turn, lost.failure, course)
         raise course.verdict()
 
-    async def _next(self, course: Course) -> Turn | None:
-        """The next candidate that may be asked; those passed over are noted with their reasons."""
-        while (turn := course.pop()) is not None:
+    async def _next(self, course: Course, beside: Turn | None = None) -> Turn | None:
+        """The next candidate that may be asked (`beside` another, who is at work); those passed over are noted with
+        their reasons."""
+        while (beside is None or course.may_hedge(beside)) and (turn := course.pop()) is not None:
             reason = course.barred(turn, self._outcomes.standing(turn.target), asyncio.get_running_loop().time())
             if reason is None and turn.ranked.probe and not await self._lease(turn.target):
                 reason = "not probed: somebody else holds the lease"
@@ -140,20 +142,16 @@ class Attempts:
             wait = self._rng.uniform(0, limits.backoff * 2.0**turn.tries)
         return wait if asyncio.get_running_loop().time() + wait < course.deadline else None
 
-    async def _hedged(self, turn: Turn, course: Course, play: Play) -> AsyncGenerator[Piece, None]:
+    def _pieces(self, turn: Turn, course: Course, play: Play) -> AsyncGenerator[Piece, None]:
         """One turn; where the route hedges and its first token is late, with the next candidate beside it."""
         delay = hedge_delay(self._outcomes.first_tokens(turn.target)) if course.may_hedge(turn) else None
         if delay is None:
-            pieces = play(turn, _nobody)
-        else:
+            return play(turn, _nobody)
 
-            async def second() -> Turn | None:
-                return await self._next(course) if course.may_hedge(turn) else None
+        async def second() -> Turn | None:
+            return await self._next(course, beside=turn)
 
-            pieces = first_to_speak(turn, play, delay, second, course)
-        async with aclosing(pieces):
-            async for piece in pieces:
-                yield piece
+        return first_to_speak(turn, play, delay, second, course)
 
     async def _turn(
         self, turn: Turn, spoke: Callable[[], None], *, course: Course, whole: bool
@@ -163,12 +161,15 @@ class Attempts:
         request, seam, gate = course.request_for(turn), course.seam(turn), Gate(whole=whole)
         attempt = turn.attempt = course.journal.begin(turn.target, clock(), turn.how, hedge=turn.hedge)
         reasons: set[str] = set()
+        told = False
         try:
             async with aclosing(self._watched(request, turn.target, course, attempt)) as chunks:
                 async for chunk in chunks:
-                    if attempt.first_token is not None:
+                    if attempt.first_token is not None and not told:
+                        told = True
                         spoke()
-                    reasons.update(chunk.finish_reasons.values())
+                    if chunk.finish_reasons:
+                        reasons.update(chunk.finish_reasons.values())
                     fresh = chunk if seam is None else seam.feed(chunk)
                     if fresh is not None:
                         for ready in gate.feed(fresh, spoken=attempt.first_token is not None):
@@ -201,17 +202,20 @@ class Attempts:
         clock, limits = asyncio.get_running_loop().time, course.limits
         first = first_token_limit(target, limits, self._outcomes.first_tokens(target), request.size)
         watch = course.watch(first, stall_limit(limits, self._outcomes.gaps(target)), attempt.started_at)
-        pace, waited = Pace(target.min_tokens_per_s, limits.stall), 0.0
-        spoken = False
-        async with aclosing(self._ask(request, target, connect=limits.connect)) as chunks:
+        pace, spoken = Pace(target.min_tokens_per_s, limits.stall), False
+        finished: set[int] = set()
+        call = self._ask(request, target, connect=limits.connect)
+        async with aclosing(call) as chunks, Alarm(watch.until) as alarm:
             while True:
                 began = clock()
                 try:
-                    async with asyncio.timeout_at(watch.until):
-                        chunk = await anext(chunks)
+                    chunk = await alarm.wait(chunks)
                 except StopAsyncIteration:
                     return
                 except TimeoutError:
+                    if len(finished) >= request.choices:
+                        # The answer is whole; only its counts or its end marker are late.
+                        return
                     raise watch.silence() from None
                 now, brought = clock(), tokens(chunk)
                 if brought and attempt.first_token is None:
@@ -219,15 +223,16 @@ class Attempts:
                 attempt.received += brought
                 attempt.usage = chunk.usage or attempt.usage
                 attempt.model = chunk.model or attempt.model
+                finished.update(chunk.finish_reasons)
                 yield chunk
                 if attempt.first_token is None:
                     continue
                 # Counted from here: the time that the caller takes to read is not the target's silence.
-                watch.spoken(clock())
-                waited += now - began
-                attempt.longest_gap = max(attempt.longest_gap, now - began) if spoken else 0.0
+                alarm.until = watch.spoken(clock())
+                if spoken and now - began > attempt.longest_gap:
+                    attempt.longest_gap = now - began
                 spoken = True
-                if pace.too_slow(waited, brought):
+                if pace.too_slow(now - began, brought):
                     raise Silent(f"fewer than {target.min_tokens_per_s:g} tokens/s for {limits.stall:g} s")
 
 

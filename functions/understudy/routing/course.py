@@ -136,13 +136,12 @@ class Course:
         )
 
     def may_hedge(self, turn: Turn) -> bool:
-        """Whether the next candidate may be asked beside this one."""
-        return (
-            self.decision.hedge
-            and not (self.delivered.begun or turn.ranked.last_resort or turn.ranked.probe)
-            and bool(self._left)
-            and not (self._left[0].ranked.last_resort or self._left[0].ranked.probe)
-        )
+        """Whether the next may be asked beside this one.  Who is too dear beside it may be asked after it."""
+        if not self._left or not self.decision.hedge or self.delivered.begun:
+            return False
+        other = self._left[0]
+        special = any(one.ranked.last_resort or one.ranked.probe for one in (turn, other))
+        return not special and self._too_dear(other.target) is None
 
     def again(self, turn: Turn) -> None:
         """The same target is next, in the same way."""
@@ -170,10 +169,15 @@ class Course:
             raise failure
 
     def _after_commit(self, turn: Turn, failure: AttemptFailed | Diverged, words: str) -> None:
-        """The first failure stays the one that is told, whatever those who were to go on with the answer said."""
+        """The first failure stays the one that is told, whatever those who were to go on with the answer said.
+
+        Raises it where nobody may go on: a refusal is not routed around in the middle of an answer either.
+        """
         if self._broken is None and isinstance(failure, AttemptFailed):
             self._broken = StreamBroken(turn.target.name, failure)
             self._causes.clear()
+            if isinstance(failure, Refusal) and not self.decision.reroute_refusals:
+                raise self._broken
         else:
             self._causes.append(Cause(turn.target.name, words))
         # A refused prefix says nothing against the same target's answering anew.
@@ -211,7 +215,7 @@ class Course:
         if turn.how == "fresh":
             return None
         if turn.how == "repetition":
-            return Seam(self.delivered.texts)
+            return Seam(self.delivered.texts, self.delivered.finished)
         begun = continued(self.delivered)
         return Seam({(0, "content"): begun[1]} if begun and turn.how == "continuation" else {})
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from decimal import Decimal
 
 from understudy.catalog import Limits, Target
@@ -58,26 +57,29 @@ def tokens(chunk: Chunk) -> float:
 
 
 class Pace:
-    """Whether an answer comes too slowly: fewer than `least` tokens a second over the last `window` seconds.
+    """Whether an answer comes too slowly: fewer than `least` tokens a second over the last `window` seconds, looked at
+    every half window.
 
-    Times are seconds spent waiting for the target, so that a caller who reads slowly does not make it look slow.
+    Only the time spent waiting for the target counts, so that a caller who reads slowly does not make it look slow.
     """
 
     def __init__(self, least: float, window: float) -> None:
         self._least = least * window
-        self._window = window
-        self._seen: deque[tuple[float, float]] = deque()
-        self._total = 0.0
+        self._half = window / 2
+        self._waited = 0.0
+        self._brought = 0.0
+        self._before: float | None = None
+        """What the half window before this one brought; None in the first."""
 
     def too_slow(self, waited: float, brought: float) -> bool:
-        """Note tokens that came after `waited` seconds."""
-        self._seen.append((waited, brought))
-        self._total += brought
-        begun = False
-        while self._seen[0][0] < waited - self._window:
-            self._total -= self._seen.popleft()[1]
-            begun = True
-        return begun and self._total < self._least
+        """Note tokens that came after `waited` seconds more."""
+        self._waited += waited
+        self._brought += brought
+        if self._waited < self._half:
+            return False
+        slow = self._before is not None and self._before + self._brought < self._least
+        self._before, self._waited, self._brought = self._brought, 0.0, 0.0
+        return slow
 
 
 class Watch:
@@ -101,10 +103,11 @@ class Watch:
         self._share = due - started_at
         self.until = min(due, deadline)
 
-    def spoken(self, now: float) -> None:
-        """The target has said something; from here on its silence is a stall."""
+    def spoken(self, now: float) -> float:
+        """The target has said something; from here on its silence is a stall.  Returns the new `until`."""
         self._spoke = True
         self.until = min(now + self._stall, self._deadline)
+        return self.until
 
     def silence(self) -> Silent:
         """What it means that nothing came until `until`."""

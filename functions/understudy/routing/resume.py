@@ -10,7 +10,7 @@ never are delivered in part (see `Gate`), so there is nothing of them to join.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -32,10 +32,13 @@ class Delivered:
     def __init__(self) -> None:
         self._pieces: list[tuple[Channel, str]] = []
         self.begun = False
+        self.finished: set[int] = set()
+        """The choices whose stop reason was given."""
 
     def add(self, chunk: Chunk) -> None:
         """Note a chunk that is given to the caller."""
         self.begun = True
+        self.finished.update(chunk.finish_reasons)
         for choice in chunk.payload.get("choices") or ():
             delta = choice.get("delta") or {}
             for name in _TEXTS:
@@ -99,11 +102,13 @@ class Seam:
     """Lets through what follows the delivered text in a new stream.
 
     `expected` is what the new stream has to repeat first: everything delivered for a repetition, nothing or white
-    space for a continuation.
+    space for a continuation.  Choices that are `finished` are left as they are: of several answers to one request,
+    those that the caller has whole have nothing to do with the one that broke off.
     """
 
-    def __init__(self, expected: Mapping[Channel, str]) -> None:
-        self._expected = {channel: text for channel, text in expected.items() if text}
+    def __init__(self, expected: Mapping[Channel, str], finished: Collection[int] = ()) -> None:
+        self._finished = frozenset(finished)
+        self._expected = {channel: text for channel, text in expected.items() if text and channel[0] not in finished}
         self._at = 0
 
     def feed(self, chunk: Chunk) -> Chunk | None:
@@ -120,6 +125,8 @@ class Seam:
 
     def _choice(self, choice: Mapping[str, Any]) -> dict[str, Any] | None:
         index = index_of(choice)
+        if index in self._finished:
+            return None
         delta = dict(choice.get("delta") or {})
         delta.pop("role", None)
         for name in _THINKING:

@@ -89,10 +89,11 @@ async def _events(reply: Reply, decoder: Decoder) -> AsyncGenerator[Chunk, None]
     sse = SseDecoder()
     unreadable = 0
     body = aiter(reply.body())
-    ended = False
+    ended, until = False, None
     while not ended:
+        until = _until(decoder, until)
         try:
-            data = await _next(body, _patience(decoder))
+            data = await _next(body, until)
             events = sse.flush() if data is None else sse.feed(data)
         except ValueError as error:
             raise Garbage(str(error), status=200) from error
@@ -121,19 +122,21 @@ async def _events(reply: Reply, decoder: Decoder) -> AsyncGenerator[Chunk, None]
         raise Garbage("its stream ended without a stop reason", status=200)
 
 
-def _patience(decoder: Decoder) -> float | None:
-    """Seconds to wait for the next read: for ever in the answer, a little after it."""
+def _until(decoder: Decoder, until: float | None) -> float | None:
+    """The moment up to which is waited for the next read: none in the answer, a little while after its stop reason,
+    whatever else keeps coming, and hardly at all after its end marker."""
+    now = asyncio.get_running_loop().time()
     if decoder.ended:
-        return AFTER_END
-    return TAIL if decoder.complete else None
+        return now + AFTER_END
+    return until or now + TAIL if decoder.complete else None
 
 
-async def _next(body: AsyncIterator[bytes], limit: float | None) -> bytes | None:
-    """The next read, or None at the end; with a limit, an end that does not come in time counts as come."""
+async def _next(body: AsyncIterator[bytes], until: float | None) -> bytes | None:
+    """The next read, or None at the end; one that has not come by `until` counts as come."""
     try:
-        if limit is None:
+        if until is None:
             return await anext(body)
-        async with asyncio.timeout(limit):
+        async with asyncio.timeout_at(until):
             return await anext(body)
     except (StopAsyncIteration, TimeoutError):
         return None

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.builders import request
-from understudy.chat.request import ROLES, chat_request
+from understudy.chat.request import GO_ON, ROLES, chat_request
 from understudy.errors import InvalidRequest
 
 HELLO = [{"role": "user", "content": "hello"}]
@@ -243,6 +243,58 @@ BODIES = JSON | st.fixed_dictionaries(
     {"model": st.just("chat") | JSON, "messages": st.lists(MESSAGES, max_size=3) | JSON},
     optional=dict.fromkeys(OPTIONAL, JSON),
 )
+
+
+CONTINUED: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
+    ("message", {}, {}),
+    ("prefix", {"prefix": True}, {}),
+    ("continue_final_message", {}, {"continue_final_message": True, "add_generation_prompt": False}),
+]
+
+
+@pytest.mark.parametrize(("prefill", "marked", "more"), CONTINUED)
+def test_an_answer_is_continued_in_the_targets_own_way(
+    prefill: str, marked: dict[str, Any], more: dict[str, Any]
+) -> None:
+    """What was written becomes the last message, marked as the target wants it; nothing else of the body changes."""
+    one = request(temperature=0.5).continuing("So far", prefill, 2)
+    begun = {"role": "assistant", "content": "So far", **marked}
+    assert {**request(temperature=0.5).body, **more, "messages": [*HELLO, begun]} == one.body
+
+
+def test_an_answer_is_continued_in_words() -> None:
+    """What was written is followed by a user's turn that asks for the rest."""
+    one = request().asking_to_go_on("So far", 2)
+    assert ["user", "assistant", "user"] == [message["role"] for message in one.messages]
+    assert ("So far", GO_ON) == (one.messages[1]["content"], one.messages[2]["content"])
+
+
+@pytest.mark.parametrize(("limit", "left"), [(100, 90), (11, 1), (10, 1), (3, 1)])
+def test_what_was_written_counts_against_the_limit(limit: int, left: int) -> None:
+    """The tokens that the caller has already are taken off the answer's limit, which never falls below one."""
+    one = request(max_tokens=limit, max_completion_tokens=limit)
+    for asked in (one.continuing("x", "message", 10), one.asking_to_go_on("x", 10)):
+        assert (left, left) == (asked.body["max_tokens"], asked.body["max_completion_tokens"])
+
+
+def test_a_request_without_a_limit_is_continued_without_one() -> None:
+    """No limit is made up for the rest of an answer."""
+    assert {"model", "messages"} == set(request().continuing("x", "message", 10).body)
+
+
+@pytest.mark.parametrize(("fields", "expected"), [({}, 1), ({"n": 1}, 1), ({"n": 3}, 3)])
+def test_choices(fields: dict[str, Any], expected: int) -> None:
+    """One answer is asked for unless the request says more."""
+    assert expected == request(**fields).choices
+
+
+FORMATS = [({}, False), ({"type": "text"}, False), ({"type": "json_object"}, True), ({"type": "json_schema"}, True)]
+
+
+@pytest.mark.parametrize(("wanted", "structured"), FORMATS)
+def test_structured_answers(wanted: dict[str, Any], structured: bool) -> None:
+    """An answer that is to be JSON is structured; plain text is not."""
+    assert structured is request(response_format=wanted).is_structured
 
 
 @settings(deadline=None, max_examples=300)

@@ -157,6 +157,16 @@ def test_later_counts_replace_earlier_ones() -> None:
     assert (33, 7) == (chunks[-1].payload["usage"]["prompt_tokens"], chunks[-1].payload["usage"]["completion_tokens"])
 
 
+def test_the_prompts_counts_are_known_from_the_start() -> None:
+    """The first chunk knows the prompt's tokens, should the answer break off, but does not tell the caller of them."""
+    first, second, *_ = read([started(), *said("A wren."), *ended()])
+    assert ((20, 5), False, None) == (
+        (first.usage.prompt_tokens, first.usage.cached_tokens) if first.usage else None,
+        "usage" in first.payload,
+        second.usage,
+    )
+
+
 def test_no_counts() -> None:
     """Where the provider counts nothing, no counts are made up."""
     assert [None] * 3 == [chunk.usage for chunk in read([started({}), *said("A wren."), *ended()])]
@@ -250,7 +260,8 @@ def test_whole_message() -> None:
         *called(3, "toolu_1", '{"bird":"wren"}'),
         *called(4, "toolu_2"),
     ]
-    assert read([started(), *events, *ended("tool_use")]) == WIRE.chunks(whole(CONTENT, "tool_use"))
+    start = started({**USAGE, "output_tokens": 7})
+    assert read([start, *events, *ended("tool_use")]) == WIRE.chunks(whole(CONTENT, "tool_use"))
 
 
 def test_whole_message_as_completion() -> None:

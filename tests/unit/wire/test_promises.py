@@ -550,9 +550,10 @@ def test_stream_text(pieces):
         {"type": "message_stop"},
     )
     assert ("".join(pieces), True) == ("".join(c.text for c in out), d.complete)
-    assert [(12, 9, 4)] == [
+    assert [(12, 1, 4), (12, 9, 4)] == [
         (c.usage.prompt_tokens, c.usage.completion_tokens, c.usage.cached_tokens) for c in out if c.usage
     ]
+    assert [False, True] == ["usage" in c.payload for c in out if c.usage]
     assert "assistant" == out[0].payload["choices"][0]["delta"]["role"]
     assert 1 == len({c.payload["id"] for c in out}) and out[0].payload["id"].startswith("chatcmpl-")
 
