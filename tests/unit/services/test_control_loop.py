@@ -1,19 +1,16 @@
 """Observations to health to incidents to notices, driven record by record as the table stream does."""
 
 import asyncio
-from collections.abc import AsyncGenerator
 
 import pytest
 
+from tests.unit.services.environments import Local, observations, play
+from tests.unit.services.probing import Provider, prober
 from tests.unit.services.worlds import Queue, Sink, World
-from understudy.catalog import Target
-from understudy.chat.request import ChatRequest
-from understudy.chat.stream import Chunk, make_chunk
-from understudy.errors import Conflict, Credential, Transient
+from understudy.errors import Conflict, Credential, RateLimited, Transient
 from understudy.health.item import Health
-from understudy.health.observation import Observation
+from understudy.health.observation import Observation, observation_from
 from understudy.incidents.incident import Incident
-from understudy.services.probe_targets import ProbeTargets
 from understudy.services.publish_alerts import PublishAlerts
 from understudy.services.update_health import UpdateHealth
 
@@ -21,8 +18,8 @@ from understudy.services.update_health import UpdateHealth
 class Loop:
     """The rooms of the control plane, with the stream played by hand."""
 
-    def __init__(self) -> None:
-        self.world = World()
+    def __init__(self, world: World | None = None) -> None:
+        self.world = world or World()
         self.queue, self.sink = Queue(), Sink()
         w = self.world
         self.update = UpdateHealth(w.store, self.queue, clock=w.clock, logger=w.log, rng=w.rng)
@@ -75,13 +72,14 @@ def test_an_outage_is_told_once_and_resolved_once() -> None:
 
 
 def test_each_opening_orders_one_probe_when_its_time_is_over() -> None:
-    """Open times double; every opening is followed by one probe, every good probe by the next until all is over."""
+    """Open times grow by a quarter; every opening is followed by one probe, every good one by the next until all is
+    over."""
     loop = Loop()
     loop.failures()
     for good in (False, False, True, True, True, True):
         loop.world.clock.now += 20
         loop.probe(good=good)
-    assert [("lead", d) for d in (2.0, 4.0, 8.0, 1.0, 1.0)] == loop.queue.sent
+    assert [("lead", d) for d in (2.0, 2.5, 3.125, 1.0, 1.0)] == loop.queue.sent
 
 
 def test_a_lasting_outage_is_told_again_hourly() -> None:
@@ -105,14 +103,74 @@ def test_good_traffic_alone_opens_nothing() -> None:
 
 
 def test_a_refused_credential_is_an_incident_of_its_own() -> None:
-    """A refused key opens a credential incident, leaves the breaker closed, and is over after three good ones."""
+    """A refused key opens the breaker and a credential incident, no outage; three good probes end it."""
     loop = Loop()
     now = loop.world.clock.now
-    state = loop.see(Observation("lead", now).failure(now, Credential("invalid key"), now + 60)).state
+    states = [loop.see(Observation("lead", now).failure(now, Credential("invalid key"))).state]
     for _ in range(3):
         loop.world.clock.now += 61
-        loop.probe(good=True)
-    assert ("closed", ["[critical] lead refuses our credential", "[resolved] lead is back"]) == (state, loop.titles())
+        states.append(loop.probe(good=True).state)
+    assert ["open", "half_open", "closed", "closed"] == states
+    assert ["[critical] lead refuses our credential", "[resolved] lead is back"] == loop.titles()
+    assert [("lead", 8.5), ("lead", 1.0), ("lead", 1.0)] == loop.queue.sent
+
+
+def test_an_environment_that_meets_a_refused_credential_reports_no_outage() -> None:
+    """The item that an environment writes when it opens comes before its observation; neither is taken for an
+    outage."""
+
+    async def story(world: World) -> tuple[list[str], list[str], list[tuple[str, float]]]:
+        loop, local = Loop(world), Local(world)
+        local.bad(failure=Credential("invalid key"))
+        await local.settle(2)
+        loop.react(None, world.store.health(["lead"])["lead"])
+        for seen in observations(world):
+            loop.see(observation_from(seen))
+        return loop.titles(), [incident.kind for incident in world.store.incidents()], loop.queue.sent
+
+    assert (["[critical] lead refuses our credential"], ["credential"], [("lead", 8.5)]) == play(story)
+
+
+def test_a_rate_limit_with_a_hint_benches_and_alerts_nobody() -> None:
+    """A provider that asks for a pause gets it from everybody; its breaker stays closed and no incident opens."""
+    loop = Loop()
+    now = loop.world.clock.now
+    health = loop.see(Observation("lead", now).failure(now, RateLimited("wait", retry_after=60), now + 60))
+    assert ("closed", now + 60) == (health.state, health.benched_until)
+    assert ([], [], []) == (loop.titles(), loop.queue.sent, list(loop.world.store.incidents()))
+
+
+def test_little_traffic_is_an_outage_by_two_failures() -> None:
+    """Two failures of a target that is hardly used open its breaker for the steady time and alert."""
+    loop = Loop()
+    assert "open" == loop.failures(2).state
+    assert (["[critical] lead is down"], [("lead", 8.5)]) == (loop.titles(), loop.queue.sent)
+
+
+def test_one_message_brings_a_target_back() -> None:
+    """The probe message after the opening asks twice and closes the breaker; two more settle the incident."""
+
+    async def story(world: World) -> tuple[list[str], list[str], list[str]]:
+        loop, provider = Loop(world), Provider()
+        probes = prober(world, provider)
+        states = [loop.failures().state]
+        for _ in range(3):
+            await asyncio.sleep(2.5)
+            await probes.recover("lead")
+            states.append(loop.see(observation_from(observations(world)[-1])).state)
+        return states, provider.asked, loop.titles()
+
+    titles = ["[critical] lead is down", "[resolved] lead is back"]
+    assert (["open", "closed", "closed", "closed"], ["lead"] * 4, titles) == play(story)
+
+
+def test_an_observation_outlives_a_rival_write() -> None:
+    """Where somebody else writes the item first, the observation is folded in on top of that."""
+    loop = Loop()
+    store = loop.world.store
+    loop.world.table.before_put = lambda: store.put_health(Health("lead", benched_until=loop.world.clock.now + 9))
+    health = loop.probe(good=True)
+    assert (2, loop.world.clock.now + 9, 1) == (health.rev, health.benched_until, health.evaluations)
 
 
 def test_an_observation_of_an_unknown_target_is_passed_over() -> None:
@@ -145,60 +203,3 @@ def test_a_claim_of_somebody_who_vanished_is_taken_over() -> None:
         loop.alerts.publish(incident, later)
     loop.world.clock.now += 61
     assert loop.alerts.publish(incident, later)
-
-
-class Provider:
-    """Answers probes, or fails them; keeps what was asked."""
-
-    def __init__(self) -> None:
-        self.asked: list[str] = []
-        self.down: set[str] = set()
-
-    async def __call__(self, request: ChatRequest, target: Target, *, connect: float) -> AsyncGenerator[Chunk, None]:
-        self.asked.append(target.name)
-        if target.name in self.down:
-            raise Transient("boom")
-        yield make_chunk(id="1", model="m", created=1, delta={"content": "ready"})
-        yield make_chunk(id="1", model="m", created=1, finish_reason="stop")
-
-
-def prober(world: World, provider: Provider) -> ProbeTargets:
-    return ProbeTargets(world.store, provider, clock=world.clock, logger=world.log, rng=world.rng)
-
-
-def test_only_what_traffic_has_not_proved_is_probed() -> None:
-    """A target with recent good traffic is left alone; the others are probed."""
-    world, provider = World(), Provider()
-    world.store.put_health(Health("lead", last_ok_at=world.clock.now - 5))
-    assert (1, ["spare"]) == (asyncio.run(prober(world, provider).tick()), provider.asked)
-
-
-def test_a_recovery_probe_is_sent_once_when_it_is_due() -> None:
-    """Two messages for one opening give one call; before its time there is none."""
-    loop, provider = Loop(), Provider()
-    loop.failures()
-    probes = prober(loop.world, provider)
-    asyncio.run(probes.recover("lead"))
-    before = list(provider.asked)
-    loop.world.clock.now += 2.1
-    for _ in range(2):
-        asyncio.run(probes.recover("lead"))
-    assert ([], ["lead"]) == (before, provider.asked)
-
-
-def test_a_healthy_target_needs_no_recovery() -> None:
-    """A late message for a target that is well again costs nothing."""
-    world, provider = World(), Provider()
-    assert (False, []) == (asyncio.run(prober(world, provider).recover("lead")), provider.asked)
-
-
-def test_probes_are_observations() -> None:
-    """A probe's outcome is written as an observation that says it is one."""
-    world, provider = World(), Provider()
-    provider.down = {"spare"}
-    asyncio.run(prober(world, provider).tick())
-    seen = {
-        name: [(i.body["source"], i.body["ok"], i.body["failures"]) for i in world.table.query(f"target#{name}")]
-        for name in ("lead", "spare")
-    }
-    assert {"lead": [("probe", 1, 0)], "spare": [("probe", 0, 1)]} == seen

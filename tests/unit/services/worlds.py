@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
+from collections.abc import Callable
 from typing import Any
 
+from tests.virtual import spend
 from understudy.errors import StoreError
 from understudy.keys import ClientKey, hash_key
 from understudy.services.publish_control import publish
@@ -34,6 +37,13 @@ class Clock:
 
     def __call__(self) -> float:
         return self.now
+
+
+class LoopClock(Clock):
+    """The time goes by with the (virtual) loop's, from NOW on."""
+
+    def __call__(self) -> float:
+        return self.now + asyncio.get_running_loop().time()
 
 
 class Log:
@@ -72,35 +82,50 @@ class Sink:
 
 
 class FrailTable(MemoryTable):
-    """A table that can be down."""
+    """A table that can be down, or slow: then each call takes `delay` virtual seconds.
 
-    down = False
-    reads = 0
+    `reads` counts batch reads, `calls` names every call, and `before_put` is done once, just before the next write.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.down = False
+        self.delay = 0.0
+        self.reads = 0
+        self.calls: list[str] = []
+        self.before_put: Callable[[], object] | None = None
 
     def batch(self, keys: Any) -> Any:
         self.reads += 1
-        self._check()
+        self._check("batch")
         return super().batch(keys)
 
     def get(self, key: Any) -> Any:
-        self._check()
+        self._check("get")
         return super().get(key)
 
     def put(self, item: Any, *, seen: int | None = None) -> None:
-        self._check()
+        self._check("put")
+        rival, self.before_put = self.before_put, None
+        if rival is not None:
+            rival()
         super().put(item, seen=seen)
 
-    def _check(self) -> None:
+    def _check(self, call: str) -> None:
+        self.calls.append(call)
+        if self.delay:
+            spend(self.delay)
         if self.down:
             raise StoreError("the table is down")
 
 
 class World:
-    def __init__(self) -> None:
-        self.clock = Clock()
+    def __init__(self, clock: Clock | None = None, document: str = DOCUMENT) -> None:
+        self.clock = clock or Clock()
         self.log = Log()
         self.table = FrailTable()
         self.store = Store(self.table)
         self.rng = random.Random(7)
-        publish(self.store, DOCUMENT, now=NOW, by="test")
+        publish(self.store, document, now=NOW, by="test")
         self.store.put_key(ClientKey(hash_key("us-key"), "app", NOW))
+        self.table.reads, self.table.calls = 0, []

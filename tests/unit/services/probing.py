@@ -1,0 +1,47 @@
+"""Providers that probes can ask."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable
+
+from tests.unit.services.worlds import World
+from understudy.catalog import Target
+from understudy.chat.request import ChatRequest
+from understudy.chat.stream import Chunk, make_chunk
+from understudy.errors import UnderstudyError
+from understudy.services.probe_targets import ProbeTargets
+
+
+class Provider:
+    """Answers, or fails: `outcomes` has what happens to the next calls of a target (None: an answer), the last one
+    again and again.  Each call takes `seconds`; `asked` names the targets in order, `at_once` the most calls that
+    were under way together."""
+
+    def __init__(self, seconds: float = 0.0, **outcomes: list[UnderstudyError | None]) -> None:
+        self.asked: list[str] = []
+        self.at_once = 0
+        self._seconds = seconds
+        self._outcomes = outcomes
+        self._under_way = 0
+
+    async def __call__(self, request: ChatRequest, target: Target, *, connect: float) -> AsyncGenerator[Chunk, None]:
+        outcomes = self._outcomes.get(target.name, [None])
+        failure = outcomes[min(self.asked.count(target.name), len(outcomes) - 1)]
+        self.asked.append(target.name)
+        self._under_way += 1
+        self.at_once = max(self.at_once, self._under_way)
+        try:
+            await asyncio.sleep(self._seconds)
+            if failure is not None:
+                raise failure
+            yield make_chunk(id="1", model="m", created=1, delta={"content": "ready"})
+            yield make_chunk(id="1", model="m", created=1, finish_reason="stop")
+        finally:
+            self._under_way -= 1
+
+
+def prober(
+    world: World, provider: Provider, sleep: Callable[[float], Awaitable[object]] = asyncio.sleep
+) -> ProbeTargets:
+    return ProbeTargets(world.store, provider, clock=world.clock, logger=world.log, rng=world.rng, sleep=sleep)
