@@ -82,7 +82,9 @@ class Wires:
 class Unmoved(RecordingOutcomes):
     """Outcomes that no failure puts out of the rotation: every cut is met by a fresh lead."""
 
-    def adopt(self, *_: object) -> None:
+    in_doubt = False
+
+    def adopt(self, *_: object, **__: object) -> None:
         """Nothing is taken over."""
 
     async def lease(self, target: Target) -> bool:

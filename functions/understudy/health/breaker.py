@@ -125,16 +125,16 @@ def _step_closed(
     if seen.credential:
         return opened(after, seen.at, seen.last_failure, settings, rng, steady=True)
     good, bad = _sums(window)
-    if consecutive >= settings.consecutive_failures:
-        reason = f"{consecutive} failures in a row, the last: {seen.last_failure}"
-        return opened(after, seen.at, reason, settings, rng)
+    quiet = max(good, _sums(fleet.window)[0]) < settings.quiet_calls
+    enough = settings.consecutive_failures
+    if consecutive >= (min(settings.quiet_failures, enough) if quiet else enough):
+        seldom = " on little traffic" if quiet else ""
+        reason = f"{consecutive} failures in a row{seldom}, the last: {seen.last_failure}"
+        # Right after a recovery the window is empty however busy the target is.
+        return opened(after, seen.at, reason, settings, rng, steady=breaker.steady if breaker.opens else quiet)
     if good + bad >= settings.minimum_calls and bad >= settings.failure_ratio * (good + bad):
         reason = f"{bad} of {good + bad} calls failed within {settings.window:.0f} s, the last: {seen.last_failure}"
         return opened(after, seen.at, reason, settings, rng)
-    if consecutive >= settings.quiet_failures and max(good, _sums(fleet.window)[0]) < settings.quiet_calls:
-        reason = f"{consecutive} failures in a row on little traffic, the last: {seen.last_failure}"
-        # Right after a recovery the window is empty however busy the target is.
-        return opened(after, seen.at, reason, settings, rng, steady=breaker.steady if breaker.opens else True)
     return after
 
 
@@ -164,18 +164,21 @@ def opened(
     )
 
 
-def lease(breaker: Breaker, now: float, settings: BreakerSettings, *, live: bool = False) -> Breaker | None:
+def lease(
+    breaker: Breaker, now: float, settings: BreakerSettings, *, live: bool = False, lasting: float = 0.0
+) -> Breaker | None:
     """The breaker with its one probe lease taken, or None where it may not be taken now.
 
-    The control plane may take it when the open time is over; a live request (`live`) only when no probe has come by
-    twice that time.  The lease is exclusive because the caller writes the result on condition that nothing changed.
+    The control plane may take it when the open time is over, for as long (`lasting`) as its probe may take; a live
+    request (`live`) only when no probe has come by twice that time.  The lease is exclusive because the caller writes
+    the result on condition that nothing changed.
     """
     if breaker.state == "closed" or now < breaker.lease_until:
         return None
     due = breaker.until if breaker.state == "open" else breaker.changed_at
     if live:
         due += max(breaker.until - breaker.changed_at, settings.open_first)
-    return replace(breaker, lease_until=now + settings.lease) if now >= due else None
+    return replace(breaker, lease_until=now + max(settings.lease, lasting)) if now >= due else None
 
 
 def share(breaker: Breaker, now: float, settings: BreakerSettings) -> float:

@@ -24,6 +24,7 @@ from understudy.health.standing import Standing
 from understudy.ports import Clock, Logger
 from understudy.routing.attempts import Ask, Attempts
 from understudy.routing.journal import Journal
+from understudy.routing.limits import first_token_limit
 from understudy.routing.policy import Decision, Ranked
 from understudy.services.current_catalog import CurrentCatalog
 from understudy.services.outcomes import Writes, bench_until
@@ -137,13 +138,13 @@ class ProbeTargets:
     async def _probe(self, target: Target, health: Health | None, current: Catalog) -> None:
         if not _compliant(target, current):
             return
+        limits, times = _limits(target, current, health or Health(target.name)), 1
         if health is not None and health.state != "closed":
-            health = await self._leased(target.name, current)
+            times = current.health.breaker.successes_to_close
+            health = await self._leased(target.name, current, lasting=times * limits.request + 1)
             if health is None:
                 return
-        recovering = health is not None and health.state != "closed"
-        times = current.health.breaker.successes_to_close if recovering else 1
-        observation = await self._ask_times(target, health, current, times)
+        observation = await self._ask_times(target, health, current, limits, times)
         await asyncio.to_thread(self._store.add_observation, observation)
         self._logger.info(
             "probe",
@@ -153,11 +154,12 @@ class ProbeTargets:
             first_token_ms=round(observation.first_token * 1000, 1),
         )
 
-    async def _leased(self, name: str, current: Catalog) -> Health | None:
+    async def _leased(self, name: str, current: Catalog, *, lasting: float) -> Health | None:
         """The health with the one probe lease taken, or None where somebody else has it or it is not due."""
         for _ in range(LEASE_TRIES):
             health = (await asyncio.to_thread(self._store.health, [name])).get(name)
-            leased = lease(health.breaker, self._clock(), current.health.breaker) if health else None
+            settings, now = current.health.breaker, self._clock()
+            leased = lease(health.breaker, now, settings, lasting=lasting) if health else None
             if health is None or leased is None:
                 return None
             try:
@@ -167,20 +169,21 @@ class ProbeTargets:
                 continue
         return None
 
-    async def _ask_times(self, target: Target, health: Health | None, current: Catalog, times: int) -> Observation:
+    async def _ask_times(
+        self, target: Target, health: Health | None, current: Catalog, limits: Limits, times: int
+    ) -> Observation:
         """As many good probes as are wanted, one after another under one lease; the first that is not good ends it."""
         observation = Observation(target.name, self._clock(), source="probe")
         seen = _Seen(self._clock, observation, health or Health(target.name))
         for _ in range(times):
             good = seen.observation.ok
-            await self._ask_once(target, current, seen)
+            await self._ask_once(target, current, limits, seen)
             if seen.observation.ok == good:
                 break
         return replace(seen.observation, at=self._clock())
 
-    async def _ask_once(self, target: Target, current: Catalog, seen: _Seen) -> None:
+    async def _ask_once(self, target: Target, current: Catalog, limits: Limits, seen: _Seen) -> None:
         decision = Decision("probe", (Ranked(target, "probe", probe=True),))
-        limits = replace(_limits(target, current), retries_per_target=0)
         engine = Attempts(self._ask, seen, _granted, rng=self._rng)
         try:
             async for _ in engine.run(_request(target, current), decision, limits, Journal(), whole=True):
@@ -209,9 +212,12 @@ def _compliant(target: Target, current: Catalog) -> bool:
     return any(isinstance(judge(target, route.constraints), Allowed) for route in _routes(target, current))
 
 
-def _limits(target: Target, current: Catalog) -> Limits:
+def _limits(target: Target, current: Catalog, health: Health) -> Limits:
+    """Those of a route that may ask the target, but no longer than a short answer takes: a lease lasts as long."""
     routes = _routes(target, current)
-    return routes[0].limits if routes else Limits()
+    limits = routes[0].limits if routes else Limits()
+    longest = first_token_limit(target, limits, health.first_tokens, len(current.health.probe_prompt)) + limits.stall
+    return replace(limits, retries_per_target=0, request=min(limits.request, longest), max_cost=None)
 
 
 def _request(target: Target, current: Catalog) -> ChatRequest:

@@ -44,7 +44,10 @@ class Loop:
                 self.alerts.publish(self.incident, incident)
                 self.incident = incident
 
-    def failures(self, count: int = 5) -> Health:
+    def failures(self, count: int = 5, *, busy: bool = True) -> Health:
+        """So many failures in a row; `busy`: after enough good calls for the target to be a busy one."""
+        if busy:
+            self.see(Observation("lead", self.world.clock.now - 1, ok=50, last_ok_at=self.world.clock.now - 1))
         seen = Observation("lead", self.world.clock.now)
         for _ in range(count):
             seen = seen.failure(self.world.clock.now, Transient("boom"))
@@ -143,7 +146,7 @@ def test_a_rate_limit_with_a_hint_benches_and_alerts_nobody() -> None:
 def test_little_traffic_is_an_outage_by_two_failures() -> None:
     """Two failures of a target that is hardly used open its breaker for the steady time and alert."""
     loop = Loop()
-    assert "open" == loop.failures(2).state
+    assert "open" == loop.failures(2, busy=False).state
     assert (["[critical] lead is down"], [("lead", 8.5)]) == (loop.titles(), loop.queue.sent)
 
 
