@@ -1,7 +1,7 @@
 """Active health checks.
 
 Trigger: a schedule, every minute; the queue of recovery probes.  Reads: control document, health.  Writes: probe
-observations, the lease in a target's health item.  Time: 60 s.
+observations, the lease in a target's health item.  Time: 180 s.
 """
 
 from __future__ import annotations

@@ -17,6 +17,8 @@ from infra.local.template import Queue, Room, Schedule, Stream
 Handler = Callable[[Any, Any], Any]
 POLL = 0.1
 """Seconds between two looks at a stream or a queue."""
+VISIBILITY = 300
+"""Seconds until a message that was taken and not handled comes again."""
 
 
 class Sources:
@@ -48,7 +50,7 @@ class Sources:
 
     def _schedule(self, schedule: Schedule, handler: Handler) -> None:
         while not self._stopping.wait(schedule.seconds):
-            _invoke(handler, schedule.payload)
+            _invoke(handler, schedule.payload, self._stopping)
 
     def _stream(self, stream: Stream, handler: Handler) -> None:
         patterns = [EventPattern.load(json.dumps(pattern)) for pattern in stream.patterns]
@@ -56,7 +58,7 @@ class Sources:
             left = [r for r in records if any(p.matches_event(cast(Any, r)) for p in patterns)]
             tries = 0
             while left and not self._stopping.is_set():
-                after = _after_failure(left, _invoke(handler, {"Records": left}))
+                after = _after_failure(left, _invoke(handler, {"Records": left}, self._stopping))
                 tries = tries + 1 if len(after) == len(left) else 0
                 if tries > stream.retries:
                     self._bury(after.pop(0))
@@ -79,32 +81,42 @@ class Sources:
                 yield records[start : start + size]
 
     def _queue(self, queue: Queue, handler: Handler) -> None:
+        """Each batch is handled by itself, as Lambda scales with its queue: one that takes long delays no other."""
         sqs = self._aws.client("sqs")
         url = self._aws.queues[queue.logical_id]
         while not self._stopping.wait(POLL):
-            messages = sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=min(10, queue.batch)).get("Messages", [])
-            if not messages:
-                continue
-            records = [
-                {"messageId": m["MessageId"], "receiptHandle": m["ReceiptHandle"], "body": m["Body"]} for m in messages
-            ]
-            answer = _invoke(handler, {"Records": records})
-            failed = {m["MessageId"] for m in messages} if answer is None else _failures(answer)
-            for message in messages:
-                if message["MessageId"] not in failed:
-                    sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+            answer = sqs.receive_message(
+                QueueUrl=url, MaxNumberOfMessages=min(10, queue.batch), VisibilityTimeout=VISIBILITY
+            )
+            if messages := answer.get("Messages", []):
+                threading.Thread(
+                    target=self._batch, args=(url, messages, handler), name="queue batch", daemon=True
+                ).start()
+
+    def _batch(self, url: str, messages: Sequence[Mapping[str, Any]], handler: Handler) -> None:
+        records = [
+            {"messageId": m["MessageId"], "receiptHandle": m["ReceiptHandle"], "body": m["Body"]} for m in messages
+        ]
+        answer = _invoke(handler, {"Records": records}, self._stopping)
+        if self._stopping.is_set():
+            return
+        failed = {m["MessageId"] for m in messages} if answer is None else _failures(answer)
+        for message in messages:
+            if message["MessageId"] not in failed:
+                self._aws.client("sqs").delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
 
     def _bury(self, record: Mapping[str, Any]) -> None:
         url = self._aws.queues["DeadLetterQueue"]
         self._aws.client("sqs").send_message(QueueUrl=url, MessageBody=json.dumps(record))
 
 
-def _invoke(handler: Handler, event: object) -> Any:
+def _invoke(handler: Handler, event: object, stopping: threading.Event) -> Any:
     """Call a handler as Lambda does: with plain JSON, and without dying of its errors (None)."""
     try:
         return handler(json.loads(json.dumps(event)), None)
     except Exception:  # noqa: BLE001 - Lambda logs it and goes on
-        traceback.print_exc()
+        if not stopping.is_set():
+            traceback.print_exc()
         return None
 
 

@@ -33,6 +33,8 @@ from understudy.services.read_model import Reads
 LEASE_TRIES = 5
 EARLIEST = 1.5
 """Seconds that a recovery probe may come too early and then waits for its time."""
+ROOM = 160.0
+"""Seconds that the probes of one target may take together; the room itself has 180."""
 PARALLEL = 16
 """Probes at once in one execution environment."""
 
@@ -138,9 +140,10 @@ class ProbeTargets:
     async def _probe(self, target: Target, health: Health | None, current: Catalog) -> None:
         if not _compliant(target, current):
             return
-        limits, times = _limits(target, current, health or Health(target.name)), 1
-        if health is not None and health.state != "closed":
-            times = current.health.breaker.successes_to_close
+        recovering = health is not None and health.state != "closed"
+        times = current.health.breaker.successes_to_close if recovering else 1
+        limits = _limits(target, current, health or Health(target.name), times)
+        if recovering:
             health = await self._leased(target.name, current, lasting=times * limits.request + 1)
             if health is None:
                 return
@@ -212,12 +215,13 @@ def _compliant(target: Target, current: Catalog) -> bool:
     return any(isinstance(judge(target, route.constraints), Allowed) for route in _routes(target, current))
 
 
-def _limits(target: Target, current: Catalog, health: Health) -> Limits:
+def _limits(target: Target, current: Catalog, health: Health, times: int) -> Limits:
     """Those of a route that may ask the target, but no longer than a short answer takes: a lease lasts as long."""
     routes = _routes(target, current)
     limits = routes[0].limits if routes else Limits()
     longest = first_token_limit(target, limits, health.first_tokens, len(current.health.probe_prompt)) + limits.stall
-    return replace(limits, retries_per_target=0, request=min(limits.request, longest), max_cost=None)
+    request = min(limits.request, longest, ROOM / times)
+    return replace(limits, retries_per_target=0, request=request, max_cost=None)
 
 
 def _request(target: Target, current: Catalog) -> ChatRequest:

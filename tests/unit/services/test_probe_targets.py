@@ -73,6 +73,23 @@ class TestRecovery:
         told = [("probe", 2, 0, NOW + 0.5, NOW + 0.25)]
         assert (["lead", "lead"], told, ["put", "put"]) == play(story)
 
+    @pytest.mark.parametrize("thinks", [False, True], ids=["plain", "reasoning"])
+    @pytest.mark.parametrize("seconds", [8.0, 55.0, 1000.0])
+    def test_a_probe_ends_before_its_lease(self, thinks: bool, seconds: float) -> None:
+        """However slowly a target answers, the probe is over while its lease still keeps others away."""
+
+        async def story(world: World) -> bool:
+            world.store.put_health(opened(0))
+            going = asyncio.create_task(prober(world, Provider(seconds=seconds)).recover("lead"))
+            await asyncio.sleep(0.1)
+            lease_until = world.store.health(["lead"])["lead"].breaker.lease_until
+            await going
+            return world.clock() < lease_until
+
+        model = "model: large"
+        thinking = f"{model}, capabilities: {{reasoning: true}}"
+        assert play_with(DOCUMENT.replace(model, thinking, 1) if thinks else DOCUMENT, story)
+
     def test_it_asks_as_often_as_the_document_says(self) -> None:
         """The number of good answers that close a breaker is the document's."""
 
