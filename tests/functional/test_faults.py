@@ -92,8 +92,7 @@ def test_a_long_hint_fails_over_now_and_benches_the_target_for_all(hint: str, le
             told = [await router.ask(stream=stream) for stream in (True, False)]
             assert [True, True] == [one.whole(TEXT) and one.seconds < 1 for one in told]
             assert (1, 2) == (len(first.calls), len(second.calls))
-            effect = router.decision["candidates"][-1]["reason"]
-            assert "last resort: benched by the provider for 2" in effect or "for 30" in effect
+            assert "last resort: benched by the provider for " in router.decision["candidates"][-1]["reason"]
             until = router.fold()["lead"].benched_until - time.time()
             assert 27 < until <= 31
             other = router.beside()
@@ -181,7 +180,7 @@ def test_silence_is_left_at_the_first_token_limit(lead: Speaker, spare: Speaker,
     for scene in play_all(cases).values():
         assert scene.told.whole(TEXT)
         assert ((1, 1), ["silent", "ok"]) == (scene.calls, scene.outcomes)
-        assert (True, True) == (scene.lead.calls[0].aborted, 0.3 <= scene.told.seconds < 0.9)
+        assert (True, True) == (scene.lead.calls[0].aborted, 0.5 <= scene.told.seconds < 1.5)
 
 
 @crossed
