@@ -70,7 +70,7 @@ def test_the_template_is_what_is_played() -> None:
     assert {"RouteRequest", "ProbeTargets", "UpdateHealth", "PublishAlerts"} == set(rooms)
     assert (("POST", "/{proxy+}"), ("GET", "/{proxy+}")) == rooms["RouteRequest"].api
     assert (Schedule(60.0, {"source": "understudy.tick"}),) == rooms["ProbeTargets"].schedules
-    assert (Queue("ProbeQueue", 10),) == rooms["ProbeTargets"].queues
+    assert (Queue("ProbeQueue", 1),) == rooms["ProbeTargets"].queues
     assert (2, 1) == (len(stream_of("UpdateHealth").patterns), len(stream_of("PublishAlerts").patterns))
 
 
@@ -143,7 +143,7 @@ def test_messages_are_delivered_and_failed_ones_kept(aws: LocalAws) -> None:
     sqs, url = aws.client("sqs"), aws.queues["ProbeQueue"]
     kept = sqs.send_message(QueueUrl=url, MessageBody='{"target": "kept"}')["MessageId"]
     recorder = Recorder([{"batchItemFailures": [{"itemIdentifier": kept}]}])
-    sources = playing(aws, recorder, queues=(Queue("ProbeQueue", 10),))
+    sources = playing(aws, recorder, queues=(Queue("ProbeQueue", 1),))
     assert recorder.called.wait(5)
     sqs.send_message(QueueUrl=url, MessageBody='{"target": "done"}')
     assert until(lambda: len(recorder.records) == 2)
