@@ -148,3 +148,15 @@ class RecordingOutcomes:
 
     def gaps(self, target: Target) -> Histogram:
         return self.pauses.get(target.name, ())
+
+
+class Log:
+    """Keeps what was logged."""
+
+    def __init__(self) -> None:
+        self.lines: list[tuple[str, dict[str, Any]]] = []
+
+    def info(self, message: str, /, **fields: Any) -> None:
+        self.lines.append((message, fields))
+
+    warning = exception = info

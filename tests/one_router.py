@@ -11,6 +11,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, as
 from dataclasses import dataclass, field
 from typing import Any
 
+from tests.builders import Log
 from tests.raw_provider import RawProvider, Script
 from tests.spoken import Speaker
 from understudy.health.item import Health
@@ -34,18 +35,6 @@ KEY = "us-key"
 LIMITS = {"first_token_s": 0.5, "first_token_min_s": 0.1, "stall_s": 0.5, "request_s": 8, "backoff_s": 0.01}
 """Of seconds as short as a busy machine allows."""
 SECRET = "not-a-real-key"
-
-
-class Log:
-    """Keeps the fields of every line by its message."""
-
-    def __init__(self) -> None:
-        self.lines: list[tuple[str, dict[str, Any]]] = []
-
-    def info(self, message: str, /, **fields: Any) -> None:
-        self.lines.append((message, fields))
-
-    warning = exception = info
 
 
 class KeptTable(MemoryTable):

@@ -18,8 +18,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.builders import RecordingOutcomes
-from tests.one_router import KEY, Log, Told, document, read
+from tests.builders import Log, RecordingOutcomes
+from tests.one_router import KEY, Told, document, read
 from tests.spoken import CROSSED, SPEAKERS, SSE
 from tests.virtual import run
 from understudy.catalog import Target

@@ -225,6 +225,8 @@ class LocalOutcomes:
                 self._tallies[seen.target] = seen.merged(later) if later else seen
         finally:
             self._writing.discard(seen.target)
+            # What came meanwhile has its own time, which nobody else may look at.
+            self.flush_due()
 
     async def _tell_open(self, name: str, breaker: Breaker, *, credential: bool) -> None:
         for _ in range(WRITE_TRIES):

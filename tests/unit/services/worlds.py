@@ -7,6 +7,7 @@ import random
 from collections.abc import Callable
 from typing import Any
 
+from tests.builders import Log
 from tests.virtual import spend
 from understudy.errors import StoreError
 from understudy.keys import ClientKey, hash_key
@@ -44,18 +45,6 @@ class LoopClock(Clock):
 
     def __call__(self) -> float:
         return self.now + asyncio.get_running_loop().time()
-
-
-class Log:
-    """Keeps what was logged."""
-
-    def __init__(self) -> None:
-        self.lines: list[tuple[str, dict[str, Any]]] = []
-
-    def info(self, message: str, /, **fields: Any) -> None:
-        self.lines.append((message, fields))
-
-    warning = exception = info
 
 
 class Queue:
