@@ -76,11 +76,11 @@ class TestDeadLead:
         assert ([], []) == (fleet.probes_at_once("lead"), fleet.leases_at_once("lead"))
 
 
-STORE_BREAKS, LEAD_DIES, ENDS = 10.0, 12.0, 40.0
+STORE_BREAKS, LEAD_DIES, ENDS = 10.0, 12.0, 27.0
 
 
 async def bad_store(table: DynamoTable, store: str, *, dead: bool) -> Fleet:
-    """A fleet after half a minute with a table that is good, slow or down, and a lead that may have died."""
+    """A fleet after a quarter of a minute with a table that is good, slow or down, and a lead that may have died."""
     lead = Provider(pieces=4)
     if dead:
         lead.breaks("refused", LEAD_DIES)

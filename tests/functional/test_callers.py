@@ -172,7 +172,7 @@ def test_with_all_targets_dead_the_error_is_clean(death: str, lead: Speaker, spa
     error = json.loads(scene.told.raw)["error"]
     assert (503, "server_error", "no_target_answered") == (scene.told.status, error["type"], error["code"])
     assert ("lead: " in error["message"], "spare: " in error["message"]) == (True, True)
-    assert (True, True) == (2 <= sum(scene.calls) <= 4, scene.told.seconds < 2)
+    assert (True, True) == (2 <= sum(scene.calls) <= 4, scene.told.seconds < 4)
 
 
 @crossed
@@ -217,7 +217,7 @@ def test_a_callers_deadline_is_shared_between_the_targets(lead: Speaker, spare: 
 @pytest.mark.parametrize(("given", "expected"), [("60000", 700), ("700", 700), ("300", 300), ("1", 1)])
 def test_a_caller_may_only_tighten_the_deadline(given: str, expected: int) -> None:
     """A longer deadline than the route's is no error and no extension."""
-    headers, limits = {DEADLINE: given}, {"connect_s": 0.5, "request_s": 0.7}
+    headers, limits = {DEADLINE: given}, {"connect_s": 0.5, "first_token_s": 0.5, "request_s": 0.7}
     scene = play((OPENAI, [fine(OPENAI)]), (ANTHROPIC, [fine(ANTHROPIC)]), headers=headers, limits=limits)
     assert expected == scene.router.decision["limits"]["request_ms"]
 
