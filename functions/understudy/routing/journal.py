@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any
@@ -100,6 +99,3 @@ class Journal:
     def spent(self) -> Decimal:
         """US dollars of all attempts, as far as they are known."""
         return sum((attempt.cost or Decimal(0) for attempt in self.attempts), Decimal(0))
-
-    def told_skipped(self) -> Sequence[dict[str, str]]:
-        return [{"target": cause.target, "reason": cause.reason} for cause in self.skipped]

@@ -6,7 +6,7 @@ import asyncio
 import random
 import re
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from decimal import Decimal
@@ -16,6 +16,7 @@ from understudy.catalog import Catalog, Limits, Route, Target
 from understudy.chat.request import ChatRequest
 from understudy.chat.stream import Chunk
 from understudy.errors import (
+    Cause,
     InvalidRequest,
     RequestTooLarge,
     Unauthenticated,
@@ -217,9 +218,9 @@ class RouteRequest:
             target=answering.target.name if answering else None,
             reported_model=answering.model if answering else None,
             candidates=[{"target": r.target.name, "reason": r.reason} for r in decision.candidates],
-            denied=[{"target": c.target, "reason": c.reason} for c in decision.denied],
-            unfit=[{"target": c.target, "reason": c.reason} for c in decision.unfit],
-            skipped=[{"target": c.target, "reason": c.reason} for c in journal.skipped],
+            denied=_told(decision.denied),
+            unfit=_told(decision.unfit),
+            skipped=_told(journal.skipped),
             attempts=[attempt.fields() for attempt in journal.attempts],
             resumed=[resumption.fields() for resumption in journal.resumptions],
             usage=answering.usage.payload() if answering and answering.usage else None,
@@ -263,9 +264,12 @@ def tightened(limits: Limits, request: ApiRequest) -> Limits:
 
 def _refusal(error: BaseException) -> dict[str, object]:
     """What the log may say of a request that was turned away: words of ours, never the caller's content."""
-    causes = [{"target": c.target, "reason": c.reason} for c in getattr(error, "causes", ())]
     named = {name: getattr(error, name, None) for name in ("code", "param")}
-    return {"outcome": type(error).__name__, **named, "causes": causes}
+    return {"outcome": type(error).__name__, **named, "causes": _told(getattr(error, "causes", ()))}
+
+
+def _told(causes: Sequence[Cause]) -> list[dict[str, str]]:
+    return [{"target": cause.target, "reason": cause.reason} for cause in causes]
 
 
 def bearer_key(request: ApiRequest) -> str:
