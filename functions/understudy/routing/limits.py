@@ -131,5 +131,4 @@ def dearest(request: ChatRequest, target: Target) -> Decimal | None:
     An answer is as long as the request allows, else as the target declares, else ASSUMED_OUTPUT tokens.
     """
     longest = request.max_output_tokens or target.capabilities.max_output_tokens or ASSUMED_OUTPUT
-    choices = request.choices
-    return cost(Usage(-(-request.size // CHARACTERS), longest * choices), target.price)
+    return cost(estimated_usage(request, longest * request.choices), target.price)
