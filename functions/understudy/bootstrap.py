@@ -6,7 +6,7 @@ import random
 import time
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from understudy import __version__
 from understudy.alerts.eventbridge import EventBridgeSink
@@ -24,8 +24,12 @@ from understudy.store.dynamodb import DynamoTable
 from understudy.store.store import Store
 from understudy.telemetry import DecisionLog, JsonLogger
 from understudy.transport.http import HttpTransport
+from understudy.transport.s3 import S3Documents
 from understudy.transport.secrets import ReferencedSecrets
 from understudy.transport.sqs import SqsProbeQueue
+
+if TYPE_CHECKING:
+    from understudy.services.manage_router import ManageRouter
 
 
 @cache
@@ -73,6 +77,13 @@ def publish_alerts(settings: Settings) -> PublishAlerts:
         ("eventbridge", EventBridgeSink(settings.event_bus, aws)),
     ]
     return PublishAlerts(Store(DynamoTable(settings.table)), sinks, clock=time.time, logger=logger)
+
+
+def manage_router(settings: Settings) -> ManageRouter:
+    # Here, because it brings the schema library along, which no other room needs to start.
+    from understudy.services.manage_router import ManageRouter
+
+    return ManageRouter(Store(DynamoTable(settings.table)), S3Documents(aws).read, clock=time.time)
 
 
 def operator_store(table: str, *, endpoint: str | None = None, region: str | None = None) -> Store:

@@ -100,11 +100,10 @@ class LocalStack:
         self.store = Store(DynamoTable(TABLE))
         self._publish()
         handlers = {room.name: self._room(room) for room in template.rooms}
-        api = next(room for room in template.rooms if room.api)
         front = Front(
             (self._options.host, self._options.port),
-            handlers[api.name],
-            api.api,
+            handlers[template.api_room],
+            template.api,
             template.gateway_responses,
             self._local,
         )

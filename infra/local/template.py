@@ -42,11 +42,10 @@ class Queue:
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """One function of the template: the module of its handler and its triggers.  `api` holds (method, path)."""
+    """One function of the template: the module of its handler and its triggers."""
 
     name: str
     module: str
-    api: tuple[tuple[str, str], ...] = ()
     schedules: tuple[Schedule, ...] = ()
     streams: tuple[Stream, ...] = ()
     queues: tuple[Queue, ...] = ()
@@ -54,44 +53,58 @@ class Room:
 
 @dataclass(frozen=True, slots=True)
 class Wiring:
-    """The whole template as far as the local stack plays it."""
+    """The whole template as far as the local stack plays it.
+
+    `api` holds (method, path), all answered by the room named `api_room`.
+    """
 
     rooms: tuple[Room, ...]
+    api_room: str
+    api: tuple[tuple[str, str], ...]
     table: Mapping[str, Any]
     gateway_responses: Mapping[str, tuple[int, str]]
 
 
 def wiring() -> Wiring:
-    """Read template.yaml and the storage template beside it.  Raises ValueError on a trigger that is not played."""
-    root = _load(ROOT / "template.yaml")
+    """Read template.yaml and its children.  Raises ValueError on a trigger that is not played."""
+    resources = _load(ROOT / "template.yaml")["Resources"]
+    api = _load(ROOT / "infra" / "api.yaml")["Resources"]["Api"]["Properties"]
     storage = _load(ROOT / "infra" / "storage.yaml")
-    resources = root["Resources"]
     functions = {n: r["Properties"] for n, r in resources.items() if r["Type"] == "AWS::Serverless::Function"}
     return Wiring(
         rooms=tuple(_room(name, properties) for name, properties in functions.items()),
+        api_room=_name_of(resources["Api"]["Properties"]["Parameters"]["RouteRequest"]),
+        api=tuple((m.upper(), path) for path, methods in api["DefinitionBody"]["paths"].items() for m in methods),
         table=storage["Resources"]["Table"]["Properties"],
-        gateway_responses=dict(_gateway_responses(resources["Api"]["Properties"])),
+        gateway_responses=dict(_gateway_responses(api)),
     )
+
+
+def _name_of(reference: Mapping[str, str]) -> str:
+    """The logical id in `!Ref Function.Alias`."""
+    return reference["Ref"].partition(".")[0]
 
 
 def _room(name: str, properties: Mapping[str, Any]) -> Room:
     module, _, _ = properties["Handler"].rpartition(".")
     events = [(event["Type"], event["Properties"]) for event in properties.get("Events", {}).values()]
-    unknown = {kind for kind, _ in events} - {"Api", "ScheduleV2", "DynamoDB", "SQS"}
+    unknown = {kind for kind, _ in events} - {"ScheduleV2", "DynamoDB", "SQS"}
     if unknown:
         raise ValueError(f"{name}: the local stack does not play triggers of type {', '.join(sorted(unknown))}")
     return Room(
         name=name,
         module=module,
-        api=tuple((p["Method"].upper(), p["Path"]) for kind, p in events if kind == "Api"),
         schedules=tuple(
             Schedule(rate(p["ScheduleExpression"]), json.loads(p["Input"])) for k, p in events if k == "ScheduleV2"
         ),
         streams=tuple(_stream(p) for kind, p in events if kind == "DynamoDB"),
-        queues=tuple(
-            Queue(p["Queue"]["Fn::GetAtt"].split(".")[0], p["BatchSize"]) for kind, p in events if kind == "SQS"
-        ),
+        queues=tuple(Queue(_queue(p["Queue"]), p["BatchSize"]) for kind, p in events if kind == "SQS"),
     )
+
+
+def _queue(reference: Mapping[str, str]) -> str:
+    """The logical id in `!GetAtt Queues.Outputs.SomeQueueArn`."""
+    return reference["Fn::GetAtt"].rpartition(".")[2].removesuffix("Arn")
 
 
 def _stream(properties: Mapping[str, Any]) -> Stream:

@@ -67,8 +67,8 @@ def stream_of(room: str) -> Stream:
 def test_the_template_is_what_is_played() -> None:
     """Every room of the template is played, with its own triggers."""
     rooms = {room.name: room for room in wiring().rooms}
-    assert {"RouteRequest", "ProbeTargets", "UpdateHealth", "PublishAlerts"} == set(rooms)
-    assert (("POST", "/{proxy+}"), ("GET", "/{proxy+}")) == rooms["RouteRequest"].api
+    assert {"RouteRequest", "ProbeTargets", "UpdateHealth", "PublishAlerts", "ManageRouter"} == set(rooms)
+    assert {("POST", "/{proxy+}"), ("GET", "/{proxy+}")} == set(wiring().api)
     assert (Schedule(60.0, {"source": "understudy.tick"}),) == rooms["ProbeTargets"].schedules
     assert (Queue("ProbeQueue", 1),) == rooms["ProbeTargets"].queues
     assert (2, 1) == (len(stream_of("UpdateHealth").patterns), len(stream_of("PublishAlerts").patterns))
