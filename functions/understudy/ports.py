@@ -108,6 +108,9 @@ class Secrets(Protocol):
     async def value(self, reference: str) -> str:
         """The secret behind a reference.  Raises SecretError."""
 
+    async def renewed(self, reference: str, refused: str) -> bool:
+        """Whether there is another value now than the one a provider refused: then `value` gives it."""
+
 
 class Reply(Protocol):
     """An open upstream answer; header names are lower case."""

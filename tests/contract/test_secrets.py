@@ -15,7 +15,7 @@ from botocore.config import Config
 from moto import mock_aws
 
 from understudy.errors import SecretError
-from understudy.transport.secrets import TTL, ReferencedSecrets
+from understudy.transport.secrets import FRESH, TTL, ReferencedSecrets
 
 REGION = "us-east-1"
 VALUE = "sk-do-not-tell"
@@ -226,4 +226,66 @@ def test_aws_down_without_an_old_value(read: Read, aws: Aws) -> None:
 def test_nothing_is_built_before_it_is_needed(aws: Aws, clock: Clock) -> None:
     """No AWS client is asked for until a reference needs one."""
     ReferencedSecrets({}, aws, clock)
+    assert 0 == aws.asked
+
+
+def test_a_rotated_secret_is_found_as_soon_as_the_old_one_is_refused(aws: Aws, clock: Clock) -> None:
+    """A refusal reads the secret anew, long before its time is over; from then on the new value is given."""
+    put_parameter(aws, "old")
+    secrets = ReferencedSecrets({}, aws, clock)
+
+    async def rotated() -> tuple[str, bool, str]:
+        old = await secrets.value("ssm:/p")
+        put_parameter(aws, "new")
+        clock.now += FRESH
+        return old, await secrets.renewed("ssm:/p", "old"), await secrets.value("ssm:/p")
+
+    assert ("old", True, "new") == asyncio.run(rotated())
+
+
+def test_a_storm_of_refusals_reads_a_secret_once(aws: Aws, clock: Clock) -> None:
+    """While a key stays refused, AWS is asked once in ten seconds, by whichever call is first."""
+    put_parameter(aws, "wrong")
+    secrets = ReferencedSecrets({}, aws, clock)
+
+    async def stormed() -> tuple[list[bool], int]:
+        await secrets.value("ssm:/p")
+        clock.now += FRESH
+        aws.asked = 0
+        return [await secrets.renewed("ssm:/p", "wrong") for _ in range(5)], aws.asked
+
+    assert ([False] * 5, 1) == asyncio.run(stormed())
+
+
+def test_a_value_that_another_call_has_renewed_is_not_read_again(aws: Aws, clock: Clock) -> None:
+    """A call that began with the old value is told at once that there is a new one."""
+    put_parameter(aws, "new")
+    secrets = ReferencedSecrets({}, aws, clock)
+
+    async def late() -> tuple[bool, int]:
+        await secrets.value("ssm:/p")
+        aws.asked = 0
+        return await secrets.renewed("ssm:/p", "old"), aws.asked
+
+    assert (True, 0) == asyncio.run(late())
+
+
+def test_a_refused_secret_that_cannot_be_read_anew_stays_refused(aws: Aws, clock: Clock) -> None:
+    """AWS being down adds no other error to the provider's refusal."""
+    put_parameter(aws, "old")
+    secrets = ReferencedSecrets({}, aws, clock)
+
+    async def down() -> bool:
+        await secrets.value("ssm:/p")
+        clock.now += FRESH
+        aws.down = True
+        return await secrets.renewed("ssm:/p", "old")
+
+    assert asyncio.run(down()) is False
+
+
+def test_a_refused_variable_of_the_environment_is_no_news(aws: Aws, clock: Clock) -> None:
+    """A variable is never cached, so there is nothing to renew."""
+    secrets = ReferencedSecrets({"KEY": "v"}, aws, clock)
+    assert asyncio.run(secrets.renewed("env:KEY", "v")) is False
     assert 0 == aws.asked

@@ -10,7 +10,11 @@ from typing import Any
 from understudy.errors import SecretError
 
 TTL = 300.0
-"""Seconds a value is kept, so that a rotated key is used within five minutes without a redeploy."""
+"""Seconds a value is kept."""
+FRESH = 10.0
+"""Seconds in which a value is not read anew, however often it is refused."""
+RENEWAL = 1.0
+"""Seconds that a call which was refused waits for its secret to be read anew."""
 
 
 class ReferencedSecrets:
@@ -41,6 +45,20 @@ class ReferencedSecrets:
             value = cached[1]
         self._cache[reference] = (self._clock(), value)
         return value
+
+    async def renewed(self, reference: str, refused: str) -> bool:
+        scheme, _, name = reference.partition(":")
+        read_at, value = self._cache.get(reference, (float("-inf"), refused))
+        if scheme == "env" or value != refused or self._clock() - read_at < FRESH:
+            return value != refused
+        # Noted before reading, so that a storm of refusals reads once.
+        self._cache[reference] = (self._clock(), value)
+        try:
+            value = await asyncio.wait_for(asyncio.to_thread(self._fetch, scheme, name), RENEWAL)
+        except (SecretError, TimeoutError):
+            return False
+        self._cache[reference] = (self._clock(), value)
+        return value != refused
 
     def _from_environment(self, name: str) -> str:
         value = self._environ.get(name, "").strip()
