@@ -195,7 +195,7 @@ def _store(options: argparse.Namespace) -> Any:
 
     if options.local:
         info = _local_call(options.local_url, "info")
-        os.environ.update(AWS_ACCESS_KEY_ID="local", AWS_SECRET_ACCESS_KEY="local", AWS_SESSION_TOKEN="local")  # noqa: S106
+        os.environ.update(AWS_ACCESS_KEY_ID="local", AWS_SECRET_ACCESS_KEY="local", AWS_SESSION_TOKEN="local")  # noqa: S106  # nosec B106
         return operator_store(info["table"], endpoint=info["aws_endpoint"], region=info["region"])
     if not options.table:
         raise CommandError(

@@ -12,7 +12,7 @@ REGION = "us-east-1"
 TABLE = "understudy-local"
 BUS = "understudy-local"
 # moto checks no credentials; these say plainly that they are none.
-CREDENTIALS = {"AWS_ACCESS_KEY_ID": "local", "AWS_SECRET_ACCESS_KEY": "local", "AWS_SESSION_TOKEN": "local"}
+CREDENTIALS = dict.fromkeys(("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"), "local")
 
 
 @dataclass(slots=True)

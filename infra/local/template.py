@@ -140,7 +140,7 @@ def _short_form(loader: _CfnLoader, suffix: str, node: yaml.Node) -> dict[str, A
     elif isinstance(node, yaml.SequenceNode):
         value = loader.construct_sequence(node, deep=True)
     else:
-        assert isinstance(node, yaml.MappingNode)  # noqa: S101 - the only kind left
+        assert isinstance(node, yaml.MappingNode)  # noqa: S101  # nosec B101
         value = loader.construct_mapping(node, deep=True)
     return {suffix if suffix in ("Ref", "Condition") else f"Fn::{suffix}": value}
 
@@ -149,5 +149,5 @@ _CfnLoader.add_multi_constructor("!", _short_form)
 
 
 def _load(path: Path) -> dict[str, Any]:
-    document: dict[str, Any] = yaml.load(path.read_text(), _CfnLoader)  # noqa: S506 - a SafeLoader, and our own file
+    document: dict[str, Any] = yaml.load(path.read_text(), _CfnLoader)  # noqa: S506  # nosec B506
     return document

@@ -21,7 +21,7 @@ _EXAMPLES = {
     "base_url": "base_url: https://api.example.com/v1",
     "header": "header: Authorization",
     "scheme": "scheme: Bearer",
-    "secret": "secret: env:NAME",
+    "secret": "secret: env:NAME",  # nosec B105
     "model": "model: the-name-the-provider-uses",
     "input_per_million": 'input_per_million: "2.50"',
     "output_per_million": 'output_per_million: "10"',
