@@ -42,10 +42,13 @@ def looped(event: Any, context: Any) -> Answer:
     """The same from the event loop's thread."""
 
     async def source() -> AsyncIterator[bytes]:
-        for number in range(event.get("count", 3)):
-            if number:
-                await asyncio.sleep(event.get("gap", 0))
-            yield _piece(event.get("size", 0))
+        try:
+            for number in range(event.get("count", 3)):
+                if number:
+                    await asyncio.sleep(event.get("gap", 0))
+                yield _piece(event.get("size", 0))
+        finally:
+            ended.append(context.aws_request_id)
 
     chunks, close = loop().iterate(source())
     return Answer(200, SSE, chunks=chunks, close=close)

@@ -84,8 +84,11 @@ class Given:
 
 
 class RuntimeApi(ThreadingHTTPServer):
-    """Use as `with`.  `seen` are the requests in their order, (monotonic nanoseconds, method and path); `polls` the
-    connections on which a runtime asked for invocations."""
+    """Use as `with`.
+
+    `seen` are the requests in their order, (monotonic nanoseconds, method and path); `polls` the connections on which a
+    runtime asked for invocations.  `refusals` are what the next polls get: a status, or None for no answer at all.
+    """
 
     daemon_threads = True
 
@@ -94,6 +97,7 @@ class RuntimeApi(ThreadingHTTPServer):
         self.seen: list[tuple[int, str]] = []
         self.polls: list[int] = []
         self.refusals: list[int | None] = []
+        self.hang_ups: dict[str, int] = {}
         self.answers: queue.SimpleQueue[Posted] = queue.SimpleQueue()
         self.next: queue.SimpleQueue[Given | None] = queue.SimpleQueue()
         self._count = 0
@@ -148,7 +152,6 @@ class _Request(BaseHTTPRequestHandler):
     server: RuntimeApi
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
-    hang_ups: Mapping[str, int] = {}
 
     def log_message(self, format: str, *arguments: Any) -> None:
         """Quiet."""
@@ -170,14 +173,14 @@ class _Request(BaseHTTPRequestHandler):
             self.close_connection = True
             return
         if given.hang_up is not None:
-            _Request.hang_ups = {**_Request.hang_ups, given.id: given.hang_up}
+            self.server.hang_ups[given.id] = given.hang_up
         self._reply(200, given.body, given.headers)
 
     def do_POST(self) -> None:
         path = self._note()
         posted = Posted(path, {name.lower(): value for name, value in self.headers.items()})
         words = path.split("/")
-        hang_up = self.hang_ups.get(words[2] if len(words) > 2 else "")
+        hang_up = self.server.hang_ups.get(words[2] if len(words) > 2 else "")
         if "chunked" not in posted.headers.get("transfer-encoding", ""):
             data = self.rfile.read(int(posted.headers.get("content-length", 0)))
             posted.chunks.append((time.monotonic_ns(), data))
