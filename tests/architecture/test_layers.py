@@ -94,7 +94,7 @@ def test_rooms_do_not_know_each_other(room: str) -> None:
 
 
 def test_the_environment_has_one_reader() -> None:
-    """Settings reads the environment, the command line for its own defaults, the runtime what Lambda tells it; no other."""
+    """Settings reads the environment, the command line for its own defaults, the runtime what Lambda tells it."""
     readers = {str(p.relative_to(FUNCTIONS)) for p in sources("functions") if "os.environ" in p.read_text()}
     assert {f"understudy/{name}.py" for name in ("settings", "cli", "runtime/lambda_loop")} == readers
 
