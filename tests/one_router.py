@@ -94,14 +94,14 @@ class Told:
 class Router:
     """One execution environment over a table.  `log` has what it said, `outcomes` what it knows of its targets."""
 
-    def __init__(self, document: str, table: KeptTable | None = None) -> None:
+    def __init__(self, document: str, table: KeptTable | None = None, transport: Any = None) -> None:
         self.table = table or KeptTable()
         self.store = Store(self.table)
         if table is None:
             publish(self.store, document, now=time.time(), by="test")
             self.store.put_key(ClientKey(hash_key(KEY), "app", time.time()))
         self.log = Log()
-        self.transport = HttpTransport()
+        self.transport = transport or HttpTransport()
         self.outcomes = LocalOutcomes(self.store, time.time, self.log, random.Random(1))
         self._document = document
         secrets = ReferencedSecrets({"KEY": SECRET}, lambda service: None, time.time)

@@ -12,8 +12,9 @@ from typing import Any
 
 from understudy import bootstrap
 from understudy.errors import UnderstudyError
-from understudy.runtime.gateway import Answer, api_request
+from understudy.runtime.gateway import Answer, api_request, filler
 from understudy.runtime.loop import LoopThread
+from understudy.runtime.snapshot import register
 from understudy.services.route_request import RouteRequest
 from understudy.settings import settings
 from understudy.wire.fronts.chat import encode
@@ -35,6 +36,9 @@ def service() -> RouteRequest:
     return loop().run(build())
 
 
+register(service, loop, bootstrap.prepare, bootstrap.renew)
+
+
 def handler(event: Mapping[str, Any], context: object) -> Answer | dict[str, Any]:
     """An `Answer` for a caller that can take it in pieces, else the proxy integration's dictionary."""
     answer = _answer(event, context)
@@ -51,5 +55,5 @@ def _answer(event: Mapping[str, Any], context: object) -> Answer:
     answered = loop().run(service().answer(request), getattr(context, "on_start", None))
     if isinstance(answered.body, bytes):
         return Answer(answered.status, answered.headers, answered.body)
-    chunks, close = loop().iterate(answered.body)
+    chunks, close = loop().iterate(answered.body, *filler(answered.headers))
     return Answer(answered.status, answered.headers, chunks=chunks, close=close)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import sys
 import time
 from functools import cache
 from pathlib import Path
@@ -39,6 +40,19 @@ def aws(service: str) -> Any:
     from botocore.config import Config
 
     return boto3.client(service, config=Config(connect_timeout=2, read_timeout=5, retries={"max_attempts": 2}))
+
+
+def prepare() -> None:
+    """Import what the first use of AWS would import; nothing is read, and no client built."""
+    import boto3  # noqa: F401
+
+
+def renew() -> None:
+    """Forget the clients of AWS, and the session that keeps their credentials."""
+    aws.cache_clear()
+    boto3: Any = sys.modules.get("boto3")
+    if boto3 is not None:
+        boto3.DEFAULT_SESSION = None
 
 
 def route_request(settings: Settings) -> RouteRequest:

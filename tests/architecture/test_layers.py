@@ -94,9 +94,21 @@ def test_rooms_do_not_know_each_other(room: str) -> None:
 
 
 def test_the_environment_has_one_reader() -> None:
-    """Only settings (and the command line, for its own defaults) reads the environment."""
-    readers = {core_room(p) for p in sources("functions/understudy") if "os.environ" in p.read_text()}
-    assert {"settings", "cli"} == readers
+    """Settings reads the environment, the command line for its own defaults, the runtime what Lambda tells it."""
+    readers = {str(p.relative_to(FUNCTIONS)) for p in sources("functions") if "os.environ" in p.read_text()}
+    assert {f"understudy/{name}.py" for name in ("settings", "cli", "runtime/lambda_loop")} == readers
+
+
+def test_the_runtime_loop_can_be_deleted() -> None:
+    """Our Lambda runtime knows the standard library and the type of an answer, and nobody but the wrapper knows it."""
+    runtime = FUNCTIONS / "understudy" / "runtime"
+    parts = sorted(runtime.glob("lambda_*.py"))
+    names = {f"understudy.runtime.{path.stem}" for path in parts}
+    used = {name for path in parts for name in imports(path) if name.split(".")[0] not in sys.stdlib_module_names}
+    known = {part for part in used if not any(part.startswith(f"{name}.") for name in names)}
+    answer = {"understudy.runtime.gateway", "understudy.runtime.gateway.Answer"}
+    assert names - {"understudy.runtime.lambda_loop"} | answer == known
+    assert set() == {str(path) for path in sources("functions") if path not in parts and imports(path) & names}
 
 
 def test_the_core_reads_no_clock_and_no_chance() -> None:

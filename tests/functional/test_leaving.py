@@ -33,8 +33,8 @@ class Rooms:
 
     def handler(self, event: Any, context: Any) -> Answer:
         name = event["pathParameters"]["proxy"]
-        if name == "stream":
-            chunks, close = self.loop.iterate(self._stream())
+        if name in {"stream", "bug"}:
+            chunks, close = self.loop.iterate(self._stream(bug=name == "bug"))
             return Answer(200, {}, chunks=chunks, close=close)
         if name == "fails":
             raise RuntimeError("on purpose")
@@ -45,8 +45,10 @@ class Rooms:
         await self._work(seconds)
         return name.encode()
 
-    async def _stream(self) -> AsyncIterator[bytes]:
+    async def _stream(self, *, bug: bool) -> AsyncIterator[bytes]:
         yield b"first"
+        if bug:
+            raise RuntimeError("on purpose, in mid-answer")
         await self._work(60)
 
     async def _work(self, seconds: float) -> None:
@@ -163,6 +165,15 @@ def test_a_handler_that_fails_leaves_the_watch_alive(front: Front, rooms: Rooms)
     assert rooms.begun.wait(5)
     leave(connection)
     assert rooms.cancelled.wait(SOON)
+
+
+def test_a_stream_that_fails_does_not_look_whole(front: Front, rooms: Rooms) -> None:
+    """A fault of ours in mid-answer closes the connection after what was said, and the front serves on."""
+    with connected(front, "bug") as connection:
+        data = received(connection, b"never sent")
+    assert b"\r\n" == data.partition(b"first")[2]
+    with connected(front, "one") as connection:
+        assert b"one" in received(connection, b"one")
 
 
 def test_many_leave_at_once(front: Front, rooms: Rooms) -> None:

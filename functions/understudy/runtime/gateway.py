@@ -13,6 +13,11 @@ from typing import Any
 from understudy.errors import InvalidRequest
 
 STAGE = "/v1"
+EVENT_STREAM = "text/event-stream"
+PING = b": ping\n\n"
+"""A comment, which readers of server-sent events pass over (HTML standard, "Server-sent events")."""
+PING_AFTER = 15.0
+"""Seconds of silence; half of what the least patient proxies bear (CloudFront and edge-optimised endpoints: 30 s)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +73,32 @@ class Answer:
     close: Callable[[], None] = field(default=lambda: None)
 
     def proxy(self) -> dict[str, Any]:
-        """The answer as a proxy integration takes it whole; an answer in chunks is collected first."""
-        body = self.body if self.chunks is None else b"".join(self.chunks)
+        """The answer as a proxy integration takes it whole; an answer in chunks is collected first.
+
+        Chunks that break off are given as far as they came: whoever produced them has said so in the last one.  Raises
+        what they raise where there was none.
+        """
+        body = self.body if self.chunks is None else _collected(self.chunks)
         return {
             "statusCode": self.status,
             "headers": self.headers,
             "body": body.decode("utf-8", "replace"),
             "isBase64Encoded": False,
         }
+
+
+def filler(headers: Mapping[str, str]) -> tuple[float | None, bytes]:
+    """What is sent into the silence of an answer in chunks: after so many seconds these bytes; None for never."""
+    if headers.get("content-type", "").startswith(EVENT_STREAM):
+        return PING_AFTER, PING
+    return None, b""
+
+
+def _collected(chunks: Iterator[bytes]) -> bytes:
+    pieces: list[bytes] = []
+    try:
+        pieces.extend(chunks)
+    except Exception:
+        if not pieces:
+            raise
+    return b"".join(pieces)

@@ -35,10 +35,13 @@ class LoopThread:
             on_start(running.cancel)
         return running.future.result()
 
-    def iterate(self, source: AsyncIterator[bytes]) -> tuple[Iterator[bytes], Callable[[], None]]:
+    def iterate(
+        self, source: AsyncIterator[bytes], idle: float | None = None, filler: bytes = b""
+    ) -> tuple[Iterator[bytes], Callable[[], None]]:
         """The source's items as they are produced, and a function that cancels it.
 
-        The source is pulled by a task of the loop, so it goes on while the caller writes.
+        The source is pulled by a task of the loop, so it goes on while the caller writes.  Whenever no item has come
+        for `idle` seconds the `filler` is given in its place.
         """
         ready: queue.SimpleQueue[bytes | BaseException | None] = queue.SimpleQueue()
         closed = threading.Event()
@@ -62,7 +65,7 @@ class LoopThread:
 
         def items() -> Iterator[bytes]:
             try:
-                while (item := ready.get()) is not None:
+                while (item := _next(ready, idle, filler)) is not None:
                     if isinstance(item, BaseException):
                         raise item
                     yield item
@@ -84,6 +87,14 @@ class LoopThread:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(timeout=5)
         self._loop.close()
+
+
+def _next(ready: queue.SimpleQueue[Any], idle: float | None, filler: bytes) -> Any:
+    """The next item.  The one who waits for it keeps the time, so that an item costs no timer of the event loop."""
+    try:
+        return ready.get(timeout=idle)
+    except queue.Empty:
+        return filler
 
 
 class _Running(Generic[T]):

@@ -20,6 +20,7 @@ from understudy.errors import (
     InvalidRequest,
     RequestTooLarge,
     Unauthenticated,
+    UnderstudyError,
     UnknownModel,
     UnknownPath,
     WrongMethod,
@@ -179,9 +180,16 @@ class RouteRequest:
                     if data := writer.event(chunk):
                         yield data
             yield writer.end()
-        except Exception as error:  # noqa: BLE001 - the status is sent: the stream itself must say it
+        except UnderstudyError as error:
+            # The status is sent: the stream itself must say it.
             failure = error
             yield writer.broken(error)
+        except Exception as error:
+            # A fault of ours is told to the caller alike, and raised, so that the invocation counts as failed.
+            failure = error
+            self._logger.exception("the router failed in the middle of an answer", request_id=handling.id)
+            yield writer.broken(error)
+            raise
         except BaseException as error:
             failure = error
             raise

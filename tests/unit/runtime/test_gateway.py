@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from understudy.errors import InvalidRequest
-from understudy.runtime.gateway import Answer, ApiRequest, api_request
+from understudy.runtime.gateway import Answer, ApiRequest, api_request, filler
 
 
 def event(**changes: Any) -> dict[str, Any]:
@@ -125,15 +125,40 @@ def test_bytes_that_are_no_text_do_not_break_the_answer() -> None:
     assert "a\ufffdb" == Answer(200, {}, b"a\xffb").proxy()["body"]
 
 
-def test_a_failure_in_the_middle_of_the_pieces_is_raised() -> None:
-    """A proxy answer is never made of half a body."""
+def test_pieces_that_break_off_are_given_as_far_as_they_came() -> None:
+    """What was said before a fault, and of it, is not lost to an error answer."""
 
     def pieces() -> Iterator[bytes]:
         yield b"a"
+        yield b'data: {"error": {}}'
         raise RuntimeError("broken")
+
+    assert 'adata: {"error": {}}' == Answer(200, {}, chunks=pieces()).proxy()["body"]
+
+
+def test_a_failure_before_the_first_piece_is_raised() -> None:
+    """An answer of which nothing came is no answer."""
+
+    def pieces() -> Iterator[bytes]:
+        raise RuntimeError("broken")
+        yield b""
 
     with pytest.raises(RuntimeError, match="broken"):
         Answer(200, {}, chunks=pieces()).proxy()
+
+
+@pytest.mark.parametrize(
+    ("content_type", "expected"),
+    [
+        ("text/event-stream; charset=utf-8", (15.0, b": ping\n\n")),
+        ("text/event-stream", (15.0, b": ping\n\n")),
+        ("application/json", (None, b"")),
+        (None, (None, b"")),
+    ],
+)
+def test_only_server_sent_events_are_filled(content_type: str | None, expected: tuple[float | None, bytes]) -> None:
+    """A silent stream of events gets a comment each 15 s; nothing else has a place for one."""
+    assert expected == filler({} if content_type is None else {"content-type": content_type})
 
 
 def test_closing_a_whole_answer_does_nothing() -> None:

@@ -211,6 +211,40 @@ def test_an_exception_comes_after_the_items_before_it(loop: LoopThread) -> None:
     assert [b"0", b"1"] == seen
 
 
+def test_a_silent_source_is_filled(loop: LoopThread) -> None:
+    """While no item comes the filler does, again and again; the items are not touched by it."""
+    gate = threading.Event()
+
+    async def stream() -> AsyncIterator[bytes]:
+        yield b"first"
+        await asyncio.to_thread(gate.wait, 5)
+        yield b"second"
+
+    items, _ = loop.iterate(stream(), 0.02, b": ping")
+    assert [b"first", b": ping", b": ping", b": ping"] == [next(items) for _ in range(4)]
+    gate.set()
+    assert [b"second"] == [item for item in items if item != b": ping"]
+
+
+def test_a_source_that_speaks_is_not_filled(loop: LoopThread) -> None:
+    """Items that come in time leave no room for the filler, and neither does the end."""
+    items, _ = loop.iterate(Source(50).stream(), 3.0, b": ping")
+    assert [b"%d" % n for n in range(50)] == list(items)
+
+
+def test_a_source_that_is_closed_while_it_is_filled_ends(loop: LoopThread) -> None:
+    """A caller that is being filled is let go when the source is closed."""
+
+    async def stream() -> AsyncIterator[bytes]:
+        await asyncio.sleep(60)
+        yield b""
+
+    items, close = loop.iterate(stream(), 0.01, b": ping")
+    assert b": ping" == next(items)
+    close()
+    assert [] == [item for item in in_time(lambda: list(items)) if item != b": ping"]  # type: ignore[attr-defined]
+
+
 def test_close_cancels_the_source(loop: LoopThread) -> None:
     """Closing ends an endless source's work, and closing twice does no harm."""
     source = Source()

@@ -1,0 +1,1 @@
+"""Stands in for the managed runtime's own package; what our loop uses of it."""
