@@ -1,7 +1,8 @@
 """The data plane.
 
 Trigger: API Gateway REST proxy, every path.  Reads: control document, health, client keys (one batch read, cached 2 s).
-Writes: observations; the health item of a target whose breaker it opens.  Time: 30 s while answers are returned whole.
+Writes: observations; the health item of a target whose breaker it opens.  Time: 900 s, or 30 s where the
+API does not stream.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import Any
 
 from understudy import bootstrap
 from understudy.errors import UnderstudyError
-from understudy.runtime.gateway import Answer, api_request, filler
+from understudy.runtime.gateway import Answer, api_request, filler, takes_pieces
 from understudy.runtime.loop import LoopThread
 from understudy.runtime.snapshot import register
 from understudy.services.route_request import RouteRequest
@@ -40,9 +41,9 @@ register(service, loop, bootstrap.prepare, bootstrap.renew)
 
 
 def handler(event: Mapping[str, Any], context: object) -> Answer | dict[str, Any]:
-    """An `Answer` for a caller that can take it in pieces, else the proxy integration's dictionary."""
+    """An `Answer` where the API takes it in pieces, else the proxy integration's dictionary."""
     answer = _answer(event, context)
-    return answer if settings().stream else answer.proxy()
+    return answer if takes_pieces(event) else answer.proxy()
 
 
 def _answer(event: Mapping[str, Any], context: object) -> Answer:

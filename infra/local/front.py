@@ -113,7 +113,7 @@ class _Request(BaseHTTPRequestHandler):
             "queryStringParameters": {name: values[-1] for name, values in parameters.items()} or None,
             "multiValueQueryStringParameters": parameters or None,
             "pathParameters": {"proxy": inner.removeprefix("/")},
-            "stageVariables": None,
+            "stageVariables": {"stream": "on"},
             "requestContext": {
                 "resourcePath": "/{proxy+}",
                 "httpMethod": self.command,

@@ -134,7 +134,6 @@ class LocalStack:
             UNDERSTUDY_ALERT_TOPIC_ARN=aws.topic_arn,
             UNDERSTUDY_EVENT_BUS=BUS,
             UNDERSTUDY_PROBE_QUEUE_URL=aws.queues["ProbeQueue"],
-            UNDERSTUDY_STREAM="on",
             UNDERSTUDY_LOG_LEVEL="INFO" if self._options.verbose else "ERROR",
             UNDERSTUDY_DECISION_LOG=str(self._decisions),
             UNDERSTUDY_SIMULATED_KEY=SIMULATED_KEY,

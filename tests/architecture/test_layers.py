@@ -100,13 +100,14 @@ def test_the_environment_has_one_reader() -> None:
 
 
 def test_the_runtime_loop_can_be_deleted() -> None:
-    """Our Lambda runtime knows the standard library and the type of an answer, and nobody but the wrapper knows it."""
+    """Our Lambda runtime knows the standard library and how answers are given, and nobody but the wrapper knows it."""
     runtime = FUNCTIONS / "understudy" / "runtime"
     parts = sorted(runtime.glob("lambda_*.py"))
     names = {f"understudy.runtime.{path.stem}" for path in parts}
     used = {name for path in parts for name in imports(path) if name.split(".")[0] not in sys.stdlib_module_names}
     known = {part for part in used if not any(part.startswith(f"{name}.") for name in names)}
-    answer = {"understudy.runtime.gateway", "understudy.runtime.gateway.Answer"}
+    gateway = "understudy.runtime.gateway"
+    answer = {gateway, f"{gateway}.Answer", f"{gateway}.takes_pieces"}
     assert names - {"understudy.runtime.lambda_loop"} | answer == known
     assert set() == {str(path) for path in sources("functions") if path not in parts and imports(path) & names}
 

@@ -145,7 +145,7 @@ def proxy_event(key: str, prompt: str, stream: bool) -> dict[str, Any]:
         "queryStringParameters": None,
         "multiValueQueryStringParameters": None,
         "pathParameters": {"proxy": "chat/completions"},
-        "stageVariables": None,
+        "stageVariables": {"stream": "on"},
         "requestContext": {"requestId": str(uuid.uuid4()), "stage": "v1", "path": "/v1/chat/completions"},
         "body": json.dumps({"model": "chat", "messages": messages(prompt), "stream": stream}),
         "isBase64Encoded": False,

@@ -17,8 +17,7 @@ ROOM = "tests.routed_room.handler"
 
 @pytest.fixture(scope="module")
 def served() -> Iterator[tuple[RuntimeApi, Runtime]]:
-    environ = {"UNDERSTUDY_STREAM": "on"}
-    with RuntimeApi() as api, running(api.address, ROOM, environ=environ) as runtime:
+    with RuntimeApi() as api, running(api.address, ROOM) as runtime:
         yield api, runtime
 
 
@@ -27,7 +26,9 @@ def api(served: tuple[RuntimeApi, Runtime]) -> RuntimeApi:
     return served[0]
 
 
-def chat(play: str, *, stream: bool = True, key: str = KEY, path: str = "/chat/completions") -> dict[str, Any]:
+def chat(
+    play: str, *, stream: bool = True, key: str = KEY, path: str = "/chat/completions", mode: str = "on"
+) -> dict[str, Any]:
     """The event of a chat request, as API Gateway makes it."""
     body = {"model": "chat", "messages": [{"role": "user", "content": play}], "stream": stream}
     return {
@@ -36,6 +37,7 @@ def chat(play: str, *, stream: bool = True, key: str = KEY, path: str = "/chat/c
         "headers": {"Authorization": f"Bearer {key}"},
         "pathParameters": {"proxy": path.removeprefix("/")},
         "requestContext": {"requestId": "api-request"},
+        "stageVariables": {"stream": mode},
         "body": None if path == "/models" else json.dumps(body),
         "isBase64Encoded": False,
     }
@@ -113,9 +115,9 @@ def test_a_bug_in_mid_answer_is_told_to_caller_and_platform(served: tuple[Runtim
 
 def test_without_streaming_answers_are_whole() -> None:
     """With streaming off the same room returns the proxy integration's dictionary, errors in the stream included."""
-    with RuntimeApi() as api, running(api.address, ROOM, environ={"UNDERSTUDY_STREAM": "off"}):
+    with RuntimeApi() as api, running(api.address, ROOM):
         for play, last in (("short", "data: [DONE]\n\n"), ("bug", '"code":"router_failed"}}\n\n')):
-            answer = api.invoke(chat(play))
+            answer = api.invoke(chat(play, mode="off"))
             given = json.loads(answer.body)
             assert {"statusCode", "headers", "body", "isBase64Encoded"} == set(given)
             assert (200, False, True) == (given["statusCode"], answer.streamed, given["body"].endswith(last))
@@ -123,7 +125,7 @@ def test_without_streaming_answers_are_whole() -> None:
 
 def test_a_restored_environment_starts_anew() -> None:
     """Before the snapshot everything slow was done once and let go; what serves events was made after the restore."""
-    environ = {"UNDERSTUDY_STREAM": "on", "AWS_LAMBDA_INITIALIZATION_TYPE": "snap-start"}
+    environ = {"AWS_LAMBDA_INITIALIZATION_TYPE": "snap-start"}
     with RuntimeApi() as api, running(api.address, ROOM, environ=environ):
         restored = json.loads(api.invoke({"inside": True}).body)
         assert {"built": 1, "loops": 0, "boto3": True} == restored

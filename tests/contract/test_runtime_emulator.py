@@ -94,7 +94,12 @@ def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
 
 
 def from_api(**event: Any) -> dict[str, Any]:
-    return {"httpMethod": "POST", "requestContext": {"requestId": "api-1"}, "body": json.dumps(event)}
+    return {
+        "httpMethod": "POST",
+        "requestContext": {"requestId": "api-1"},
+        "stageVariables": {"stream": "on"},
+        "body": json.dumps(event),
+    }
 
 
 def test_a_streamed_answer_is_accepted(emulator: Emulator) -> None:

@@ -17,7 +17,7 @@ import pytest
 from tests.runtime_api import ROOT, WRAPPER, Posted, Runtime, RuntimeApi, running
 
 DEMO = "tests.demo_room.handler"
-API_EVENT = {"httpMethod": "POST", "requestContext": {"requestId": "api-1"}}
+API_EVENT = {"httpMethod": "POST", "requestContext": {"requestId": "api-1"}, "stageVariables": {"stream": "on"}}
 ERROR = {
     "message": "The router failed. The request id names this failure in its log.",
     "type": "server_error",

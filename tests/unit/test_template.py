@@ -20,7 +20,6 @@ KNOWN_VARIABLES = {
     "UNDERSTUDY_ALERT_TOPIC_ARN",
     "UNDERSTUDY_EVENT_BUS",
     "UNDERSTUDY_PROBE_QUEUE_URL",
-    "UNDERSTUDY_STREAM",
     "UNDERSTUDY_LOG_LEVEL",
     "AWS_LAMBDA_EXEC_WRAPPER",
 }
@@ -344,7 +343,7 @@ def test_each_room_is_told_only_what_it_needs() -> None:
     """Beside the table, a room's environment names what that room writes to and nothing of the other rooms."""
     own = {name: sorted(each.get("Environment", {}).get("Variables", {})) for name, each in functions().items()}
     alerts = ["UNDERSTUDY_ALERT_TOPIC_ARN", "UNDERSTUDY_EVENT_BUS"]
-    stream = ["AWS_LAMBDA_EXEC_WRAPPER", "UNDERSTUDY_STREAM"]
+    stream = ["AWS_LAMBDA_EXEC_WRAPPER"]
     expected = {"RouteRequest": stream, "ProbeTargets": [], "PublishAlerts": alerts, "ManageRouter": []}
     assert {**expected, "UpdateHealth": ["UNDERSTUDY_PROBE_QUEUE_URL"]} == own
 

@@ -52,6 +52,15 @@ def api_request(event: Mapping[str, Any], context: object = None) -> ApiRequest:
     )
 
 
+def takes_pieces(event: object) -> bool:
+    """Whether an event comes from a stage of the API that streams, so that its answer needs a prelude.
+
+    The stage says so in its variable `stream` (infra/decisions/0011-a-stage-variable-says-how-to-answer.md).
+    """
+    variables = event.get("stageVariables") if isinstance(event, Mapping) else None
+    return isinstance(variables, Mapping) and variables.get("stream") == "on"
+
+
 def _body(event: Mapping[str, Any]) -> bytes:
     body = event.get("body") or ""
     if not event.get("isBase64Encoded"):

@@ -3,7 +3,7 @@
 It takes the place of the managed loop, which cannot (infra/decisions/0008-own-runtime-loop.md), and is started by
 `functions/exec_wrapper`.  An `Answer` goes out piece by piece behind the prelude that API Gateway asks for, everything
 else as JSON.
-The standard library only, and of Understudy nothing but `Answer`, so that it can be deleted with the wrapper.
+The standard library only, and of Understudy nothing but `runtime.gateway`, so that it can be deleted with the wrapper.
 
 Source of the prelude: the Amazon API Gateway developer guide, "Set up a Lambda proxy integration with payload response
 streaming".
@@ -20,7 +20,7 @@ import traceback
 from collections.abc import Callable, Mapping, MutableMapping
 from typing import Any
 
-from understudy.runtime.gateway import Answer
+from understudy.runtime.gateway import Answer, takes_pieces
 from understudy.runtime.lambda_api import ApiFailed, HungUp, Invocation, RuntimeApi, error_type
 from understudy.runtime.lambda_context import context_from
 
@@ -103,12 +103,12 @@ def serve(api: RuntimeApi, handler: Handler, invocation: Invocation, environ: Mu
 def _fail(api: RuntimeApi, invocation: Invocation, event: Any, error: Exception) -> None:
     """The answer of an invocation whose handler raised before it had any.
 
-    API Gateway would turn the platform's own error answer into a 502 of its own, so it is given a 500 that OpenAI
-    clients can read.  The error trailers come behind it.  The platform copies the body to the invoker first and looks
+    An API that streams would break off at the platform's own error answer, so it is given a 500 that OpenAI clients
+    can read.  The error trailers come behind it.  The platform copies the body to the invoker first and looks
     at the trailers only then (core/directinvoke in the published sources of its emulator): the caller has its answer,
     and the invocation still counts as an error.  Any other invoker gets the error as from the managed loop.
     """
-    if not is_api_event(event):
+    if not takes_pieces(event):
         _tell(invocation, api.fail, invocation, error)
         return
     message = "The router failed. The request id names this failure in its log."
@@ -117,13 +117,8 @@ def _fail(api: RuntimeApi, invocation: Invocation, event: Any, error: Exception)
     send(api, invocation, Answer(500, headers, json.dumps({"error": problem}).encode()), error)
 
 
-def is_api_event(event: Any) -> bool:
-    """Whether an event is a REST proxy event, so that its answer needs a prelude."""
-    return isinstance(event, dict) and "httpMethod" in event and "requestContext" in event
-
-
 def _request_id(event: Mapping[str, Any], invocation: Invocation) -> str:
-    context = event["requestContext"]
+    context = event.get("requestContext")
     return str(context.get("requestId") or invocation.id) if isinstance(context, dict) else invocation.id
 
 

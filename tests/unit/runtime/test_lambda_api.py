@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.raw_provider import closed_port
-from understudy.runtime.gateway import Answer
+from understudy.runtime.gateway import Answer, takes_pieces
 from understudy.runtime.lambda_api import (
     MESSAGE_LIMIT,
     WAITS,
@@ -21,7 +21,7 @@ from understudy.runtime.lambda_api import (
     error_type,
 )
 from understudy.runtime.lambda_context import Context, context_from
-from understudy.runtime.lambda_loop import is_api_event, load, prelude
+from understudy.runtime.lambda_loop import load, prelude
 
 HEADERS = {
     "lambda-runtime-aws-request-id": "r-1",
@@ -128,17 +128,18 @@ def test_a_prelude_is_json_and_eight_nul_bytes() -> None:
 @pytest.mark.parametrize(
     ("event", "expected"),
     [
-        ({"httpMethod": "GET", "requestContext": {}}, True),
+        ({"httpMethod": "GET", "stageVariables": {"stream": "on"}}, True),
+        ({"httpMethod": "GET", "stageVariables": {"stream": "off"}}, False),
+        ({"httpMethod": "GET", "stageVariables": None}, False),
         ({"httpMethod": "GET"}, False),
-        ({"requestContext": {"http": {"method": "GET"}}}, False),
         ({"Records": []}, False),
         ([], False),
         (None, False),
     ],
 )
-def test_an_api_event_is_known_by_its_members(event: Any, expected: bool) -> None:
-    """Only REST proxy events are answered as API Gateway wants it."""
-    assert expected is is_api_event(event)
+def test_a_stage_says_how_it_takes_answers(event: Any, expected: bool) -> None:
+    """Only the events of a stage that streams are answered behind a prelude."""
+    assert expected is takes_pieces(event)
 
 
 @pytest.mark.parametrize("name", ["json.dumps", "os.path.join", "os/path.join"])
