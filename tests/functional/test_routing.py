@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from string import Template
 
@@ -11,6 +12,8 @@ import pytest
 
 from infra.local.stack import LocalStack, Options
 from understudy.catalog import HealthSettings
+from understudy.errors import Conflict
+from understudy.health.item import Health
 
 DOCUMENT = """
 schema: 1
@@ -149,16 +152,17 @@ def fresh(stack: LocalStack, target: str) -> None:
     outcomes = room.service()._outcomes
     outcomes._breakers.pop(target, None)
     outcomes._benched.pop(target, None)
-    health = stack.store.health([target]).get(target)
-    if health is not None:
-        from dataclasses import replace
-
-        from understudy.health.item import Health
-
-        stack.store.put_health(replace(Health(target), rev=health.rev))
-        room.service()._read_model._health = {
-            name: known for name, known in room.service()._read_model._health.items() if name != target
-        }
+    read_model = room.service()._read_model
+    read_model._health = {name: known for name, known in read_model._health.items() if name != target}
+    for _ in range(20):
+        health = stack.store.health([target]).get(target)
+        try:
+            if health is not None:
+                stack.store.put_health(replace(Health(target), rev=health.rev))
+            return
+        except Conflict:
+            # The control loop is writing what it made of earlier cases.
+            continue
 
 
 @pytest.mark.parametrize("fault", ["cut_midstream", "stall_midstream", "truncated_json"])
