@@ -6,6 +6,8 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from understudy.metrics import NAMESPACE
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
@@ -18,6 +20,7 @@ class Settings:
     stream: bool = False
     log_level: str = "INFO"
     decision_log: str = ""
+    namespace: str = NAMESPACE
     environ: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
@@ -25,7 +28,8 @@ def settings() -> Settings:
     """Read now.
 
     `UNDERSTUDY_STREAM=on` says that whoever calls the handler can take an answer piece by piece;
-    `UNDERSTUDY_DECISION_LOG` names a file in which the data plane keeps its latest decisions (default: none).
+    `UNDERSTUDY_DECISION_LOG` names a file in which the data plane keeps its latest decisions (default: none);
+    `POWERTOOLS_METRICS_NAMESPACE` is where the metrics go.
     """
     env = os.environ
     return Settings(
@@ -36,5 +40,6 @@ def settings() -> Settings:
         stream=env.get("UNDERSTUDY_STREAM", "off") == "on",
         log_level=env.get("UNDERSTUDY_LOG_LEVEL", env.get("AWS_LAMBDA_LOG_LEVEL", "INFO")),
         decision_log=env.get("UNDERSTUDY_DECISION_LOG", ""),
+        namespace=env.get("POWERTOOLS_METRICS_NAMESPACE") or NAMESPACE,
         environ=env,
     )

@@ -50,25 +50,33 @@ class Upstream:
             drop=route.may_drop & wire.cannot_carry(request) if route else frozenset(),
             max_output_tokens=target.capabilities.max_output_tokens,
         )
-        headers = {**call.headers, **await self._headers(target.provider, stream)}
+        secret = await self._secret(target.provider)
+        headers = {**call.headers, **self._headers(target.provider, stream, secret)}
         url = target.provider.base_url.rstrip("/") + call.path
-        async with self._transport.send(url, headers, call.body, connect=connect) as reply:
-            if reply.status != 200:
-                # A date in `retry-after` counts from the answer's own; one without is as old as it looks from here.
-                answered = {"date": formatdate(self._clock(), usegmt=True), **reply.headers}
-                raise wire.failure(reply.status, answered, await _read(reply, ERROR_LIMIT, cut=True))
-            kind = reply.headers.get("content-type", "").partition(";")[0].strip().lower()
-            if kind == "text/event-stream":
-                async with aclosing(_events(reply, wire.decoder(request.choices))) as chunks:
+        try:
+            async with self._transport.send(url, headers, call.body, connect=connect) as reply:
+                if reply.status != 200:
+                    # A date in `retry-after` counts from the answer's own; one without is as old as it looks from here.
+                    answered = {"date": formatdate(self._clock(), usegmt=True), **reply.headers}
+                    raise wire.failure(reply.status, answered, await _read(reply, ERROR_LIMIT, cut=True))
+                async with aclosing(_answer(reply, wire, request.choices)) as chunks:
                     async for chunk in chunks:
                         yield chunk
-            elif kind == "application/json":
-                for chunk in _whole(await _read(reply, BODY_LIMIT), wire):
-                    yield chunk
-            else:
-                raise Garbage(f"it answered with {kind or 'no content type'} instead of an answer", status=200)
+        except AttemptFailed as failure:
+            # A provider that refuses a key may repeat it.
+            failure.hide(secret)
+            raise
 
-    async def _headers(self, provider: Provider, stream: bool) -> dict[str, str]:
+    async def _secret(self, provider: Provider) -> str:
+        """The provider's key; empty where it wants none."""
+        if provider.auth is None:
+            return ""
+        try:
+            return await self._secrets.value(provider.auth.secret)
+        except SecretError as error:
+            raise Credential(str(error)) from error
+
+    def _headers(self, provider: Provider, stream: bool, secret: str) -> dict[str, str]:
         headers = {
             "content-type": "application/json",
             "accept": "text/event-stream" if stream else "application/json",
@@ -77,12 +85,23 @@ class Upstream:
             **provider.headers,
         }
         if provider.auth is not None:
-            try:
-                secret = await self._secrets.value(provider.auth.secret)
-            except SecretError as error:
-                raise Credential(str(error)) from error
             headers[provider.auth.header.lower()] = f"{provider.auth.scheme} {secret}".strip()
         return headers
+
+
+def _answer(reply: Reply, wire: Wire, choices: int) -> AsyncGenerator[Chunk, None]:
+    """The chunks of a stream, or of a whole answer.  Raises Garbage where it is neither."""
+    kind = reply.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind == "text/event-stream":
+        return _events(reply, wire.decoder(choices))
+    if kind == "application/json":
+        return _at_once(reply, wire)
+    raise Garbage(f"it answered with {kind or 'no content type'} instead of an answer", status=200)
+
+
+async def _at_once(reply: Reply, wire: Wire) -> AsyncGenerator[Chunk, None]:
+    for chunk in _whole(await _read(reply, BODY_LIMIT), wire):
+        yield chunk
 
 
 async def _events(reply: Reply, decoder: Decoder) -> AsyncGenerator[Chunk, None]:
