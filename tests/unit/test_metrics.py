@@ -87,6 +87,14 @@ def test_a_failure_of_ours_is_counted_for_its_room(stream: Stream) -> None:
     assert re.fullmatch(r"room-\d+", line["service"])
 
 
+def test_a_room_is_not_called_by_the_name_that_all_share(stream: Stream, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The template gives all functions one service name; the alarms ask for the room's own."""
+    monkeypatch.setenv("POWERTOOLS_SERVICE_NAME", "understudy")
+    logger(stream).info("x", metrics=[own_failure("StoreErrors")])
+    (line,) = lines(stream)
+    assert line["service"].startswith("room-")
+
+
 def test_a_line_without_metrics_is_a_plain_one(stream: Stream) -> None:
     """Nothing is added where nothing is measured."""
     logger(stream).info("probe", target="lead")
