@@ -56,7 +56,8 @@ def renew() -> None:
 
 
 def route_request(settings: Settings) -> RouteRequest:
-    logger: Logger = JsonLogger("route_request", settings.log_level)
+    # Exceptions of this room may carry what a caller wrote.
+    logger: Logger = _logger("route_request", settings, discreet=True)
     if settings.decision_log:
         logger = DecisionLog(logger, Path(settings.decision_log), time.time)
     store = Store(DynamoTable(settings.table))
@@ -72,20 +73,20 @@ def route_request(settings: Settings) -> RouteRequest:
 
 
 def probe_targets(settings: Settings) -> ProbeTargets:
-    logger = JsonLogger("probe_targets", settings.log_level)
+    logger = _logger("probe_targets", settings)
     store = Store(DynamoTable(settings.table))
     return ProbeTargets(store, _upstream(settings), clock=time.time, logger=logger, rng=random.SystemRandom())
 
 
 def update_health(settings: Settings) -> UpdateHealth:
-    logger = JsonLogger("update_health", settings.log_level)
+    logger = _logger("update_health", settings)
     probes = SqsProbeQueue(settings.probe_queue_url, aws)
     store = Store(DynamoTable(settings.table))
     return UpdateHealth(store, probes, clock=time.time, logger=logger, rng=random.SystemRandom())
 
 
 def publish_alerts(settings: Settings) -> PublishAlerts:
-    logger = JsonLogger("publish_alerts", settings.log_level)
+    logger = _logger("publish_alerts", settings)
     sinks: list[tuple[str, AlertSink]] = [
         ("sns", SnsSink(settings.topic_arn, aws)),
         ("eventbridge", EventBridgeSink(settings.event_bus, aws)),
@@ -103,6 +104,10 @@ def manage_router(settings: Settings) -> ManageRouter:
 def operator_store(table: str, *, endpoint: str | None = None, region: str | None = None) -> Store:
     """The store as the operator's command line uses it, with the operator's own AWS credentials."""
     return Store(DynamoTable(table, endpoint=endpoint, region=region))
+
+
+def _logger(room: str, settings: Settings, *, discreet: bool = False) -> JsonLogger:
+    return JsonLogger(room, settings.log_level, namespace=settings.namespace, discreet=discreet)
 
 
 def _upstream(settings: Settings) -> Upstream:

@@ -33,9 +33,12 @@ UnderstudyError
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
+
+_WORD = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
 
 
 class UnderstudyError(Exception):
@@ -88,10 +91,14 @@ class WrongMethod(RequestError):
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """Why one candidate did not answer: the target and a reason in words."""
+    """Why one candidate did not answer: the target and a reason in words.
+
+    `kept` is the reason as it may be logged, where it is another one than the caller is told.
+    """
 
     target: str
     reason: str
+    kept: str = ""
 
 
 class NoCompliantTarget(UnderstudyError):
@@ -179,7 +186,8 @@ class AttemptFailed(UnderstudyError):
     `retries` how often the same target may be asked again, `fails_over` whether the next target may be asked,
     `hurts_health` whether the breaker counts it, `benches` whether the target is left alone for `retry_after`,
     `opens` whether one such failure opens the breaker.  `status`, `code`, `param` and `provider_message` are what the
-    provider said, kept for the caller when the failure is the caller's own; `retry_after` is in seconds.
+    provider said, kept for the caller when the failure is the caller's own; `retry_after` is in seconds.  `quoted`:
+    the message is the provider's own, which may repeat what it was asked.
     """
 
     kind: ClassVar[str] = "failed"
@@ -198,6 +206,7 @@ class AttemptFailed(UnderstudyError):
         param: str | None = None,
         retry_after: float | None = None,
         headers: Mapping[str, str] | None = None,
+        quoted: bool = False,
     ) -> None:
         super().__init__(message)
         self.message = message
@@ -206,6 +215,24 @@ class AttemptFailed(UnderstudyError):
         self.param = param
         self.retry_after = retry_after
         self.headers = dict(headers or {})
+        self.quoted = quoted
+
+    @property
+    def kept(self) -> str:
+        """What logs and health may keep of the message: our own words, and of a provider's no more than its code."""
+        if not self.quoted:
+            return self.message
+        code = self.code if self.code is not None and _WORD.fullmatch(self.code) else None
+        said = [f"status {self.status}" if self.status else "an error in its answer", code and f"code {code}"]
+        return ", ".join(filter(None, said))
+
+    def hide(self, secret: str) -> None:
+        """Mask a secret in everything that the provider said."""
+        for name in ("message", "code", "param"):
+            said = getattr(self, name)
+            if secret and said:
+                setattr(self, name, said.replace(secret, "[masked]"))
+        self.args = (self.message,)
 
 
 class Transient(AttemptFailed):

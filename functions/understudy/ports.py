@@ -12,6 +12,7 @@ from understudy.health.item import Health
 from understudy.health.observation import Observation
 from understudy.incidents.incident import Incident, Notice
 from understudy.keys import ClientKey
+from understudy.metrics import Measured
 
 
 class Clock(Protocol):
@@ -130,8 +131,11 @@ class Transport(Protocol):
 
 
 class Logger(Protocol):
-    def info(self, message: str, /, **fields: Any) -> None: ...
+    """One line a call.  `metrics` are counted by the same line: at most one `Measured` of each dimension."""
 
-    def warning(self, message: str, /, **fields: Any) -> None: ...
+    def info(self, message: str, /, *, metrics: Sequence[Measured] = (), **fields: Any) -> None: ...
 
-    def exception(self, message: str, /, **fields: Any) -> None: ...
+    def warning(self, message: str, /, *, metrics: Sequence[Measured] = (), **fields: Any) -> None: ...
+
+    def exception(self, message: str, /, *, metrics: Sequence[Measured] = (), **fields: Any) -> None:
+        """With the exception that is being handled."""

@@ -6,6 +6,8 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from understudy.metrics import NAMESPACE
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
@@ -17,13 +19,15 @@ class Settings:
     probe_queue_url: str = ""
     log_level: str = "INFO"
     decision_log: str = ""
+    namespace: str = NAMESPACE
     environ: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 def settings() -> Settings:
     """Read now.
 
-    `UNDERSTUDY_DECISION_LOG` names a file in which the data plane keeps its latest decisions (default: none).
+    `UNDERSTUDY_DECISION_LOG` names a file in which the data plane keeps its latest decisions (default: none);
+    `POWERTOOLS_METRICS_NAMESPACE` is where the metrics go.
     """
     env = os.environ
     return Settings(
@@ -33,5 +37,6 @@ def settings() -> Settings:
         probe_queue_url=env.get("UNDERSTUDY_PROBE_QUEUE_URL", ""),
         log_level=env.get("UNDERSTUDY_LOG_LEVEL", env.get("AWS_LAMBDA_LOG_LEVEL", "INFO")),
         decision_log=env.get("UNDERSTUDY_DECISION_LOG", ""),
+        namespace=env.get("POWERTOOLS_METRICS_NAMESPACE") or NAMESPACE,
         environ=env,
     )

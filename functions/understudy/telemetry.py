@@ -1,33 +1,108 @@
-"""The only constructor of Powertools objects: structured JSON logs, without prompts, answers or keys."""
+"""The only constructor of Powertools objects: structured JSON logs, without prompts, answers or keys, and the metrics
+that ride on them.
+
+The metrics are written here and not by Powertools' own: those cost no import time beside its logger (0.1 ms of 90,
+Python 3.13 with byte code), but 31 µs and a line of their own for each set of dimensions, and cannot join a line that
+is logged anyway.  Here the line of a request counts its target and its route as well.
+"""
 
 from __future__ import annotations
 
 import json
+import logging
+import sys
+import time
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from aws_lambda_powertools.logging import Logger
 
 from understudy import ports
+from understudy.metrics import METRICS, NAMESPACE, Dimension, Measured
 
 KEPT = 1000
 """Records that a decision log keeps at least; at most twice as many."""
+CHATTY = ("boto3", "botocore", "httpx", "httpcore", "urllib3")
+"""Libraries that would log what they send and receive, secrets among it, at the level of the room."""
 
 
 class JsonLogger:
-    """See `understudy.ports.Logger`: one JSON line a call, fields beside the message."""
+    """See `understudy.ports.Logger`: one JSON line a call, fields beside the message, written at once.
 
-    def __init__(self, service: str, level: str) -> None:
-        self._logger = Logger(service=service, level=level, location=None)
+    `discreet`: of an exception its kinds and places are told, not its words, which may carry what a caller wrote.
+    """
 
-    def info(self, message: str, /, **fields: Any) -> None:
-        self._logger.info(message, extra=fields)
+    def __init__(
+        self,
+        service: str,
+        level: str,
+        *,
+        namespace: str = NAMESPACE,
+        discreet: bool = False,
+        clock: ports.Clock = time.time,
+    ) -> None:
+        # Lambda believes a line's level only beside an RFC 3339 timestamp (AWS Lambda developer guide, "Log-level
+        # filtering").
+        self._logger = Logger(service=service, level=level, location=None, use_rfc3339=True)
+        self._namespace = namespace
+        self._discreet = discreet
+        self._clock = clock
+        for name in CHATTY:
+            logging.getLogger(name).setLevel(logging.WARNING)
 
-    def warning(self, message: str, /, **fields: Any) -> None:
-        self._logger.warning(message, extra=fields)
+    def info(self, message: str, /, *, metrics: Sequence[Measured] = (), **fields: Any) -> None:
+        self._logger.info(message, extra=self._with(metrics, fields))
 
-    def exception(self, message: str, /, **fields: Any) -> None:
-        self._logger.exception(message, extra=fields)
+    def warning(self, message: str, /, *, metrics: Sequence[Measured] = (), **fields: Any) -> None:
+        self._logger.warning(message, extra=self._with(metrics, fields))
+
+    def exception(self, message: str, /, *, metrics: Sequence[Measured] = (), **fields: Any) -> None:
+        extra = self._with(metrics, fields)
+        if self._discreet:
+            self._logger.error(message, extra={**extra, "exceptions": list(_places())})
+        else:
+            self._logger.exception(message, extra=extra)
+
+    def _with(self, metrics: Sequence[Measured], fields: dict[str, Any]) -> dict[str, Any]:
+        """The fields, with what CloudWatch needs to count the metrics.
+
+        Source: Amazon CloudWatch user guide, "Specification: Embedded metric format".  Values and dimensions are
+        members of the line itself, `_aws` says which; `service` is there already.
+        """
+        if not metrics:
+            return fields
+        line = dict(fields)
+        for measured in metrics:
+            line.update(measured.values)
+            if measured.by != "service":
+                line[measured.by] = measured.of
+        directives = [_directive(self._namespace, measured.by, tuple(measured.values)) for measured in metrics]
+        line["_aws"] = {"Timestamp": int(self._clock() * 1000), "CloudWatchMetrics": directives}
+        return line
+
+
+@cache
+def _directive(namespace: str, by: Dimension, names: tuple[str, ...]) -> Mapping[str, Any]:
+    """Raises ValueError for a metric that has another dimension, KeyError for one that is not in the table."""
+    if strangers := [name for name in names if METRICS[name].by != by]:
+        raise ValueError(f"no metrics of a {by}: {', '.join(strangers)}")
+    metrics = [{"Name": name, "Unit": METRICS[name].unit} for name in names]
+    return {"Namespace": namespace, "Dimensions": [[by]], "Metrics": metrics}
+
+
+def _places() -> Iterator[dict[str, Any]]:
+    """The exception that is being handled and those behind it: their kinds and where they came from."""
+    error = sys.exception()
+    while error is not None:
+        frames = traceback.extract_tb(error.__traceback__)
+        yield {
+            "kind": type(error).__name__,
+            "at": [f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in frames],
+        }
+        error = error.__cause__ or error.__context__
 
 
 class DecisionLog:
@@ -43,17 +118,17 @@ class DecisionLog:
         self._clock = clock
         self._lines = 0
 
-    def info(self, message: str, /, **fields: Any) -> None:
+    def info(self, message: str, /, *, metrics: Sequence[Measured] = (), **fields: Any) -> None:
         self._keep(message, fields)
-        self._logger.info(message, **fields)
+        self._logger.info(message, metrics=metrics, **fields)
 
-    def warning(self, message: str, /, **fields: Any) -> None:
+    def warning(self, message: str, /, *, metrics: Sequence[Measured] = (), **fields: Any) -> None:
         self._keep(message, fields)
-        self._logger.warning(message, **fields)
+        self._logger.warning(message, metrics=metrics, **fields)
 
-    def exception(self, message: str, /, **fields: Any) -> None:
+    def exception(self, message: str, /, *, metrics: Sequence[Measured] = (), **fields: Any) -> None:
         self._keep(message, fields)
-        self._logger.exception(message, **fields)
+        self._logger.exception(message, metrics=metrics, **fields)
 
     def _keep(self, message: str, fields: dict[str, Any]) -> None:
         if "request_id" not in fields:

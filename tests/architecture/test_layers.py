@@ -14,7 +14,7 @@ ROOMS = sorted(p.parent.name for p in FUNCTIONS.glob("*/handler.py"))
 
 # Lower layers first; a module may import its own layer and those before it.
 LAYERS = [
-    {"errors", "__init__"},
+    {"errors", "metrics", "__init__"},
     {"chat", "catalog", "keys", "settings"},
     {"wire"},
     {"compliance", "pricing", "health", "incidents"},

@@ -12,7 +12,7 @@ from tests.played import PROVIDERS, Playing
 from understudy.runtime.gateway import Answer
 from understudy.runtime.loop import LoopThread
 
-FAILED = "the router failed in the middle of an answer"
+FAILED = "the router failed"
 
 
 def router() -> Router:

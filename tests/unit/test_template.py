@@ -13,7 +13,7 @@ import yaml
 from understudy.store import keys
 
 ROOT = Path(__file__).parents[2]
-CHILDREN = ("storage", "logs", "queues", "alerts", "api", "observability")
+CHILDREN = ("storage", "logs", "queues", "alerts", "api", "observability", "dashboard")
 TEMPLATES = ("template.yaml", *(f"infra/{name}.yaml" for name in CHILDREN))
 KNOWN_VARIABLES = {
     "UNDERSTUDY_TABLE",
@@ -348,7 +348,7 @@ def test_each_room_is_told_only_what_it_needs() -> None:
     assert {**expected, "UpdateHealth": ["UNDERSTUDY_PROBE_QUEUE_URL"]} == own
 
 
-# clocks, queues, alarms, answers
+# clocks, queues, answers
 
 
 def test_a_stream_is_read_from_its_oldest_record() -> None:
@@ -370,19 +370,6 @@ def test_every_queue_is_encrypted_and_waits_for_its_function() -> None:
         (queue.get("SqsManagedSseEnabled"), queue.get("KmsMasterKeyId")) for queue in queues.values()
     ]
     assert 6 * functions()["ProbeTargets"]["Timeout"] == queues["ProbeQueue"]["VisibilityTimeout"]
-
-
-def test_every_function_and_the_dead_letters_raise_an_alarm() -> None:
-    """A room that fails, or an event that nobody could handle, is told through the alert topic.
-
-    Not manage_router: its failure fails the deployment that called it.
-    """
-    watching = {*functions()} - {"ManageRouter"}
-    alarms = resources("infra/observability.yaml", "AWS::CloudWatch::Alarm").values()
-    watched = {alarm["Dimensions"][0]["Value"]["Ref"]: alarm["AlarmActions"] for alarm in alarms}
-    assert {name: [{"Ref": "AlertTopicArn"}] for name in {*watching, "DeadLetterQueueName"}} == watched
-    given = resources("template.yaml", "AWS::CloudFormation::Stack")["Observability"]["Parameters"]
-    assert {name: {"Ref": name} for name in watching} == {name: given[name] for name in watching}
 
 
 def test_gateway_errors_have_the_shape_and_the_status_that_clients_expect() -> None:

@@ -23,6 +23,9 @@ from understudy.errors import DocumentError
 # A DynamoDB item is at most 400 KB, names and attributes included; the rest is room for those.
 MAX_BYTES = 350_000
 MAX_PROBLEMS = 200
+# Each target and each route is a value of a dimension of the metrics, and costs money there.
+MAX_TARGETS = 2000
+MAX_ROUTES = 500
 
 _LIMITS = catalog.Limits()
 _CAPABILITIES = catalog.Capabilities()
@@ -183,8 +186,8 @@ class DocumentForm(_Form):
     version: Annotated[int, AfterValidator(checks.schema)] = Field(alias="schema")
     defaults: DefaultsForm = DefaultsForm()
     providers: Annotated[dict[Name, ProviderForm], Field(min_length=1)]
-    targets: Annotated[dict[Name, TargetForm], Field(min_length=1)]
-    routes: Annotated[dict[RouteName, RouteForm], Field(min_length=1)]
+    targets: Annotated[dict[Name, TargetForm], Field(min_length=1, max_length=MAX_TARGETS)]
+    routes: Annotated[dict[RouteName, RouteForm], Field(min_length=1, max_length=MAX_ROUTES)]
     health: HealthForm = HealthForm()
     alerts: AlertsForm = AlertsForm()
 

@@ -60,7 +60,7 @@ def _said(error: Mapping[str, Any], path: Path, tree: Tree, fields: Mapping[str,
     if sort in _BOUNDS:
         return _bound(sort, context, path, value, fields)
     if sort in ("too_short", "too_long"):
-        return _length(path, context, sort)
+        return _length(path, context, sort, value)
     if sort == "literal_error":
         return _literal(path, value, context)
     return _type(sort, path, value, tree) or (f"is not valid: {error['msg']}.", "")
@@ -84,9 +84,10 @@ def _bound(sort: str, context: Mapping[str, Any], path: Path, value: Any, fields
     return f"must be {bound}, found {shown(value, path)}.", f"write {bound}{known}"
 
 
-def _length(path: Path, context: Mapping[str, Any], sort: str) -> tuple[str, str]:
+def _length(path: Path, context: Mapping[str, Any], sort: str, value: Any = None) -> tuple[str, str]:
     if sort == "too_long":
-        return f"has {context['actual_length']} entries; at most {context['max_length']} are allowed.", ""
+        # The schema library does not count a mapping to its end.
+        return f"has {len(value)} entries; at most {context['max_length']} are allowed.", ""
     if pattern(path) == "routes.NAME.targets":
         return "the route has no targets.", "name at least one target, such as `targets: [lead, understudy]`"
     return f"there are no {path[-1]}.", f"define at least one under `{path[-1]}`"

@@ -24,7 +24,8 @@ class Observation:
     by their beginning: an answer that began before a provider broke and ends after it says nothing of how it is now.
     `benched_until` and all times are epoch seconds; `first_token` is the sum of seconds over `ok` answers,
     `first_tokens` their histogram, and `gaps` that of the longest silence inside each answer.
-    `last_failure` is `kind: words` of the newest failure of any class.
+    `last_failure` is `kind: words` of the newest failure of any class: the provider's words where it was asked by a
+    probe, else ours, since a provider may repeat what its caller wrote.
     """
 
     target: str
@@ -63,6 +64,7 @@ class Observation:
     ) -> Observation:
         """One more failed call; `bench` is the moment until which the target asks to be left alone."""
         hard = 1 if failed.hurts_health else 0
+        words = failed.message if self.source == "probe" else failed.kept
         alone = Observation(
             self.target,
             now,
@@ -72,7 +74,7 @@ class Observation:
             failing_since=(now if began is None else began) if hard else 0.0,
             benched_until=bench,
             credential=failed.opens,
-            last_failure=f"{failed.kind}: {failed.message}"[:300],
+            last_failure=f"{failed.kind}: {words}"[:300],
             by_kind={failed.kind: 1},
         )
         return self.merged(alone)

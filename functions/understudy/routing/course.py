@@ -158,11 +158,11 @@ class Course:
 
     def move_on(self, turn: Turn, failure: AttemptFailed | Diverged) -> None:
         """What a failure means for who is next.  Raises it where it is to be given back to the caller."""
-        words = f"{failure.kind}: {failure.message}" if isinstance(failure, AttemptFailed) else str(failure)
+        cause = _cause(turn.target, failure)
         if self.delivered.begun:
-            self._after_commit(turn, failure, words)
+            self._after_commit(turn, failure, cause)
             return
-        self._causes.append(Cause(turn.target.name, words))
+        self._causes.append(cause)
         if isinstance(failure, Diverged):
             return
         self._last = failure
@@ -173,7 +173,7 @@ class Course:
         elif not failure.fails_over and not (isinstance(failure, Refusal) and self.decision.reroute_refusals):
             raise failure
 
-    def _after_commit(self, turn: Turn, failure: AttemptFailed | Diverged, words: str) -> None:
+    def _after_commit(self, turn: Turn, failure: AttemptFailed | Diverged, cause: Cause) -> None:
         """The first failure stays the one that is told, whatever those who were to go on with the answer said.
 
         Raises it where nobody may go on: a refusal is not routed around in the middle of an answer either.
@@ -182,7 +182,7 @@ class Course:
             self._broken = StreamBroken(turn.target.name, failure)
             self._causes.clear()
         else:
-            self._causes.append(Cause(turn.target.name, words))
+            self._causes.append(cause)
         if isinstance(failure, Refusal) and not self.decision.reroute_refusals:
             raise self.verdict()
         # A refused prefix says nothing against the same target's answering anew.
@@ -286,6 +286,13 @@ class Course:
 
 
 TOO_DEAR = "not tried for its cost"
+
+
+def _cause(target: Target, failure: AttemptFailed | Diverged) -> Cause:
+    if isinstance(failure, Diverged):
+        return Cause(target.name, str(failure))
+    kept = f"{failure.kind}: {failure.kept}" if failure.quoted else ""
+    return Cause(target.name, f"{failure.kind}: {failure.message}", kept)
 
 
 def _listed(causes: list[Cause]) -> str:

@@ -18,8 +18,9 @@ class Attempt:
     """One upstream call.  Times in seconds; `outcome` is "ok", "cancelled", "diverged" or the failure's kind.
 
     `how` it was asked; `hedge`: it was started beside another; `effect` is what its failure did to the target, in
-    words; `received` counts the tokens that arrived, about; `open`: it is under way; `usage` is what the provider
-    counted, or an estimate (`estimated`) where a call ended before the counts came.
+    words, `hurt` whether it counts against the target's health; `received` counts the tokens that arrived, about;
+    `open`: it is under way; `usage` is what the provider counted, or an estimate (`estimated`) where a call ended
+    before the counts came.
     """
 
     target: Target
@@ -29,6 +30,7 @@ class Attempt:
     outcome: str = "cancelled"
     detail: str = ""
     effect: str = ""
+    hurt: bool = False
     status: int | None = None
     first_token: float | None = None
     longest_gap: float = 0.0
@@ -40,7 +42,8 @@ class Attempt:
     model: str = ""
 
     def failed(self, failure: AttemptFailed) -> None:
-        self.outcome, self.detail, self.status = failure.kind, failure.message, failure.status
+        self.outcome, self.detail, self.status = failure.kind, failure.kept, failure.status
+        self.hurt = failure.hurts_health
 
     def close(self, now: float, guess: Usage) -> None:
         """The attempt is over.  Where tokens were or may have been worked on and the counts never came, `guess` stands

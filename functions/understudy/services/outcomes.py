@@ -21,6 +21,7 @@ from understudy.health.item import Health
 from understudy.health.latency import KNOWN, Histogram, faded, merged, one, weight
 from understudy.health.observation import Observation
 from understudy.health.standing import Standing, standing
+from understudy.metrics import own_failure
 from understudy.ports import Clock, HealthStore, Logger, ObservationStore
 
 FAILURE_FLUSH = 0.3
@@ -161,9 +162,10 @@ class LocalOutcomes:
             return leased.lease_until
         except Conflict:
             return 0.0
-        except StoreError:
+        except StoreError as error:
             # Nobody can be asked: the lease holds for this environment alone, so that recovery does not depend on
             # the store.
+            self._store_failed("the fleet's lease cannot be asked for", name, error)
             return now + self._settings.breaker.lease
 
     async def settle(self, patience: float) -> None:
@@ -217,9 +219,7 @@ class LocalOutcomes:
         try:
             await self._in_thread(self._store.add_observation, seen)
         except StoreError as error:
-            self._logger.warning(
-                "an observation could not be written; it is kept", target=seen.target, error=str(error)
-            )
+            self._store_failed("an observation could not be written; it is kept", seen.target, error)
             later = self._tallies.get(seen.target)
             if seen.source == "traffic":
                 self._tallies[seen.target] = seen.merged(later) if later else seen
@@ -250,8 +250,11 @@ class LocalOutcomes:
             except Conflict:
                 continue
             except StoreError as error:
-                self._logger.warning("the fleet could not be told of an open breaker", target=name, error=str(error))
+                self._store_failed("the fleet could not be told of an open breaker", name, error)
             return
+
+    def _store_failed(self, message: str, target: str, error: StoreError) -> None:
+        self._logger.warning(message, target=target, error=str(error), metrics=[own_failure("StoreErrors")])
 
     def _start(self, write: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(write)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from understudy.catalog import Catalog, Limits, Route, Target
@@ -21,6 +21,7 @@ from understudy.health.item import Health, settled
 from understudy.health.latency import Histogram
 from understudy.health.observation import Observation
 from understudy.health.standing import Standing
+from understudy.metrics import Measured
 from understudy.ports import Clock, Logger
 from understudy.routing.attempts import Ask, Attempts
 from understudy.routing.journal import Journal
@@ -46,6 +47,7 @@ class _Seen:
     clock: Clock
     observation: Observation
     health: Health
+    journals: list[Journal] = field(default_factory=list)
 
     def succeeded(self, target: Target, first_token: float, *, gap: float, seconds: float, probe: bool) -> None:  # noqa: ARG002
         now = self.clock()
@@ -147,7 +149,8 @@ class ProbeTargets:
             health = await self._leased(target.name, current, lasting=times * limits.request + 1)
             if health is None:
                 return
-        observation = await self._ask_times(target, health, current, limits, times)
+        seen = await self._ask_times(target, health, current, limits, times)
+        observation = seen.observation
         await asyncio.to_thread(self._store.add_observation, observation)
         self._logger.info(
             "probe",
@@ -155,6 +158,7 @@ class ProbeTargets:
             outcome="ok" if observation.ok else "failed",
             detail=observation.last_failure,
             first_token_ms=round(observation.first_token * 1000, 1),
+            metrics=_measured(target, seen.journals),
         )
 
     async def _leased(self, name: str, current: Catalog, *, lasting: float) -> Health | None:
@@ -174,7 +178,7 @@ class ProbeTargets:
 
     async def _ask_times(
         self, target: Target, health: Health | None, current: Catalog, limits: Limits, times: int
-    ) -> Observation:
+    ) -> _Seen:
         """As many good probes as are wanted, one after another under one lease; the first that is not good ends it."""
         observation = Observation(target.name, self._clock(), source="probe")
         seen = _Seen(self._clock, observation, health or Health(target.name))
@@ -183,13 +187,16 @@ class ProbeTargets:
             await self._ask_once(target, current, limits, seen)
             if seen.observation.ok == good:
                 break
-        return replace(seen.observation, at=self._clock())
+        seen.observation = replace(seen.observation, at=self._clock())
+        return seen
 
     async def _ask_once(self, target: Target, current: Catalog, limits: Limits, seen: _Seen) -> None:
         decision = Decision("probe", (Ranked(target, "probe", probe=True),))
         engine = Attempts(self._ask, seen, _granted, rng=self._rng)
+        journal = Journal()
+        seen.journals.append(journal)
         try:
-            async for _ in engine.run(_request(target, current), decision, limits, Journal(), whole=True):
+            async for _ in engine.run(_request(target, current), decision, limits, journal, whole=True):
                 pass
         except (AttemptFailed, NoTargetAnswered):
             pass
@@ -199,6 +206,14 @@ class ProbeTargets:
         if kinds and kinds <= {"caller", "context_length", "refusal"}:
             # The provider answered and did not like the question: it is alive.
             seen.observation = replace(seen.observation, ok=seen.observation.ok + 1, last_ok_at=self._clock())
+
+
+def _measured(target: Target, journals: Iterable[Journal]) -> list[Measured]:
+    """One sample for each probe that was sent, and its dollars where they are known."""
+    asked = [attempt for journal in journals for attempt in journal.attempts]
+    costs = [float(cost) for attempt in asked if (cost := attempt.cost) is not None]
+    values: dict[str, list[float]] = {"ProbeFailures": [int(attempt.hurt) for attempt in asked]}
+    return [Measured("target", target.name, values | ({"ProbeCost": costs} if costs else {}))] if asked else []
 
 
 async def _granted(_: Target) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from understudy.incidents.incident import Incident, Notice
 from understudy.incidents.wording import notice
+from understudy.metrics import own_failure
 from understudy.ports import AlertSink, Clock, Logger, NoticeStore
 
 LEASE = 60.0
@@ -42,6 +43,8 @@ class PublishAlerts:
         try:
             sink.send(told)
         except Exception:
+            failed = [own_failure("AlertErrors")]
+            self._logger.exception("an alert could not be published", notice=told.id, sink=name, metrics=failed)
             self._store.release(claim)
             raise
         self._store.settle(claim, self._clock())

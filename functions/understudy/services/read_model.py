@@ -17,6 +17,7 @@ from understudy.control.versions import Pointer
 from understudy.errors import RouterNotReady, StoreError, Unauthenticated
 from understudy.health.item import Health
 from understudy.keys import ClientKey, hash_key
+from understudy.metrics import own_failure
 from understudy.ports import Clock, ControlStore, KeyStore, Logger, Snapshot, SnapshotStore
 
 TTL = 2.0
@@ -110,8 +111,11 @@ class ReadModel:
     async def _look_up(self, key_hash: str) -> ClientKey | None:
         try:
             return await asyncio.wait_for(self._in_thread(self._store.key, key_hash), FIRST_READ)
-        except TimeoutError as error:
-            raise StoreError(f"the table did not answer within {FIRST_READ:g} s") from error
+        except (TimeoutError, StoreError) as error:
+            late = isinstance(error, TimeoutError)
+            told = StoreError(f"the table did not answer within {FIRST_READ:g} s") if late else error
+            self._logger.warning("a key cannot be looked up", error=str(told), metrics=[own_failure("StoreErrors")])
+            raise told from error
 
     def _remember_unknown(self, key_hash: str, now: float) -> None:
         if len(self._unknown) >= UNKNOWN_KEYS:
@@ -128,6 +132,8 @@ class ReadModel:
         done, _ = await asyncio.wait({task}, timeout=patience)
         if not done:
             self._distrust_until = self._clock() + DISTRUST
+            # Not an error yet: a read in many is slower than a request may wait; one that never comes fails later.
+            self._logger.warning("the table answers late; serving what is known", metrics=[own_failure("StoreLate")])
 
     def _start(self) -> asyncio.Task[None]:
         if self._reading is None or self._reading.done():
@@ -142,7 +148,8 @@ class ReadModel:
                 await self._load(snapshot.pointer)
         except StoreError as error:
             self._distrust_until = self._clock() + DISTRUST
-            self._logger.warning("the table cannot be read; serving what is known", error=str(error))
+            failed = [own_failure("StoreErrors")]
+            self._logger.warning("the table cannot be read; serving what is known", error=str(error), metrics=failed)
             return
         self._health = {**{t: h for t, h in self._health.items() if t not in targets}, **snapshot.health}
         gone = {key_hash for key_hash in hashes if key_hash not in snapshot.keys}

@@ -11,6 +11,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import partial
+from typing import Any
 
 from understudy.catalog import Catalog, Limits, Route, Target
 from understudy.chat.request import ChatRequest
@@ -26,11 +27,13 @@ from understudy.errors import (
     WrongMethod,
 )
 from understudy.keys import ClientKey
+from understudy.metrics import own_failure
 from understudy.ports import Clock, Logger
 from understudy.routing.attempts import Attempts
 from understudy.routing.journal import Journal
 from understudy.routing.policy import Decision, decide
 from understudy.runtime.gateway import ApiRequest
+from understudy.services import measures
 from understudy.services.outcomes import LocalOutcomes
 from understudy.services.read_model import ReadModel
 from understudy.services.upstream import Upstream
@@ -100,10 +103,10 @@ class RouteRequest:
         headers = {"x-request-id": request_id, "x-understudy-request-id": request_id}
         try:
             return await self._dispatch(request, request_id, headers)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - every request has an answer
             status, body = error_answer(error)
             if status == 500:
-                self._logger.exception("the router failed", request_id=request_id)
+                self._failed(request_id)
             else:
                 self._logger.info("refused", request_id=request_id, status=status, **_refusal(error))
             return Answered(status, {**headers, "content-type": "application/json"}, encode(body))
@@ -187,7 +190,7 @@ class RouteRequest:
         except Exception as error:
             # A fault of ours is told to the caller alike, and raised, so that the invocation counts as failed.
             failure = error
-            self._logger.exception("the router failed in the middle of an answer", request_id=handling.id)
+            self._failed(handling.id)
             yield writer.broken(error)
             raise
         except BaseException as error:
@@ -205,8 +208,13 @@ class RouteRequest:
             "x-understudy-attempts": str(len(handling.journal.attempts)),
         }
 
+    def _failed(self, request_id: str) -> None:
+        """Say that the exception being handled is a bug of ours."""
+        self._logger.exception("the router failed", request_id=request_id, metrics=[own_failure("RouterErrors")])
+
     def _log(self, handling: Handling, error: BaseException | None) -> None:
-        """The decision, whole, on one line.
+        """The decision, whole, on one line, which also counts for the route and for the target that answered; the
+        others that were asked have a short line each.
 
         Usage and cost are those of the target whose answer the caller has; what all attempts cost together stands
         beside them.
@@ -214,9 +222,16 @@ class RouteRequest:
         journal, decision, limits = handling.journal, handling.decision, handling.limits
         answering = journal.answering
         spent = answering.cost if answering else None
-        committed = handling.committed_at
+        committed, seconds = handling.committed_at, self._clock() - handling.started_at
+        asked = measures.of_targets(journal.attempts)
+        metrics = [measures.of_route(handling.route.name, journal, error, seconds)]
+        if answering and (measured := asked.pop(answering.target.name, None)):
+            metrics.append(measured)
+        for name, measured in asked.items():
+            self._logger.info("asked in vain", target=name, metrics=[measured])
         self._logger.info(
             "decision",
+            metrics=metrics,
             request_id=handling.id,
             client=handling.client.name,
             route=handling.route.name,
@@ -240,7 +255,7 @@ class RouteRequest:
                 "max_cost_usd": None if limits.max_cost is None else str(limits.max_cost),
             },
             time_to_commit_ms=None if committed is None else round((committed - handling.started_at) * 1000, 1),
-            ms=round((self._clock() - handling.started_at) * 1000, 1),
+            ms=round(seconds * 1000, 1),
         )
 
 
@@ -270,14 +285,19 @@ def tightened(limits: Limits, request: ApiRequest) -> Limits:
     return replace(limits, request=min(times), max_cost=min(money, default=None))
 
 
-def _refusal(error: BaseException) -> dict[str, object]:
+def _refusal(error: BaseException) -> dict[str, Any]:
     """What the log may say of a request that was turned away: words of ours, never the caller's content."""
-    named = {name: getattr(error, name, None) for name in ("code", "param")}
+    named = {name: _word(getattr(error, name, None)) for name in ("code", "param")}
     return {"outcome": type(error).__name__, **named, "causes": _told(getattr(error, "causes", ()))}
 
 
 def _told(causes: Sequence[Cause]) -> list[dict[str, str]]:
-    return [{"target": cause.target, "reason": cause.reason} for cause in causes]
+    return [{"target": cause.target, "reason": cause.kept or cause.reason} for cause in causes]
+
+
+def _word(said: object) -> str | None:
+    """A code or the name of a field; not whatever else a provider may have put in its place."""
+    return said if isinstance(said, str) and re.fullmatch(r"[\w.:\[\]-]{1,100}", said) else None
 
 
 def bearer_key(request: ApiRequest) -> str:

@@ -15,6 +15,7 @@ from understudy.errors import Conflict
 from understudy.health.item import Health, fold, settled
 from understudy.health.observation import Observation
 from understudy.incidents.incident import Incident, Kind, observed, resolved
+from understudy.metrics import Measured
 from understudy.ports import Clock, ControlStore, HealthStore, IncidentStore, Logger, ProbeQueue
 from understudy.services.current_catalog import CurrentCatalog
 
@@ -22,6 +23,8 @@ TRIES = 8
 """Times a conditional write is tried again after losing to another writer."""
 NEXT_PROBE = 1.0
 """Seconds between the probes that prove a recovery."""
+MEASURE = 50.0
+"""Seconds between two measures of a target that does not change: about one for each minute that CloudWatch keeps."""
 
 
 class Store(ControlStore, HealthStore, IncidentStore, Protocol):
@@ -36,6 +39,7 @@ class UpdateHealth:
         self._clock = clock
         self._logger = logger
         self._rng = rng
+        self._measured_at: dict[str, float] = {}
 
     def observe(self, seen: Observation) -> None:
         """Fold one observation into its target's health."""
@@ -59,13 +63,27 @@ class UpdateHealth:
         current = self._catalog.read()
         if current is None or after.target not in current.targets:
             return
-        was, now = (before or Health(after.target)).breaker, after.breaker
-        if (was.state, was.opens) != (now.state, now.opens):
-            self._logger.info(
-                "transition", target=after.target, before=was.state, after=now.state, reason=now.reason, until=now.until
-            )
+        self._tell(before or Health(after.target), after)
         self._incidents(after, current)
         self._next_probe(before, after, current)
+
+    def _tell(self, before: Health, after: Health) -> None:
+        """Log a transition; measure the target with it, and otherwise as often as is of use."""
+        was, now, target, at = before.breaker, after.breaker, after.target, self._clock()
+        moved = (was.state, was.opens) != (now.state, now.opens)
+        if not moved and at - self._measured_at.get(target, 0.0) < MEASURE:
+            return
+        self._measured_at[target] = at
+        values = {"Score": round(100 * after.score, 2)}
+        if now.state != "closed" or moved:
+            # A breaker that stays closed is the rule, and a metric that says nothing costs what one costs that does.
+            values["BreakerOpen"] = int(now.state != "closed")
+        metrics = [Measured("target", target, values)]
+        if moved:
+            told = {"before": was.state, "after": now.state, "reason": now.reason, "until": now.until}
+            self._logger.info("transition", target=target, **told, metrics=metrics)
+        else:
+            self._logger.info("health", target=target, metrics=metrics)
 
     def _incidents(self, health: Health, current: Catalog) -> None:
         refused = health.credential_failed

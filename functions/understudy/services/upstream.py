@@ -54,16 +54,21 @@ class Upstream:
         for first in (True, False):
             secret = await self._secret(target.provider)
             headers = {**call.headers, **self._headers(target.provider, stream, secret)}
-            async with self._transport.send(url, headers, call.body, connect=connect) as reply:
-                if reply.status != 200:
-                    failure = await self._failure(reply, wire)
-                    if first and isinstance(failure, Credential) and await self._renewed(target.provider, secret):
-                        continue
-                    raise failure
-                async with aclosing(_answer(reply, wire, request.choices)) as chunks:
-                    async for chunk in chunks:
-                        yield chunk
-                return
+            try:
+                async with self._transport.send(url, headers, call.body, connect=connect) as reply:
+                    if reply.status != 200:
+                        raise await self._failure(reply, wire)
+                    async with aclosing(_answer(reply, wire, request.choices)) as chunks:
+                        async for chunk in chunks:
+                            yield chunk
+                    return
+            except AttemptFailed as failure:
+                refused = first and isinstance(failure, Credential)
+                if refused and await self._renewed(target.provider, secret):
+                    continue
+                # A provider that refuses a key may repeat it.
+                failure.hide(secret)
+                raise
 
     async def _failure(self, reply: Reply, wire: Wire) -> AttemptFailed:
         # A date in `retry-after` counts from the answer's own; one without is as old as it looks from here.
@@ -71,6 +76,7 @@ class Upstream:
         return wire.failure(reply.status, answered, await _read(reply, ERROR_LIMIT, cut=True))
 
     async def _secret(self, provider: Provider) -> str:
+        """The provider's key; empty where it wants none."""
         if provider.auth is None:
             return ""
         try:
@@ -96,15 +102,16 @@ class Upstream:
 
 
 def _answer(reply: Reply, wire: Wire, choices: int) -> AsyncGenerator[Chunk, None]:
+    """The chunks of a stream, or of a whole answer.  Raises Garbage where it is neither."""
     kind = reply.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind == "text/event-stream":
         return _events(reply, wire.decoder(choices))
     if kind == "application/json":
-        return _body(reply, wire)
+        return _at_once(reply, wire)
     raise Garbage(f"it answered with {kind or 'no content type'} instead of an answer", status=200)
 
 
-async def _body(reply: Reply, wire: Wire) -> AsyncGenerator[Chunk, None]:
+async def _at_once(reply: Reply, wire: Wire) -> AsyncGenerator[Chunk, None]:
     for chunk in _whole(await _read(reply, BODY_LIMIT), wire):
         yield chunk
 

@@ -224,6 +224,7 @@ def failure_of(report: Report, headers: Mapping[str, str]) -> AttemptFailed:
         param=report.param,
         retry_after=wait,
         headers={name: headers[name] for name in _KEPT_HEADERS if name in headers},
+        quoted=bool(report.message),
     )
 
 

@@ -155,6 +155,19 @@ def test_a_document_must_fit_into_one_item(text: str) -> None:
     assert expected == [problem[:17] for problem in problems("#" * (MAX_BYTES + 1))]
 
 
+@pytest.mark.parametrize(
+    ("section", "most", "entry"),
+    [("targets", 2000, "{provider: alpha, model: b}"), ("routes", 500, "{targets: [lead]}")],
+)
+def test_targets_and_routes_are_bounded(section: str, most: int, entry: str, text: str) -> None:
+    """Each of them is a value of a dimension of the metrics, so their number has an end."""
+    more = "".join(f"  n{number}: {entry}\n" for number in range(most))
+    (found,) = problems(changed(text, f"{section}:\n", f"{section}:\n{more}"))
+    count = most + (2 if section == "targets" else 1)
+    assert f"{section} (" == found.partition("line")[0]
+    assert found.endswith(f": has {count} entries; at most {most} are allowed.")
+
+
 def test_hostile_yaml_is_refused_quickly() -> None:
     """Deep nesting, alias bombs, tags and broken escapes end as problems, not as crashes or long waits."""
     assert "nested deeper" in problems("[" * 100_000)[0]
