@@ -25,7 +25,7 @@ from understudy.store.store import Store
 from understudy.telemetry import DecisionLog, JsonLogger
 from understudy.transport.http import HttpTransport
 from understudy.transport.secrets import ReferencedSecrets
-from understudy.transport.sqs import SqsProbeQueue
+from understudy.transport.sqs import SqsDueQueue, SqsProbeQueue
 
 
 @cache
@@ -56,7 +56,8 @@ def route_request(settings: Settings) -> RouteRequest:
 def probe_targets(settings: Settings) -> ProbeTargets:
     logger = JsonLogger("probe_targets", settings.log_level)
     store = Store(DynamoTable(settings.table))
-    return ProbeTargets(store, _upstream(settings), clock=time.time, logger=logger, rng=random.SystemRandom())
+    due, upstream = SqsDueQueue(settings.due_queue_url, aws), _upstream(settings)
+    return ProbeTargets(store, upstream, due, clock=time.time, logger=logger, rng=random.SystemRandom())
 
 
 def update_health(settings: Settings) -> UpdateHealth:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
 from understudy.store import keys
@@ -19,6 +20,7 @@ KNOWN_VARIABLES = {
     "UNDERSTUDY_ALERT_TOPIC_ARN",
     "UNDERSTUDY_EVENT_BUS",
     "UNDERSTUDY_PROBE_QUEUE_URL",
+    "UNDERSTUDY_DUE_QUEUE_URL",
     "UNDERSTUDY_STREAM",
     "UNDERSTUDY_LOG_LEVEL",
 }
@@ -216,13 +218,21 @@ def test_every_source_is_of_a_kind_that_is_checked() -> None:
     assert {"Api", "DynamoDB", "ScheduleV2", "SQS"} == kinds
 
 
-def test_the_probe_queue_keeps_what_it_could_not_handle() -> None:
-    """A recovery probe that fails three times goes to the dead letter queue, and fails alone."""
-    queue = resources("template.yaml", "AWS::SQS::Queue")["ProbeQueue"]
+@pytest.mark.parametrize(("name", "event", "batch"), [("ProbeQueue", "Recovery", 1), ("DueQueue", "Sweep", 10)])
+def test_a_queue_of_probes_keeps_what_it_could_not_handle(name: str, event: str, batch: int) -> None:
+    """A probe that fails three times goes to the dead letter queue before its time is over, and fails alone; no
+    recovery waits in one batch with anything else."""
+    queue = resources("template.yaml", "AWS::SQS::Queue")[name]
     assert {"deadLetterTargetArn": DEAD_LETTERS, "maxReceiveCount": 3} == queue.get("RedrivePolicy")
-    probes = events("SQS")["ProbeTargets.Recovery"]
-    assert {"Fn::GetAtt": "ProbeQueue.Arn"} == probes["Queue"]
-    assert ["ReportBatchItemFailures"] == probes.get("FunctionResponseTypes")
+    assert 3 * queue["VisibilityTimeout"] + 60 < queue["MessageRetentionPeriod"]
+    probes = events("SQS")[f"ProbeTargets.{event}"]
+    assert {"Fn::GetAtt": f"{name}.Arn"} == probes["Queue"]
+    assert (batch, ["ReportBatchItemFailures"]) == (probes["BatchSize"], probes.get("FunctionResponseTypes"))
+
+
+def test_observations_are_folded_side_by_side() -> None:
+    """Four observations a minute of each of 1,000 targets are more than one reader of a shard can fold."""
+    assert 10 == events("DynamoDB")["UpdateHealth.Table"]["ParallelizationFactor"]
 
 
 def test_every_function_that_fails_aside_may_write_to_the_dead_letter_queue() -> None:
@@ -334,8 +344,8 @@ def test_each_room_is_told_only_what_it_needs() -> None:
     """Beside the table, a room's environment names what that room writes to and nothing of the other rooms."""
     own = {name: sorted(each.get("Environment", {}).get("Variables", {})) for name, each in functions().items()}
     alerts = ["UNDERSTUDY_ALERT_TOPIC_ARN", "UNDERSTUDY_EVENT_BUS"]
-    expected = {"RouteRequest": ["UNDERSTUDY_STREAM"], "ProbeTargets": [], "PublishAlerts": alerts}
-    assert {**expected, "UpdateHealth": ["UNDERSTUDY_PROBE_QUEUE_URL"]} == own
+    queues = {"ProbeTargets": ["UNDERSTUDY_DUE_QUEUE_URL"], "UpdateHealth": ["UNDERSTUDY_PROBE_QUEUE_URL"]}
+    assert {"RouteRequest": ["UNDERSTUDY_STREAM"], "PublishAlerts": alerts, **queues} == own
 
 
 # clocks, queues, alarms, answers
@@ -356,7 +366,19 @@ def test_every_queue_is_encrypted_and_waits_for_its_function() -> None:
     """Queues encrypt without a key of their own; a message comes again only after six timeouts of the function."""
     queues = resources("template.yaml", "AWS::SQS::Queue")
     assert {True} == {queue.get("SqsManagedSseEnabled") for queue in queues.values()}
-    assert 6 * functions()["ProbeTargets"]["Timeout"] == queues["ProbeQueue"]["VisibilityTimeout"]
+    waits = {queues[name]["VisibilityTimeout"] for name in ("ProbeQueue", "DueQueue")}
+    assert {6 * functions()["ProbeTargets"]["Timeout"]} == waits
+
+
+def test_who_may_send_to_which_queue() -> None:
+    """Sweeps are started by probe_targets alone, recoveries by update_health alone."""
+    sending = {
+        name: [as_list(each["Resource"]) for each in statements(properties["Policies"]) if "SendMessage" in str(each)]
+        for name, properties in functions().items()
+    }
+    due, probe = ({"Fn::GetAtt": f"{name}.Arn"} for name in ("DueQueue", "ProbeQueue"))
+    own = {"RouteRequest": [], "PublishAlerts": [[DEAD_LETTERS]]}
+    assert {"ProbeTargets": [[due, DEAD_LETTERS]], "UpdateHealth": [[probe, DEAD_LETTERS]], **own} == sending
 
 
 def test_every_function_and_the_dead_letters_raise_an_alarm() -> None:

@@ -161,7 +161,8 @@ class BreakerForm(_Form):
 
 
 class ProbeForm(_Form):
-    period_s: Annotated[float, Field(gt=0, le=86_400)] = _HEALTH.probe_period
+    # A minute has at most four rounds of probes.
+    period_s: Annotated[float, Field(ge=15, le=86_400)] = _HEALTH.probe_period
     prompt: Annotated[str, AfterValidator(checks.prompt)] = _HEALTH.probe_prompt
     max_tokens: Count = _HEALTH.probe_max_tokens
 
