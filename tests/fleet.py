@@ -1,7 +1,7 @@
 """A fleet in virtual time: many execution environments and the control plane over one table, before scripted providers.
 
 What AWS does between the rooms is played as infra/local plays it: the table stream calls update_health in order and
-again after a failure, the queue delivers recovery probes after whole seconds, the schedule ticks every minute.
+again after a failure, the queue delivers probes after whole seconds, the schedule ticks every minute.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from tests.tables import StreamedTable
 from understudy.health.item import Health, health_from
 from understudy.health.observation import observation_from
 from understudy.keys import ClientKey, hash_key
+from understudy.ports import Due
 from understudy.runtime.gateway import ApiRequest
 from understudy.services.outcomes import LocalOutcomes
 from understudy.services.probe_targets import ProbeTargets
@@ -116,7 +117,7 @@ class Fleet:
         self._stream: asyncio.Queue[tuple[float, Item | None, Item]] = asyncio.Queue()
         self._environments = [self._environment(f"environment {n}") for n in range(environments)]
         control: Any = {"clock": self.clock, "logger": Log(self, "control"), "rng": random.Random(f"{seed} control")}
-        self._probes = ProbeTargets(self.store, self.providers.asked_by(PROBE), **control)
+        self._probes = ProbeTargets(self.store, self.providers.asked_by(PROBE), _Sweeps(self), **control)
         self._update = UpdateHealth(self.store, self, **control)
 
     def _environment(self, name: str) -> RouteRequest:
@@ -201,6 +202,15 @@ class Fleet:
             except Exception:  # noqa: BLE001 - as Lambda: the message comes again
                 Log(self, "queue").exception("a recovery probe failed", target=target)
             delay = VISIBILITY
+
+    def sweep(self, messages: Sequence[Due]) -> None:
+        """The queue of sweeps: each message is delivered once, by itself; what fails is probed in the next round."""
+        for message in messages:
+            self._start(self._deliver_due(message))
+
+    async def _deliver_due(self, message: Due) -> None:
+        await asyncio.sleep(message.delay + QUEUE_LAG)
+        await self._probes.handle({message.target: (json.dumps({"target": message.target, "due": message.at}), 1)})
 
     async def _schedule(self) -> None:
         while True:
@@ -302,6 +312,13 @@ class Fleet:
 
 def _took(call: Call) -> str:
     return f"{call.ended_at - call.began_at:.3f} s"
+
+
+class _Sweeps:
+    """Satisfies `understudy.ports.DueQueue`; the fleet's own `send` is the queue of recovery probes."""
+
+    def __init__(self, fleet: Fleet) -> None:
+        self.send = fleet.sweep
 
 
 @dataclass(frozen=True, slots=True)

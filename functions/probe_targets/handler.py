@@ -1,12 +1,12 @@
 """Active health checks.
 
-Trigger: a schedule, every minute; the queue of recovery probes.  Reads: control document, health.  Writes: probe
-observations, the lease in a target's health item.  Time: 180 s.
+Trigger: a schedule, every minute; the queue of recovery probes; the queue of the sweeps that the schedule starts.
+Reads: control document, health.  Writes: probe observations, the lease in a target's health item, messages to the queue
+of sweeps.  Time: a tick a few seconds, a message 180 s.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from functools import cache
 from typing import Any
@@ -15,7 +15,6 @@ from understudy import bootstrap
 from understudy.runtime.loop import LoopThread
 from understudy.services.probe_targets import ProbeTargets
 from understudy.settings import settings
-from understudy.telemetry import JsonLogger
 
 
 @cache
@@ -34,14 +33,12 @@ def service() -> ProbeTargets:
 
 
 def handler(event: Mapping[str, Any], context: object) -> dict[str, Any]:  # noqa: ARG001
-    """A tick probes what is due; each queue message is one recovery probe, failed ones go back to the queue."""
+    """A tick asks for the probes of its minute; each message of a queue is one probe, failed ones go back to it."""
     if "Records" not in event:
-        return {"probed": loop().run(service().tick())}
-    failed = []
-    for record in event["Records"]:
-        try:
-            loop().run(service().recover(json.loads(record["body"])["target"]))
-        except Exception:  # noqa: BLE001 - reported to Lambda, which delivers the message again
-            JsonLogger("probe_targets", settings().log_level).exception("a recovery probe failed")
-            failed.append({"itemIdentifier": record["messageId"]})
-    return {"batchItemFailures": failed}
+        return {"asked": loop().run(service().tick())}
+    messages = {
+        record["messageId"]: (record["body"], int(record["attributes"]["ApproximateReceiveCount"]))
+        for record in event["Records"]
+    }
+    failed = loop().run(service().handle(messages))
+    return {"batchItemFailures": [{"itemIdentifier": ident} for ident in failed]}

@@ -27,7 +27,7 @@ from understudy.telemetry import DecisionLog, JsonLogger
 from understudy.transport.http import HttpTransport
 from understudy.transport.s3 import S3Documents
 from understudy.transport.secrets import ReferencedSecrets
-from understudy.transport.sqs import SqsProbeQueue
+from understudy.transport.sqs import SqsDueQueue, SqsProbeQueue
 
 if TYPE_CHECKING:
     from understudy.services.manage_router import ManageRouter
@@ -75,7 +75,8 @@ def route_request(settings: Settings) -> RouteRequest:
 def probe_targets(settings: Settings) -> ProbeTargets:
     logger = _logger("probe_targets", settings)
     store = Store(DynamoTable(settings.table))
-    return ProbeTargets(store, _upstream(settings), clock=time.time, logger=logger, rng=random.SystemRandom())
+    due, upstream = SqsDueQueue(settings.due_queue_url, aws), _upstream(settings)
+    return ProbeTargets(store, upstream, due, clock=time.time, logger=logger, rng=random.SystemRandom())
 
 
 def update_health(settings: Settings) -> UpdateHealth:

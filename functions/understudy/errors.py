@@ -17,6 +17,7 @@ UnderstudyError
 ├── DocumentError                a control document is wrong; names every place
 ├── StoreError                   the table could not be read or written
 │   └── Conflict                 somebody else wrote first
+├── QueueError                   messages were refused by their queue
 ├── SecretError                  a secret reference could not be resolved
 └── AttemptFailed                one upstream call failed; the classes of the failure table
     ├── Transient                500, 502, connection reset            retry once, then fail over
@@ -173,6 +174,10 @@ class StoreError(UnderstudyError):
 
 class Conflict(StoreError):
     """A conditional write lost: somebody else wrote first.  Read again and decide again."""
+
+
+class QueueError(UnderstudyError):
+    """Messages were refused by their queue."""
 
 
 class SecretError(UnderstudyError):

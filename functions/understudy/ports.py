@@ -101,6 +101,20 @@ class ProbeQueue(Protocol):
         """Ask for a recovery probe of `target` in `delay` seconds."""
 
 
+@dataclass(frozen=True, slots=True)
+class Due:
+    """One target in one round of a sweep, to be probed at `at` (epoch seconds), which is in `delay` whole seconds."""
+
+    target: str
+    at: float
+    delay: int
+
+
+class DueQueue(Protocol):
+    def send(self, messages: Sequence[Due]) -> None:
+        """Ask for these probes.  Raises QueueError where some could not be asked for; the others are."""
+
+
 class AlertSink(Protocol):
     def send(self, notice: Notice) -> None: ...
 

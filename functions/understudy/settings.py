@@ -17,6 +17,7 @@ class Settings:
     topic_arn: str = ""
     event_bus: str = ""
     probe_queue_url: str = ""
+    due_queue_url: str = ""
     log_level: str = "INFO"
     decision_log: str = ""
     namespace: str = NAMESPACE
@@ -35,6 +36,7 @@ def settings() -> Settings:
         topic_arn=env.get("UNDERSTUDY_ALERT_TOPIC_ARN", ""),
         event_bus=env.get("UNDERSTUDY_EVENT_BUS", ""),
         probe_queue_url=env.get("UNDERSTUDY_PROBE_QUEUE_URL", ""),
+        due_queue_url=env.get("UNDERSTUDY_DUE_QUEUE_URL", ""),
         log_level=env.get("UNDERSTUDY_LOG_LEVEL", env.get("AWS_LAMBDA_LOG_LEVEL", "INFO")),
         decision_log=env.get("UNDERSTUDY_DECISION_LOG", ""),
         namespace=env.get("POWERTOOLS_METRICS_NAMESPACE") or NAMESPACE,

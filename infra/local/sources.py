@@ -86,7 +86,10 @@ class Sources:
         url = self._aws.queues[queue.logical_id]
         while not self._stopping.wait(POLL):
             answer = sqs.receive_message(
-                QueueUrl=url, MaxNumberOfMessages=min(10, queue.batch), VisibilityTimeout=VISIBILITY
+                QueueUrl=url,
+                MaxNumberOfMessages=min(10, queue.batch),
+                VisibilityTimeout=VISIBILITY,
+                AttributeNames=["ApproximateReceiveCount"],
             )
             if messages := answer.get("Messages", []):
                 threading.Thread(
@@ -94,9 +97,8 @@ class Sources:
                 ).start()
 
     def _batch(self, url: str, messages: Sequence[Mapping[str, Any]], handler: Handler) -> None:
-        records = [
-            {"messageId": m["MessageId"], "receiptHandle": m["ReceiptHandle"], "body": m["Body"]} for m in messages
-        ]
+        names = {"messageId": "MessageId", "receiptHandle": "ReceiptHandle", "body": "Body", "attributes": "Attributes"}
+        records = [{ours: message[theirs] for ours, theirs in names.items()} for message in messages]
         answer = _invoke(handler, {"Records": records}, self._stopping)
         if self._stopping.is_set():
             return

@@ -30,7 +30,7 @@ from understudy.telemetry import KEPT, kept_records
 
 DOCUMENT = Path(__file__).with_name("router.local.yaml")
 SIMULATED_KEY = "simulated"
-QUEUES = ("ProbeQueue", "DeadLetterQueue")
+QUEUES = ("ProbeQueue", "DueQueue", "DeadLetterQueue")
 
 
 class LocalError(UnderstudyError):
@@ -134,6 +134,7 @@ class LocalStack:
             UNDERSTUDY_ALERT_TOPIC_ARN=aws.topic_arn,
             UNDERSTUDY_EVENT_BUS=BUS,
             UNDERSTUDY_PROBE_QUEUE_URL=aws.queues["ProbeQueue"],
+            UNDERSTUDY_DUE_QUEUE_URL=aws.queues["DueQueue"],
             UNDERSTUDY_LOG_LEVEL="INFO" if self._options.verbose else "ERROR",
             UNDERSTUDY_DECISION_LOG=str(self._decisions),
             UNDERSTUDY_SIMULATED_KEY=SIMULATED_KEY,

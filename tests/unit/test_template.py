@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
 from understudy.store import keys
@@ -20,6 +21,7 @@ KNOWN_VARIABLES = {
     "UNDERSTUDY_ALERT_TOPIC_ARN",
     "UNDERSTUDY_EVENT_BUS",
     "UNDERSTUDY_PROBE_QUEUE_URL",
+    "UNDERSTUDY_DUE_QUEUE_URL",
     "UNDERSTUDY_LOG_LEVEL",
     "AWS_LAMBDA_EXEC_WRAPPER",
 }
@@ -217,14 +219,22 @@ def test_every_source_is_of_a_kind_that_is_checked() -> None:
     assert {"DynamoDB", "ScheduleV2", "SQS"} == kinds
 
 
-def test_the_probe_queue_keeps_what_it_could_not_handle() -> None:
-    """A recovery probe that fails three times goes to the dead letter queue, and fails alone."""
-    queue = resources("infra/queues.yaml", "AWS::SQS::Queue")["ProbeQueue"]
+@pytest.mark.parametrize(("name", "event", "batch"), [("ProbeQueue", "Recovery", 1), ("DueQueue", "Sweep", 10)])
+def test_a_queue_of_probes_keeps_what_it_could_not_handle(name: str, event: str, batch: int) -> None:
+    """A probe that fails three times goes to the dead letter queue before its time is over, and fails alone; no
+    recovery waits in one batch with anything else."""
+    queue = resources("infra/queues.yaml", "AWS::SQS::Queue")[name]
     here = {"Fn::GetAtt": "DeadLetterQueue.Arn"}
     assert {"deadLetterTargetArn": here, "maxReceiveCount": 3} == queue.get("RedrivePolicy")
-    probes = events("SQS")["ProbeTargets.Recovery"]
-    assert {"Fn::GetAtt": "Queues.Outputs.ProbeQueueArn"} == probes["Queue"]
-    assert ["ReportBatchItemFailures"] == probes.get("FunctionResponseTypes")
+    assert 3 * queue["VisibilityTimeout"] + 60 < queue["MessageRetentionPeriod"]
+    probes = events("SQS")[f"ProbeTargets.{event}"]
+    assert {"Fn::GetAtt": f"Queues.Outputs.{name}Arn"} == probes["Queue"]
+    assert (batch, ["ReportBatchItemFailures"]) == (probes["BatchSize"], probes.get("FunctionResponseTypes"))
+
+
+def test_observations_are_folded_side_by_side() -> None:
+    """Four observations a minute of each of 1,000 targets are more than one reader of a shard can fold."""
+    assert 10 == events("DynamoDB")["UpdateHealth.Table"]["ParallelizationFactor"]
 
 
 def test_every_function_that_fails_aside_may_write_to_the_dead_letter_queue() -> None:
@@ -343,9 +353,9 @@ def test_each_room_is_told_only_what_it_needs() -> None:
     """Beside the table, a room's environment names what that room writes to and nothing of the other rooms."""
     own = {name: sorted(each.get("Environment", {}).get("Variables", {})) for name, each in functions().items()}
     alerts = ["UNDERSTUDY_ALERT_TOPIC_ARN", "UNDERSTUDY_EVENT_BUS"]
+    queues = {"ProbeTargets": ["UNDERSTUDY_DUE_QUEUE_URL"], "UpdateHealth": ["UNDERSTUDY_PROBE_QUEUE_URL"]}
     stream = ["AWS_LAMBDA_EXEC_WRAPPER"]
-    expected = {"RouteRequest": stream, "ProbeTargets": [], "PublishAlerts": alerts, "ManageRouter": []}
-    assert {**expected, "UpdateHealth": ["UNDERSTUDY_PROBE_QUEUE_URL"]} == own
+    assert {"RouteRequest": stream, "PublishAlerts": alerts, "ManageRouter": [], **queues} == own
 
 
 # clocks, queues, answers
@@ -369,7 +379,19 @@ def test_every_queue_is_encrypted_and_waits_for_its_function() -> None:
     assert [({"Fn::If": ["HasKey", no, True]}, {"Fn::If": ["HasKey", key, no]})] * len(queues) == [
         (queue.get("SqsManagedSseEnabled"), queue.get("KmsMasterKeyId")) for queue in queues.values()
     ]
-    assert 6 * functions()["ProbeTargets"]["Timeout"] == queues["ProbeQueue"]["VisibilityTimeout"]
+    waits = {queues[name]["VisibilityTimeout"] for name in ("ProbeQueue", "DueQueue")}
+    assert {6 * functions()["ProbeTargets"]["Timeout"]} == waits
+
+
+def test_who_may_send_to_which_queue() -> None:
+    """Sweeps are started by probe_targets alone, recoveries by update_health alone."""
+    sending = {
+        name: [as_list(each["Resource"]) for each in statements(properties["Policies"]) if "SendMessage" in str(each)]
+        for name, properties in functions().items()
+    }
+    due, probe = ({"Fn::GetAtt": f"Queues.Outputs.{name}Arn"} for name in ("DueQueue", "ProbeQueue"))
+    own = {"RouteRequest": [], "ManageRouter": [], "PublishAlerts": [[DEAD_LETTERS]]}
+    assert {"ProbeTargets": [[due, DEAD_LETTERS]], "UpdateHealth": [[probe, DEAD_LETTERS]], **own} == sending
 
 
 def test_gateway_errors_have_the_shape_and_the_status_that_clients_expect() -> None:

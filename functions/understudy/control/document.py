@@ -17,7 +17,7 @@ from pydantic.fields import FieldInfo
 from understudy import catalog
 from understudy.control import checks, rules, wording
 from understudy.control.source import Finding, Tree, UnreadableError, read
-from understudy.control.versions import canonical_json
+from understudy.control.versions import packed
 from understudy.errors import DocumentError
 
 # A DynamoDB item is at most 400 KB, names and attributes included; the rest is room for those.
@@ -164,7 +164,8 @@ class BreakerForm(_Form):
 
 
 class ProbeForm(_Form):
-    period_s: Annotated[float, Field(gt=0, le=86_400)] = _HEALTH.probe_period
+    # A minute has at most four rounds of probes.
+    period_s: Annotated[float, Field(ge=15, le=86_400)] = _HEALTH.probe_period
     prompt: Annotated[str, AfterValidator(checks.prompt)] = _HEALTH.probe_prompt
     max_tokens: Count = _HEALTH.probe_max_tokens
 
@@ -251,9 +252,9 @@ def parse(text: str, *, filename: str = "<document>") -> dict[str, Any]:
     if found or form is None:
         raise DocumentError(wording.problems(found, tree, filename, MAX_PROBLEMS))
     document = _canonical(form)
-    size = len(canonical_json(document)) + len(text.encode())
+    size = len(packed(text, document))
     if size > MAX_BYTES:
-        raise DocumentError(wording.problems([_too_large(size)], tree, filename, MAX_PROBLEMS))
+        raise DocumentError(wording.problems([_too_large(size, "as it is stored")], tree, filename, MAX_PROBLEMS))
     return document
 
 
@@ -261,7 +262,7 @@ def _read(text: str, filename: str) -> Tree:
     # Surrogates are passed here so that the reader below can say where they are.
     size = len(text.encode("utf-8", "surrogatepass"))
     if size > MAX_BYTES:
-        raise DocumentError(wording.problems([_too_large(size)], Tree(), filename, MAX_PROBLEMS))
+        raise DocumentError(wording.problems([_too_large(size, "of text")], Tree(), filename, MAX_PROBLEMS))
     try:
         tree = read(text)
     except UnreadableError as unreadable:
@@ -279,8 +280,8 @@ def _validated(value: Any) -> tuple[DocumentForm | None, list[Mapping[str, Any]]
         return None, [dict(one) for one in error.errors(include_url=False)]
 
 
-def _too_large(size: int) -> Finding:
-    message = f"takes {size:,} bytes with its canonical form; the table holds {MAX_BYTES:,}."
+def _too_large(size: int, of: str) -> Finding:
+    message = f"takes {size:,} bytes {of}; {MAX_BYTES:,} are allowed."
     return Finding((), message, "remove what no route uses, or shorten comments")
 
 

@@ -69,7 +69,7 @@ def fold(health: Health, seen: Observation, settings: HealthSettings, rng: rando
         gaps=faded(merged(health.gaps, seen.gaps)),
         benched_until=max(health.benched_until, seen.benched_until),
         credential_failed=seen.credential or (health.credential_failed and not good),
-        last_ok_at=seen.at if good else health.last_ok_at,
+        last_ok_at=max(health.last_ok_at, _proved_at(seen)) if good else health.last_ok_at,
         last_failure_at=seen.at if failed else health.last_failure_at,
         last_failure=seen.last_failure or health.last_failure,
         # The probes that close the breaker are good evaluations too; any failure starts the count again.
@@ -80,6 +80,11 @@ def fold(health: Health, seen: Observation, settings: HealthSettings, rng: rando
 def settled(health: Health, settings: HealthSettings) -> bool:
     """Whether the target has been good often enough for its incidents to be over."""
     return health.state == "closed" and health.evaluations >= settings.evaluations_to_resolve
+
+
+def _proved_at(seen: Observation) -> float:
+    """A probe counts from its beginning: the next one is due a period later, however long this one took."""
+    return seen.last_ok_at or seen.at if seen.source == "probe" else seen.at
 
 
 def _mean(mean: float | None, seen: Observation) -> float | None:

@@ -1,5 +1,7 @@
 """Active health checks: targets that traffic has not proved lately, and ejected ones whose recovery is due.
 
+The tick probes nothing: it sends one message for each target and round of its minute, and workers probe the targets of
+a batch at the same time.  Recovery probes have a queue of their own, so that none waits behind a sweep.
 A probe takes the serving code path: the same translation, transport, limits and failure table as a caller's request,
 and the outcome is an observation like any other.
 """
@@ -22,7 +24,7 @@ from understudy.health.latency import Histogram
 from understudy.health.observation import Observation
 from understudy.health.standing import Standing
 from understudy.metrics import Measured
-from understudy.ports import Clock, Logger
+from understudy.ports import Clock, DueQueue, Logger
 from understudy.routing.attempts import Ask, Attempts
 from understudy.routing.journal import Journal
 from understudy.routing.limits import first_token_limit
@@ -30,14 +32,13 @@ from understudy.routing.policy import Decision, Ranked
 from understudy.services.current_catalog import CurrentCatalog
 from understudy.services.outcomes import Writes, bench_until
 from understudy.services.read_model import Reads
+from understudy.services.sweep import Call, call_from, due, late, plan
 
 LEASE_TRIES = 5
 EARLIEST = 1.5
 """Seconds that a recovery probe may come too early and then waits for its time."""
 ROOM = 160.0
 """Seconds that the probes of one target may take together; the room itself has 180."""
-PARALLEL = 16
-"""Probes at once in one execution environment."""
 
 
 @dataclass(slots=True)
@@ -80,6 +81,7 @@ class ProbeTargets:
         self,
         store: Store,
         ask: Ask,
+        sweeps: DueQueue,
         *,
         clock: Clock,
         logger: Logger,
@@ -90,19 +92,64 @@ class ProbeTargets:
         self._store = store
         self._catalog = CurrentCatalog(store)
         self._ask = ask
+        self._sweeps = sweeps
         self._clock = clock
         self._logger = logger
         self._rng = rng
 
     async def tick(self) -> int:
-        """Probe every target that needs it now; returns how many."""
+        """Ask for the probes of this minute; returns how many.  Raises StoreError, QueueError."""
         current = await asyncio.to_thread(self._catalog.read)
         if current is None:
             return 0
-        known = await asyncio.to_thread(self._store.health, list(current.targets))
-        due = [target for name, target in current.targets.items() if self._due(known.get(name), current)]
-        await self._probe_all(due, known, current)
-        return len(due)
+        messages = plan(current, await self._seen(list(current.targets)), self._clock())
+        await asyncio.to_thread(self._sweeps.send, messages)
+        return len(messages)
+
+    async def handle(self, messages: Mapping[str, tuple[str, int]]) -> list[str]:
+        """Do what queue messages ask for, all at the same time; returns the ids of those that are to come again.
+
+        `messages` holds body and number of receipts by id.  Raises StoreError where nothing could be done at all.
+        """
+        calls, failed = self._read(messages)
+        swept = [call.target for call in calls.values() if call.due is not None]
+        current = await asyncio.to_thread(self._catalog.read) if swept else None
+        known = await self._seen(swept) if swept else {}
+        done = await asyncio.gather(*(self._done(call, current, known) for call in calls.values()))
+        return failed + [ident for ident, well in zip(calls, done, strict=True) if not well]
+
+    def _read(self, messages: Mapping[str, tuple[str, int]]) -> tuple[dict[str, Call], list[str]]:
+        """The messages that can be read, and the ids of the others."""
+        calls, failed = {}, []
+        for ident, (body, receives) in messages.items():
+            try:
+                calls[ident] = call_from(body, receives)
+            except Exception:
+                self._logger.exception("a message could not be read", body=body[:200])
+                failed.append(ident)
+        return calls, failed
+
+    async def _done(self, call: Call, current: Catalog | None, known: Mapping[str, Health]) -> bool:
+        try:
+            if call.due is None:
+                await self.recover(call.target)
+            elif current is not None:
+                await self._sweep(call, current, known.get(call.target))
+        except Exception:
+            # Its message comes again; the others are done.
+            self._logger.exception("a probe failed", target=call.target)
+            return False
+        return True
+
+    async def _sweep(self, call: Call, current: Catalog, health: Health | None) -> None:
+        target, now = current.targets.get(call.target), self._clock()
+        # Traffic may have proved it since the tick, and the document may have changed.
+        if target is not None and due(health, current.health, now) and not late(call, current.health, now):
+            await self._probe(target, health, current)
+
+    async def _seen(self, names: list[str]) -> Mapping[str, Health]:
+        """Health in one batch read, which may be a moment old."""
+        return (await asyncio.to_thread(self._store.snapshot, names, [])).health
 
     async def recover(self, name: str) -> bool:
         """The recovery probe of one target; False where there was nothing to do."""
@@ -117,27 +164,8 @@ class ProbeTargets:
         early = health.breaker.until - self._clock() if health.state == "open" else 0.0
         if 0 < early <= EARLIEST:
             await self._sleep(early)
-        await self._probe_all([current.targets[name]], known, current)
+        await self._probe(current.targets[name], health, current)
         return True
-
-    def _due(self, health: Health | None, current: Catalog) -> bool:
-        if health is None:
-            return True
-        if health.state != "closed":
-            # The recovery queue sees to it; the tick is the net under a message that was lost.
-            return lease(health.breaker, self._clock(), current.health.breaker, live=True) is not None
-        return (
-            self._clock() - health.last_ok_at >= current.health.probe_period and self._clock() >= health.benched_until
-        )
-
-    async def _probe_all(self, targets: Iterable[Target], known: Mapping[str, Health], current: Catalog) -> None:
-        room = asyncio.Semaphore(PARALLEL)
-
-        async def one(target: Target) -> None:
-            async with room:
-                await self._probe(target, known.get(target.name), current)
-
-        await asyncio.gather(*(one(target) for target in targets))
 
     async def _probe(self, target: Target, health: Health | None, current: Catalog) -> None:
         if not _compliant(target, current):

@@ -6,7 +6,7 @@ import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 
-from understudy.control.versions import Pointer, Version
+from understudy.control.versions import Pointer, Version, plain, version_from
 from understudy.errors import Conflict, StoreError
 from understudy.health.item import Health, health_from
 from understudy.health.observation import Observation
@@ -33,14 +33,14 @@ class Store:
         item = self._table.get(keys.version(number))
         if item is None:
             raise StoreError(f"there is no version {number} of the control document")
-        return Version(**item.body)
+        return version_from(item.body)
 
     def versions(self, limit: int) -> Sequence[Version]:
         found = self._table.query(keys.CONTROL, prefix=keys.VERSION, limit=limit, newest=True)
-        return [Version(**item.body) for item in found]
+        return [version_from(item.body) for item in found]
 
     def add_version(self, version: Version) -> None:
-        self._table.put(Item(keys.version(version.number), asdict(version), rev=1), seen=0)
+        self._table.put(Item(keys.version(version.number), plain(version), rev=1), seen=0)
 
     def move_pointer(self, pointer: Pointer, expected: Pointer | None) -> None:
         self._table.put(Item(keys.pointer(), asdict(pointer), rev=pointer.rev), seen=expected.rev if expected else 0)

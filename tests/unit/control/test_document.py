@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import random
 import re
 from typing import Any
 
@@ -148,11 +150,25 @@ def test_what_nobody_uses_is_a_warning(text: str) -> None:
 
 
 def test_a_document_must_fit_into_one_item(text: str) -> None:
-    """Source and canonical form together are bounded, and the message says by how much they are too large."""
-    found = problems(text + "#" * (MAX_BYTES - len(text) - 1) + "\n")
-    assert re.fullmatch(r"<document>.*: takes 35[12],\d\d\d bytes with its canonical form; .*", found[0])
-    expected = ["<document>: takes"]
-    assert expected == [problem[:17] for problem in problems("#" * (MAX_BYTES + 1))]
+    """The text is bounded, and so is what is stored of it and its canonical form; the message says how large it is."""
+    assert parse(text) == parse(text + "#" * (MAX_BYTES - len(text) - 1) + "\n")
+    assert re.match(r"<document>: takes 350,001 bytes of text; 350,000 are allowed.", problems("#" * 350_001)[0])
+    noise = base64.b64encode(random.Random(1).randbytes(260_000)).decode()
+    found = problems(f"{text}# {noise}\n")
+    assert re.match(r"<document>.*: takes 35\d,\d\d\d bytes as it is stored; 350,000 are allowed.", found[0]), found
+
+
+def test_a_thousand_targets_are_a_document() -> None:
+    """A document of 1,000 targets with prices and facts of their own takes a part of what is allowed."""
+    fact = (
+        "data: {jurisdictions: [eu], retention_days: 0}, price: {input_per_million: '2.50', output_per_million: '10'}"
+    )
+    names = [f"acme-large-{number:04d}" for number in range(1000)]
+    targets = "".join(f"  {name}: {{provider: acme, model: {name}, {fact}}}\n" for name in names)
+    routes = "".join(f"  r{n}: {{targets: [{', '.join(names[n : n + 100])}]}}\n" for n in range(0, 1000, 100))
+    head = "schema: 1\nproviders: {acme: {wire: openai, base_url: 'https://acme.example'}}\n"
+    document = parse(f"{head}targets:\n{targets}routes:\n{routes}")
+    assert 1000 == len(document["targets"])
 
 
 @pytest.mark.parametrize(

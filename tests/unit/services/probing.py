@@ -1,15 +1,17 @@
-"""Providers that probes can ask."""
+"""Providers that probes can ask, and the queue between a tick and its workers."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable
+import json
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 
 from tests.unit.services.worlds import World
 from understudy.catalog import Target
 from understudy.chat.request import ChatRequest
 from understudy.chat.stream import Chunk, make_chunk
 from understudy.errors import UnderstudyError
+from understudy.ports import Due
 from understudy.services.probe_targets import ProbeTargets
 
 
@@ -41,7 +43,42 @@ class Provider:
             self._under_way -= 1
 
 
+class Sweeps:
+    """Keeps what was asked for.  Satisfies `understudy.ports.DueQueue`."""
+
+    def __init__(self) -> None:
+        self.messages: list[Due] = []
+
+    def send(self, messages: Sequence[Due]) -> None:
+        self.messages += messages
+
+
 def prober(
-    world: World, provider: Provider, sleep: Callable[[float], Awaitable[object]] = asyncio.sleep
+    world: World,
+    provider: Provider,
+    sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+    sweeps: Sweeps | None = None,
 ) -> ProbeTargets:
-    return ProbeTargets(world.store, provider, clock=world.clock, logger=world.log, rng=world.rng, sleep=sleep)
+    queue = sweeps or Sweeps()
+    return ProbeTargets(world.store, provider, queue, clock=world.clock, logger=world.log, rng=world.rng, sleep=sleep)
+
+
+def batch(messages: Sequence[Due]) -> Mapping[str, tuple[str, int]]:
+    """The messages as a worker gets them for the first time, the first one with the id "0"."""
+    bodies = [json.dumps({"target": message.target, "due": message.at}) for message in messages]
+    return {str(place): (body, 1) for place, body in enumerate(bodies)}
+
+
+async def minute(world: World, provider: Provider) -> int:
+    """A tick and all that it asks for, at its time and ten targets at a time; returns how many probes that is."""
+    queue = Sweeps()
+    probes = prober(world, provider, sweeps=queue)
+    asked = await probes.tick()
+
+    async def deliver(messages: Sequence[Due]) -> None:
+        await asyncio.sleep(messages[-1].delay)
+        assert [] == await probes.handle(batch(messages))
+
+    groups = [queue.messages[start : start + 10] for start in range(0, len(queue.messages), 10)]
+    await asyncio.gather(*(deliver(group) for group in groups))
+    return asked

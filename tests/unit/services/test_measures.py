@@ -12,7 +12,7 @@ import pytest
 
 from tests.builders import Log, bad, target
 from tests.unit.services.environments import LEAD, OPEN, Local, play
-from tests.unit.services.probing import Provider, prober
+from tests.unit.services.probing import Provider, minute
 from tests.unit.services.worlds import NOW, Queue, Sink, World
 from understudy.catalog import Price
 from understudy.chat.usage import Usage
@@ -164,7 +164,7 @@ def test_a_probe_is_counted_apart_from_callers() -> None:
     """Each probe is a sample of its own metrics, on the line that tells of it."""
     world = World()
     provider = Provider(lead=[Transient("boom")])
-    asyncio.run(prober(world, provider).tick())
+    asyncio.run(minute(world, provider))
     found = {one.of: dict(one.values) for one in measured(world.log)}
     assert {"lead": {"ProbeFailures": [1]}, "spare": {"ProbeFailures": [0]}} == found
     assert {"probe"} == {message for message, fields in world.log.lines if fields.get("metrics")}

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import pytest
 
 from tests.unit.services.environments import observations, play
-from tests.unit.services.probing import Provider, prober
+from tests.unit.services.probing import Provider, minute, prober
 from tests.unit.services.worlds import DOCUMENT, NOW, LoopClock, World
 from tests.virtual import run
 from understudy.errors import CallerFault, Credential, RateLimited, Refusal, SecretError, Transient, UnderstudyError
@@ -221,7 +221,7 @@ class TestOutcomes:
         says nothing."""
 
         async def story(world: World) -> list[dict[str, Any]]:
-            await prober(world, Provider(spare=[failure])).tick()
+            await minute(world, Provider(spare=[failure]))
             seen = world.table.query("target#spare", prefix="observation#")
             return [{name: item.body[name] for name in expected} for item in seen]
 
@@ -250,7 +250,8 @@ class TestOutcomes:
 
 TICKS = [
     ("never seen", None, 1),
-    ("good a moment ago", Health("lead", last_ok_at=NOW - 59), 0),
+    ("good a moment ago", Health("lead", last_ok_at=NOW - 56), 0),
+    ("good almost a minute ago", Health("lead", last_ok_at=NOW - 57), 1),
     ("good a minute ago", Health("lead", last_ok_at=NOW - 60), 1),
     ("benched", Health("lead", last_ok_at=NOW - 600, benched_until=NOW + 1), 0),
     ("bench over", Health("lead", last_ok_at=NOW - 600, benched_until=NOW), 1),
@@ -261,7 +262,7 @@ TICKS = [
 ]
 
 
-class TestTick:
+class TestSweep:
     @pytest.mark.parametrize(("health", "asked"), [t[1:] for t in TICKS], ids=[t[0] for t in TICKS])
     def test_only_what_nobody_else_proves_is_probed(self, health: Health | None, asked: int) -> None:
         """Recent good traffic, a bench, and a recovery that its own message sees to need no probe by the clock."""
@@ -271,7 +272,7 @@ class TestTick:
             world.store.put_health(Health("spare", last_ok_at=NOW))
             if health is not None:
                 world.store.put_health(health)
-            return await prober(world, provider).tick(), provider.asked.count("lead")
+            return await minute(world, provider), provider.asked.count("lead")
 
         assert (min(asked, 1), asked) == play(story)
 
@@ -279,7 +280,7 @@ class TestTick:
         """The outcome of each probe is written as an observation that says it is one."""
 
         async def story(world: World) -> dict[str, list[tuple[str, int, int]]]:
-            await prober(world, Provider(spare=[BOOM])).tick()
+            await minute(world, Provider(spare=[BOOM]))
             return {
                 name: [
                     (i.body["source"], i.body["ok"], i.body["failures"]) for i in world.table.query(f"target#{name}")
@@ -299,9 +300,8 @@ class TestTick:
         async def story(world: World) -> list[str]:
             provider = Provider()
             world.store.put_health(opened(-4))
-            probes = prober(world, provider)
-            await probes.tick()
-            await probes.recover("lead")
+            await minute(world, provider)
+            await prober(world, provider).recover("lead")
             return provider.asked
 
         assert ["spare"] == play_with(document, story)
@@ -314,18 +314,3 @@ class TestTick:
             return await prober(world, Provider()).tick()
 
         assert 0 == play(story)
-
-    def test_many_targets_are_probed_sixteen_at_a_time(self) -> None:
-        """Forty slow targets take three rounds, not forty, and never more than sixteen calls at once."""
-        names = [f"t{n}" for n in range(38)]
-        targets = "".join(f"  {name}: {{provider: acme, model: small}}\n" for name in names)
-        document = DOCUMENT.replace("routes:\n", f"{targets}routes:\n").replace(
-            "[lead, spare]", f"[lead, spare, {', '.join(names)}]"
-        )
-
-        async def story(world: World) -> tuple[int, int, float]:
-            provider = Provider(seconds=5.0)
-            probed = await prober(world, provider).tick()
-            return probed, provider.at_once, round(world.clock() - NOW, 3)
-
-        assert (40, 16, 15.0) == play_with(document, story)
