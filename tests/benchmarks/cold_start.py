@@ -19,7 +19,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +26,8 @@ from typing import Any
 
 from infra.local.aws import BUS, CREDENTIALS, REGION, TABLE
 from infra.local.stack import SIMULATED_KEY
-from tests.benchmarks.harness import ROOT, Surroundings, proxy_event, surroundings
+from tests.benchmarks.harness import Surroundings, proxy_event, surroundings
+from tests.built_function import build, files, interpreter, python313, zipped
 from understudy.health.observation import Observation
 from understudy.incidents.incident import Incident
 from understudy.store import keys
@@ -35,7 +35,7 @@ from understudy.store import keys
 RUNS = 7
 CORE = 1.0
 SHARES = (CORE, 0.58, 0.29)
-"""Of a core: all of it, and what Lambda gives to 1024 and 512 MB (1769 MB have one; Lambda guide, "Configure memory")."""
+"""Of a core: all of it, and what Lambda gives 1024 and 512 MB (1769 MB have one: Lambda guide, "Configure memory")."""
 PERIOD = 20_000
 """Microseconds in which a share is given out."""
 READY_MS, ZIP_MB, RSS_MB = 200, 8, 70
@@ -60,42 +60,10 @@ class Case:
     share: float = CORE
 
 
-def build(folder: Path) -> Path:
-    """An artifact for this machine."""
-    arch = "arm64" if platform.machine() in {"arm64", "aarch64"} else "x86_64"
-    artifact = folder / "built" / "RouteRequest"
-    command = ["make", "-s", "-C", ROOT / "functions", "build-RouteRequest", f"ARCH={arch}"]
-    subprocess.run([*command, f"ARTIFACTS_DIR={artifact}"], check=True)
-    return artifact
-
-
-def interpreter(folder: Path) -> Path:
-    """The Makefile's Python 3.13, with boto3 in its own site-packages as in the managed runtime."""
-    make = ["make", "-s", "--no-print-directory", "-C", ROOT / "functions", "python313"]
-    found = subprocess.run(make, check=True, capture_output=True, text=True).stdout.strip()
-    if not found:
-        sys.exit("There is no Python 3.13 here: give one that has boto3 with --python.")
-    subprocess.run([found, "-m", "venv", folder / "python"], check=True)
-    lock = ROOT / "requirements.lock"
-    boto3 = next(line for line in lock.read_text().splitlines() if line.startswith("boto3=="))
-    python = folder / "python" / "bin" / "python"
-    subprocess.run([python, "-m", "pip", "install", "-q", "--disable-pip-version-check", boto3, "-c", lock], check=True)
-    return python
-
-
 def without_bytecode(artifact: Path, folder: Path) -> Path:
     plain = folder / "plain"
     shutil.copytree(artifact, plain, ignore=shutil.ignore_patterns("__pycache__"))
     return plain
-
-
-def zipped(artifact: Path, file: Path) -> tuple[int, int]:
-    """How many files, and the bytes of a zip of them, packed as `sam deploy` packs them."""
-    names = sorted(path for path in artifact.rglob("*") if path.is_file())
-    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as packed:
-        for name in names:
-            packed.write(name, name.relative_to(artifact))
-    return len(names), file.stat().st_size
 
 
 # Events
@@ -148,7 +116,7 @@ def environment(found: Surroundings) -> dict[str, str]:
 
 @contextlib.contextmanager
 def quota(share: float) -> Iterator[list[str]]:
-    """A command prefix that leaves a process this share of a core.  Raises OSError where control groups are not ours."""
+    """A command prefix that leaves a process this share of a core.  Raises OSError where control groups are closed."""
     if share == CORE:
         yield []
         return
@@ -215,7 +183,9 @@ def measure(python: Path, artifacts: dict[bool, Path], shares: tuple[float, ...]
 
 def show(taken: dict[Case, list[Start]], runs: int) -> None:
     print(f"\n1. Cold start on one core: least and median of {runs} starts, interleaved; milliseconds from exec")
-    print("   ready: handler imported, service built; answered: its first event handled, with boto3's import and client")
+    print(
+        "   ready: handler imported, service built; answered: its first event handled, with boto3's import and client"
+    )
     print("   AWS and the providers are on loopback without TLS: real ones add a handshake and the way there for each,")
     print("   and boto3's own reading of the certificate authorities; Lambda adds its runtime loop and the fetch")
     print(f"   {'':<40}{'ready':>16}{'answered':>16}{'RSS, MB':>10}")
@@ -237,14 +207,15 @@ def bar(case: Case, starts: list[Start]) -> str:
 def sizes(artifacts: dict[bool, Path], folder: Path) -> bool:
     """Whether the zip is small enough."""
     print("\n2. Size")
-    bytes_ = {}
+    packed = {}
     for compiled, artifact in artifacts.items():
-        files, bytes_[compiled] = zipped(artifact, folder / "artifact.zip")
-        whole = sum(path.stat().st_size for path in artifact.rglob("*") if path.is_file())
-        limit = f"   (zip: must be <= {ZIP_MB})" if compiled else ""
+        packed[compiled] = zipped(artifact, folder / "artifact.zip")
+        found = files(artifact)
+        whole = sum(path.stat().st_size for path in found) / MB
         label = "bytecode shipped" if compiled else "none shipped"
-        print(f"   {label:<24}{files:6d} files{whole / MB:8.1f} MB{bytes_[compiled] / MB:8.2f} MB zipped{limit}")
-    return bytes_[True] <= ZIP_MB * MB
+        limit = f"   (zip: must be <= {ZIP_MB})" if compiled else ""
+        print(f"   {label:<24}{len(found):6d} files{whole:8.1f} MB{packed[compiled] / MB:8.2f} MB zipped{limit}")
+    return packed[True] <= ZIP_MB * MB
 
 
 def main() -> int:
@@ -255,8 +226,12 @@ def main() -> int:
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        built = given.artifact.resolve() if given.artifact else build(folder)
-        python = given.python or interpreter(folder)
+        if not (given.python or python313()):
+            sys.exit("There is no Python 3.13 here: give one that has boto3 with --python.")
+        python = given.python or interpreter(folder / "python")
+        built = given.artifact.resolve() if given.artifact else folder / "RouteRequest"
+        if not given.artifact:
+            build(built)
         artifacts = {True: built, False: without_bytecode(built, folder)}
         version = subprocess.run([python, "--version"], check=True, capture_output=True, text=True).stdout.strip()
         print(f"{version}, {os.cpu_count()} CPUs, {platform.machine()}, {platform.system()}")
