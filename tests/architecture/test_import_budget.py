@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from tests.benchmarks.cold_start import environment
-from tests.benchmarks.harness import proxy_event, surroundings
+from tests.benchmarks.cold_start import environment, request
+from tests.benchmarks.harness import surroundings
 
 ROOT = Path(__file__).parents[2]
 FUNCTIONS = ROOT / "functions"
@@ -81,7 +81,7 @@ def first_request() -> Iterator[dict[str, list[str]]]:
     """What the data plane loads until it is ready, and until it has answered, with moto and simulated providers."""
     kept = dict(os.environ)
     with surroundings() as found:
-        yield loaded("route_request", environment(found), proxy_event(found.key, "count to 8", False))
+        yield loaded("route_request", environment(found), request(found.key))
     os.environ.clear()
     os.environ.update(kept)
 

@@ -1,6 +1,7 @@
 """The house rules that a program can check: who imports whom, and how large things get."""
 
 import ast
+import sys
 from pathlib import Path
 
 import pytest
