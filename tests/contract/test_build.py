@@ -1,5 +1,6 @@
 """What `sam build` makes of functions/: all that Lambda needs, nothing that it has, bytecode that it reads."""
 
+import shutil
 import stat
 import struct
 import subprocess
@@ -8,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.built_function import ARCH, ROOT, NotBuilt, build, files, make, python313, zipped
+
+pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="there is no make here")
 
 FUNCTIONS = ROOT / "functions"
 OTHER = {"arm64": "x86_64", "x86_64": "arm64"}[ARCH]
