@@ -21,7 +21,7 @@ from typing import Any
 import boto3
 import httpx
 
-from infra.local.aws import TABLE, start_aws
+from infra.local.aws import TABLE, LocalAws, start_aws
 from infra.local.stack import DOCUMENT, SIMULATED_KEY
 from infra.local.template import wiring
 from understudy.keys import ClientKey, hash_key, new_key
@@ -169,28 +169,46 @@ def simulator(wire: str) -> Iterator[str]:
             process.wait()
 
 
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a router finds: moto as AWS, one simulator a wire, a published control document, one client key."""
+
+    urls: dict[str, str]
+    aws: LocalAws
+    key: str
+
+
 @contextlib.contextmanager
-def bench() -> Iterator[Bench]:
+def surroundings(watch: Callable[[], None] = lambda: None) -> Iterator[Surroundings]:
+    """`watch` is called before the first AWS client is built."""
     with contextlib.ExitStack() as stack:
         urls = {wire: stack.enter_context(simulator(wire)) for wire in ("openai", "anthropic")}
         aws = start_aws(wiring().table, (), HOST, 0)
         stack.callback(aws.stop)
+        watch()
+        store, key = Store(DynamoTable(TABLE)), new_key()
+        text = Template(DOCUMENT.read_text()).substitute({f"{wire}_url": url for wire, url in urls.items()})
+        publish(store, text, now=time.time(), by="benchmark", filename=DOCUMENT.name)
+        store.put_key(ClientKey(hash_key(key), "benchmark", time.time()))
+        yield Surroundings(urls, aws, key)
+
+
+@contextlib.contextmanager
+def bench() -> Iterator[Bench]:
+    calls = TableCalls()
+    with contextlib.ExitStack() as stack:
+        found = stack.enter_context(surroundings(calls.watch))
         os.environ.update(
             UNDERSTUDY_TABLE=TABLE,
             UNDERSTUDY_STREAM="on",
             UNDERSTUDY_LOG_LEVEL="INFO",
             UNDERSTUDY_SIMULATED_KEY=SIMULATED_KEY,
         )
-        calls, store, key = TableCalls(), Store(DynamoTable(TABLE)), new_key()
-        calls.watch()
-        text = Template(DOCUMENT.read_text()).substitute({f"{wire}_url": url for wire, url in urls.items()})
-        publish(store, text, now=time.time(), by="benchmark", filename=DOCUMENT.name)
-        store.put_key(ClientKey(hash_key(key), "benchmark", time.time()))
         room = importlib.import_module("route_request.handler")
         # The decision log is written, as it is in Lambda, but not here.
         with contextlib.redirect_stdout(stack.enter_context(Path(os.devnull).open("w"))):
             room.service()
         stack.callback(lambda: room.loop().stop())
-        made = Bench(room.handler, key, f"{urls['openai']}/chat/completions", calls)
+        made = Bench(room.handler, found.key, f"{found.urls['openai']}/chat/completions", calls)
         stack.callback(made.close)
         yield made

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncGenerator
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -93,7 +94,9 @@ def test_a_bug_is_counted_once_as_ours(upstream: Any, stream: bool) -> None:
         service = RouteRequest(model, outcomes, upstream, clock=lambda: 0.0, logger=log, rng=rng)
         body = BODY % (b"true" if stream else b"false")
         request = ApiRequest("POST", "/chat/completions", {"authorization": f"Bearer {KEY}"}, body, "")
-        await read(await service.answer(request))
+        with suppress(KeyError):
+            # A stream that breaks off by a bug of ours is raised too, for Lambda to count.
+            await read(await service.answer(request))
         return measured(log)
 
     found = asyncio.run(story())
