@@ -13,6 +13,7 @@ from tests.one_router import KEY, Told, _read_stream, _read_whole
 from tests.runtime_api import Posted, Runtime, RuntimeApi, running
 
 ROOM = "tests.routed_room.handler"
+PING = b": ping\n\n"
 
 
 @pytest.fixture(scope="module")
@@ -41,11 +42,10 @@ def chat(play: str, *, stream: bool = True, key: str = KEY, path: str = "/chat/c
     }
 
 
-def told(answer: Posted, comments: bytes = b"") -> Told:
-    """An answer as the caller reads it, without the comments."""
+def told(answer: Posted) -> Told:
+    """An answer as the caller reads it, without the comments: on a busy machine any answer may have some."""
     head = answer.prelude
-    body = answer.body.replace(comments, b"") if comments else answer.body
-    read = Told(head["statusCode"], head["headers"], body)
+    read = Told(head["statusCode"], head["headers"], answer.body.replace(PING, b""))
     (_read_stream if "event-stream" in head["headers"]["content-type"] else _read_whole)(read)
     return read
 
@@ -56,7 +56,7 @@ def test_an_answer_is_streamed(api: RuntimeApi) -> None:
     read = told(answer)
     assert (True, "lead", "api-request") == (read.whole("Hello"), read.target, read.headers["x-request-id"])
     assert all(data.endswith(b"\n\n") for _, data in answer.chunks[1:])
-    assert (6, None, True) == (len(answer.chunks), answer.error, answer.ended)
+    assert (None, True) == (answer.error, answer.ended)
 
 
 @pytest.mark.parametrize(
@@ -84,19 +84,19 @@ def test_whole_answers_have_their_prelude(api: RuntimeApi) -> None:
 def test_a_provider_that_thinks_is_filled_with_pings(api: RuntimeApi) -> None:
     """While a provider is silent in mid-answer, comments come in place of its words; readers see the same answer."""
     answer = api.invoke(chat("think"))
-    pings = [data for _, data in answer.chunks].count(b": ping\n\n")
-    assert (True, True) == (1 <= pings <= 4, told(answer, b": ping\n\n").whole("Hello"))
+    pings = [data for _, data in answer.chunks].count(PING)
+    assert (True, True) == (1 <= pings <= 4, told(answer).whole("Hello"))
 
 
 def test_a_stream_that_runs_into_the_end_of_its_invocation_says_so(api: RuntimeApi) -> None:
     """Two seconds before Lambda ends the invocation a running stream ends with an error event and nothing after it."""
-    began = time.monotonic()
-    answer = api.invoke(chat("trickle"), seconds=2.5)
+    ends = time.monotonic_ns() + 3.5e9
+    answer = api.invoke(chat("trickle"), seconds=3.5)
     read = told(answer)
     assert (True, True) == (read.broken, len(read.text) >= 3)
     assert "the deadline of the whole request" in (read.error or {})["message"]
-    # An end like any other: neither a bug of ours, nor a connection that was cut.
-    assert (True, None, True) == (answer.ended, answer.error, time.monotonic() - began < 2)
+    # An end like any other, in time: neither a bug of ours, nor a connection that was cut.
+    assert (True, None, True) == (answer.ended, answer.error, answer.chunks[-1][0] < ends)
 
 
 def test_a_bug_in_mid_answer_is_told_to_caller_and_platform(served: tuple[RuntimeApi, Runtime]) -> None:
