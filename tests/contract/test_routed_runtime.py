@@ -111,6 +111,14 @@ def test_a_bug_in_mid_answer_is_told_to_caller_and_platform(served: tuple[Runtim
     assert "a bug in our own parser" in runtime.logged("an answer broke off")["exception"]
 
 
+def test_a_bug_before_the_first_byte_is_told_to_both(api: RuntimeApi) -> None:
+    """Where no byte of an answer is out the caller gets a 500, and Lambda counts the error all the same."""
+    answer = api.invoke(chat("bug", stream=False))
+    assert (500, "router_failed") == (answer.prelude["statusCode"], json.loads(answer.body)["error"]["code"])
+    assert answer.error is not None
+    assert ("Runtime.RuntimeError", True) == (answer.error[0], answer.ended)
+
+
 def test_without_streaming_answers_are_whole() -> None:
     """With streaming off the same room returns the proxy integration's dictionary, errors in the stream included."""
     with RuntimeApi() as api, running(api.address, ROOM, environ={"UNDERSTUDY_STREAM": "off"}):
