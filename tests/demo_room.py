@@ -40,18 +40,18 @@ def stream(event: Any, context: Any) -> Answer:
 
 def looped(event: Any, context: Any) -> Answer:
     """The same from the event loop's thread."""
-
-    async def source() -> AsyncIterator[bytes]:
-        try:
-            for number in range(event.get("count", 3)):
-                if number:
-                    await asyncio.sleep(event.get("gap", 0))
-                yield _piece(event.get("size", 0))
-        finally:
-            ended.append(context.aws_request_id)
-
-    chunks, close = loop().iterate(source())
+    chunks, close = loop().iterate(_source(event, context))
     return Answer(200, SSE, chunks=chunks, close=close)
+
+
+async def _source(event: Any, context: Any) -> AsyncIterator[bytes]:
+    try:
+        for number in range(event.get("count", 3)):
+            if number:
+                await asyncio.sleep(event.get("gap", 0))
+            yield _piece(event.get("size", 0))
+    finally:
+        ended.append(context.aws_request_id)
 
 
 def _pieces(event: Any) -> Iterator[bytes]:
@@ -103,11 +103,17 @@ def asked(event: Any, context: Any) -> Any:
 
 
 def timed(event: Any, context: Any) -> Answer:
-    """Chunks as fast as they go, then what they cost this process: processor and wall nanoseconds, in JSON."""
+    """As `stream`; the last chunk says what they cost this process: processor and wall nanoseconds, in JSON."""
+    return Answer(200, SSE, chunks=_timed(_pieces(event)))
 
-    def pieces() -> Iterator[bytes]:
-        cpu, wall = time.process_time_ns(), time.monotonic_ns()
-        yield from _pieces(event)
-        yield json.dumps({"cpu": time.process_time_ns() - cpu, "wall": time.monotonic_ns() - wall}).encode()
 
-    return Answer(200, SSE, chunks=pieces())
+def timed_loop(event: Any, context: Any) -> Answer:
+    """As `looped`, with the same last chunk."""
+    chunks, close = loop().iterate(_source(event, context))
+    return Answer(200, SSE, chunks=_timed(chunks), close=close)
+
+
+def _timed(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    cpu, wall = time.process_time_ns(), time.monotonic_ns()
+    yield from chunks
+    yield json.dumps({"cpu": time.process_time_ns() - cpu, "wall": time.monotonic_ns() - wall}).encode()

@@ -17,11 +17,13 @@ from understudy.runtime import gateway
 from understudy.services.route_request import RouteRequest
 from understudy.settings import Settings
 
+PATIENT = {"first_token_s": 5, "stall_s": 5}
+"""A busy machine is no fault of the provider that is played."""
 built: list[RouteRequest] = []
 
 
 def build(settings: Settings) -> RouteRequest:
-    made = Router(document(PROVIDERS), transport=Playing())
+    made = Router(document(PROVIDERS, limits=PATIENT), transport=Playing())
     built.append(made.service)
     return made.service
 

@@ -128,6 +128,7 @@ class RuntimeApi(ThreadingHTTPServer):
         self._count += 1
         given = {
             "Lambda-Runtime-Aws-Request-Id": f"request-{self._count}",
+            "Content-Type": "application/json",
             "Lambda-Runtime-Deadline-Ms": str(int((time.time() + seconds) * 1000)),
             "Lambda-Runtime-Invoked-Function-Arn": "arn:aws:lambda:eu-west-1:123456789012:function:demo:live",
             **(headers or {}),

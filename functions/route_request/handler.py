@@ -55,6 +55,6 @@ def _answer(event: Mapping[str, Any], context: object) -> Answer:
     # A front that can tell when its caller has left says so through its context; Lambda's own has no such thing.
     answered = loop().run(service().answer(request), getattr(context, "on_start", None))
     if isinstance(answered.body, bytes):
-        return Answer(answered.status, answered.headers, answered.body)
+        return Answer(answered.status, answered.headers, answered.body, fault=answered.fault)
     chunks, close = loop().iterate(answered.body, *filler(answered.headers))
     return Answer(answered.status, answered.headers, chunks=chunks, close=close)

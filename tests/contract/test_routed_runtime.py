@@ -13,6 +13,7 @@ from tests.one_router import KEY, Told, _read_stream, _read_whole
 from tests.runtime_api import Posted, Runtime, RuntimeApi, running
 
 ROOM = "tests.routed_room.handler"
+PING = b": ping\n\n"
 
 
 @pytest.fixture(scope="module")
@@ -43,11 +44,10 @@ def chat(
     }
 
 
-def told(answer: Posted, comments: bytes = b"") -> Told:
-    """An answer as the caller reads it, without the comments."""
+def told(answer: Posted) -> Told:
+    """An answer as the caller reads it, without the comments: on a busy machine any answer may have some."""
     head = answer.prelude
-    body = answer.body.replace(comments, b"") if comments else answer.body
-    read = Told(head["statusCode"], head["headers"], body)
+    read = Told(head["statusCode"], head["headers"], answer.body.replace(PING, b""))
     (_read_stream if "event-stream" in head["headers"]["content-type"] else _read_whole)(read)
     return read
 
@@ -58,7 +58,7 @@ def test_an_answer_is_streamed(api: RuntimeApi) -> None:
     read = told(answer)
     assert (True, "lead", "api-request") == (read.whole("Hello"), read.target, read.headers["x-request-id"])
     assert all(data.endswith(b"\n\n") for _, data in answer.chunks[1:])
-    assert (6, None, True) == (len(answer.chunks), answer.error, answer.ended)
+    assert (None, True) == (answer.error, answer.ended)
 
 
 @pytest.mark.parametrize(
@@ -86,19 +86,19 @@ def test_whole_answers_have_their_prelude(api: RuntimeApi) -> None:
 def test_a_provider_that_thinks_is_filled_with_pings(api: RuntimeApi) -> None:
     """While a provider is silent in mid-answer, comments come in place of its words; readers see the same answer."""
     answer = api.invoke(chat("think"))
-    pings = [data for _, data in answer.chunks].count(b": ping\n\n")
-    assert (True, True) == (1 <= pings <= 4, told(answer, b": ping\n\n").whole("Hello"))
+    pings = [data for _, data in answer.chunks].count(PING)
+    assert (True, True) == (1 <= pings <= 4, told(answer).whole("Hello"))
 
 
 def test_a_stream_that_runs_into_the_end_of_its_invocation_says_so(api: RuntimeApi) -> None:
     """Two seconds before Lambda ends the invocation a running stream ends with an error event and nothing after it."""
-    began = time.monotonic()
-    answer = api.invoke(chat("trickle"), seconds=2.5)
+    ends = time.monotonic_ns() + 3.5e9
+    answer = api.invoke(chat("trickle"), seconds=3.5)
     read = told(answer)
     assert (True, True) == (read.broken, len(read.text) >= 3)
     assert "the deadline of the whole request" in (read.error or {})["message"]
-    # An end like any other: neither a bug of ours, nor a connection that was cut.
-    assert (True, None, True) == (answer.ended, answer.error, time.monotonic() - began < 2)
+    # An end like any other, in time: neither a bug of ours, nor a connection that was cut.
+    assert (True, None, True) == (answer.ended, answer.error, answer.chunks[-1][0] < ends)
 
 
 def test_a_bug_in_mid_answer_is_told_to_caller_and_platform(served: tuple[RuntimeApi, Runtime]) -> None:
@@ -111,6 +111,14 @@ def test_a_bug_in_mid_answer_is_told_to_caller_and_platform(served: tuple[Runtim
     assert answer.error is not None
     assert ("Runtime.RuntimeError", True) == (answer.error[0], answer.ended)
     assert "a bug in our own parser" in runtime.logged("an answer broke off")["exception"]
+
+
+def test_a_bug_before_the_first_byte_is_told_to_both(api: RuntimeApi) -> None:
+    """Where no byte of an answer is out the caller gets a 500, and Lambda counts the error all the same."""
+    answer = api.invoke(chat("bug", stream=False))
+    assert (500, "router_failed") == (answer.prelude["statusCode"], json.loads(answer.body)["error"]["code"])
+    assert answer.error is not None
+    assert ("Runtime.RuntimeError", True) == (answer.error[0], answer.ended)
 
 
 def test_without_streaming_answers_are_whole() -> None:

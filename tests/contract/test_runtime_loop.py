@@ -186,6 +186,8 @@ def test_a_platform_that_hangs_up_ends_the_work(how: str) -> None:
         while not (ended := asked(api)["ended"]) and time.monotonic() < until:
             time.sleep(0.01)
         assert (False, [request]) == (answer.ended, ended)
+        # A caller that leaves is nobody's fault.
+        assert {"WARNING"} == {line["level"] for line in runtime.log}
 
 
 def test_many_invocations_are_one_process_and_one_polling_connection(api: RuntimeApi) -> None:

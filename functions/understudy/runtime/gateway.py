@@ -73,13 +73,17 @@ def _body(event: Mapping[str, Any]) -> bytes:
 
 @dataclass(slots=True)
 class Answer:
-    """One HTTP answer: a whole `body`, or `chunks` as they are produced.  `close` ends the work behind the chunks."""
+    """One HTTP answer: a whole `body`, or `chunks` as they are produced.  `close` ends the work behind the chunks.
+
+    `fault` is a bug of ours that is answered for: whoever can report one beside the answer does.
+    """
 
     status: int
     headers: dict[str, str]
     body: bytes = b""
     chunks: Iterator[bytes] | None = None
     close: Callable[[], None] = field(default=lambda: None)
+    fault: Exception | None = None
 
     def proxy(self) -> dict[str, Any]:
         """The answer as a proxy integration takes it whole; an answer in chunks is collected first.

@@ -114,7 +114,7 @@ def _fail(api: RuntimeApi, invocation: Invocation, event: Any, error: Exception)
     message = "The router failed. The request id names this failure in its log."
     problem = {"message": message, "type": "server_error", "param": None, "code": "router_failed"}
     headers = {"content-type": "application/json", "x-request-id": _request_id(event, invocation)}
-    send(api, invocation, Answer(500, headers, json.dumps({"error": problem}).encode()), error)
+    send(api, invocation, Answer(500, headers, json.dumps({"error": problem}).encode(), fault=error))
 
 
 def _request_id(event: Mapping[str, Any], invocation: Invocation) -> str:
@@ -127,19 +127,19 @@ def prelude(answer: Answer) -> bytes:
     return json.dumps({"statusCode": answer.status, "headers": answer.headers}, default=str).encode() + END_OF_PRELUDE
 
 
-def send(api: RuntimeApi, invocation: Invocation, answer: Answer, failure: Exception | None = None) -> None:
+def send(api: RuntimeApi, invocation: Invocation, answer: Answer) -> None:
     """Give an answer piece by piece.
 
-    What its pieces raise is a fault of ours: what a provider does wrong is said in the stream itself.  The status is
-    out by then, so the error trailers tell the platform, and the log tells us.  Where the platform hangs up, the work
-    behind the answer ends.
+    What its pieces raise is a fault of ours, as is what it brings: what a provider does wrong is said in the stream
+    itself.  The status is out by then, so the error trailers tell the platform, and the log tells us.  Where the
+    platform hangs up, the work behind the answer ends.
     """
     try:
         pieces = api.in_pieces(invocation)
         try:
             pieces.write(prelude(answer))
-            failure = _pass_on(pieces.write, answer, invocation) or failure
-            _expect_accepted(pieces.end(failure), invocation)
+            fault = _pass_on(pieces.write, answer, invocation) or answer.fault
+            _expect_accepted(pieces.end(fault), invocation)
         finally:
             pieces.close()
     except HungUp as error:

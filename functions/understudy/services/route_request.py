@@ -54,11 +54,12 @@ METHODS = {"/chat/completions": "POST", "/models": "GET"}
 
 @dataclass(slots=True)
 class Answered:
-    """Status, headers, and a body that is whole or comes in pieces."""
+    """Status, headers, and a body that is whole or comes in pieces; `fault` is a bug of ours that is answered for."""
 
     status: int
     headers: dict[str, str]
     body: bytes | AsyncGenerator[bytes, None]
+    fault: Exception | None = None
 
 
 @dataclass(slots=True)
@@ -109,7 +110,8 @@ class RouteRequest:
                 self._failed(request_id)
             else:
                 self._logger.info("refused", request_id=request_id, status=status, **_refusal(error))
-            return Answered(status, {**headers, "content-type": "application/json"}, encode(body))
+            fault = error if status == 500 else None
+            return Answered(status, {**headers, "content-type": "application/json"}, encode(body), fault)
 
     async def _dispatch(self, request: ApiRequest, request_id: str, headers: dict[str, str]) -> Answered:
         if request.path not in METHODS:

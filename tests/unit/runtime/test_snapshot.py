@@ -6,7 +6,7 @@ import importlib
 import random
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import cache
 from types import ModuleType
 from typing import Any
@@ -43,11 +43,13 @@ def provider() -> Iterator[SimulatedProvider]:
 
 
 class Room:
-    """A room like route_request, with a real provider; `built` counts its services."""
+    """A room like route_request, with a real provider.  `built` counts its services; `prepared` and `renewed` are how
+    many there were when that was done."""
 
     def __init__(self, url: str) -> None:
         self.built = 0
         self.prepared: list[int] = []
+        self.renewed: list[int] = []
 
         @cache
         def loop() -> LoopThread:
@@ -63,8 +65,9 @@ class Room:
 
         self.loop, self.service = loop, service
 
-    def register(self, renew: Callable[[], object]) -> bool:
-        return register(self.service, self.loop, lambda: self.prepared.append(self.built), renew)
+    def register(self) -> bool:
+        prepare, renew = (lambda: self.prepared.append(self.built)), (lambda: self.renewed.append(self.built))
+        return register(self.service, self.loop, prepare, renew)
 
     def ask(self) -> int:
         headers = {"authorization": f"Bearer {KEY}"}
@@ -91,28 +94,28 @@ def loops() -> int:
 
 def test_outside_lambda_there_are_no_snapshots(room: Room) -> None:
     """Where the image's package is missing nothing is registered, and nothing is built."""
-    assert (False, 0) == (room.register(list), room.built)
+    assert (False, 0) == (room.register(), room.built)
 
 
 def test_registering_builds_nothing(hooks: ModuleType, room: Room) -> None:
     """Importing a room does no more than to leave word what is to be done around a snapshot."""
-    assert (True, 0, []) == (room.register(list), room.built, room.prepared)
+    assert (True, 0, []) == (room.register(), room.built, room.prepared)
     assert (1, 1) == (len(hooks.before), len(hooks.after))
 
 
 def test_nothing_that_lives_is_in_the_snapshot(hooks: ModuleType, room: Room) -> None:
     """Before a snapshot the service is built once, after what it needs was prepared, and let go with its thread."""
     others = loops()
-    room.register(list)
+    room.register()
     run(hooks.before)
-    assert ([0], 1, others) == (room.prepared, room.built, loops())
+    assert ([0], [1], 1, others) == (room.prepared, room.renewed, room.built, loops())
     assert (0, 0) == (room.service.cache_info().currsize, room.loop.cache_info().currsize)
 
 
 def test_requests_work_on_both_sides_of_a_snapshot(hooks: ModuleType, room: Room) -> None:
     """A restored environment answers as a new one does: on a new loop, with a new service and new connections."""
     others = loops()
-    room.register(list)
+    room.register()
     assert 200 == room.ask()
     first, thread = room.service(), room.loop()
     run(hooks.before)
@@ -124,16 +127,16 @@ def test_requests_work_on_both_sides_of_a_snapshot(hooks: ModuleType, room: Room
 
 def test_a_restore_forgets_what_was_built_meanwhile(hooks: ModuleType, room: Room) -> None:
     """Whatever an environment kept before it was restored, it keeps no longer."""
-    room.register(list)
+    room.register()
     assert 200 == room.ask()
     first = room.service()
     run(hooks.after)
-    assert (200, False) == (room.ask(), first is room.service())
+    assert (200, False, [1]) == (room.ask(), first is room.service(), room.renewed)
 
 
 def test_copies_of_one_snapshot_do_not_draw_alike(hooks: ModuleType, room: Room) -> None:
     """The shared random generator starts anew in each restored environment."""
-    room.register(list)
+    room.register()
     drawn = set()
     for _ in range(3):
         random.seed(1)
