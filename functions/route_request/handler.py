@@ -37,7 +37,8 @@ def service() -> RouteRequest:
     return loop().run(build())
 
 
-register(service, loop, bootstrap.prepare, bootstrap.renew)
+# What the runtime loop does before the first event: an environment that is kept ready has it behind it then.
+ready = register(service, loop, bootstrap.prepare, bootstrap.renew)
 
 
 def handler(event: Mapping[str, Any], context: object) -> Answer | dict[str, Any]:

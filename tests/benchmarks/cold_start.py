@@ -158,7 +158,7 @@ def start(python: Path, artifact: Path, case: Case, env: dict[str, str], event: 
         began = time.monotonic()
         done = subprocess.run(command, env=env, input=json.dumps(event), capture_output=True, text=True)
     if done.returncode:
-        sys.exit(f"{case.room} did not start:\n{done.stdout}{done.stderr}")
+        sys.exit(f"{case} did not start:\n{done.stdout}{done.stderr}")
     found = json.loads(done.stderr.splitlines()[-1])
     ready, answered = ((found[name] - began) * 1e3 for name in ("ready", "answered"))
     return Start(ready, answered, found["kb"] * 1024 / MB)

@@ -238,6 +238,26 @@ def test_a_handler_that_cannot_be_loaded_is_an_init_error(tmp_path: Path, handle
         assert "Traceback" in runtime.logged("the handler could not be loaded")["exception"]
 
 
+READY = """
+said = []
+def ready():
+    said.append("ready")
+    {then}
+def handler(event, context):
+    return said
+"""
+
+
+@pytest.mark.parametrize(("then", "logged"), [("pass", False), ("1 / 0", True)], ids=["well", "badly"])
+def test_a_room_is_made_ready_before_its_first_event(tmp_path: Path, then: str, logged: bool) -> None:
+    """What the room wants to be done beforehand is done once; its failure is logged and costs no event."""
+    (tmp_path / "early.py").write_text(READY.format(then=then))
+    environ = {"LAMBDA_TASK_ROOT": str(tmp_path)}
+    with RuntimeApi() as api, running(api.address, "early.handler", environ=environ) as runtime:
+        assert [["ready"], ["ready"]] == [json.loads(api.invoke({}).body) for _ in range(2)]
+        assert logged is ("the room could not be made ready" in runtime.text)
+
+
 HOOKED = """
 import time
 import snapshot_restore_py as snapshots

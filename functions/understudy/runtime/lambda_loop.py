@@ -36,12 +36,14 @@ def main(environ: MutableMapping[str, str]) -> int:
     """Serve until the platform ends the process; returns an exit code where there is nothing to be served."""
     api = RuntimeApi(environ["AWS_LAMBDA_RUNTIME_API"])
     try:
-        handler = load(environ["_HANDLER"])
+        handler, ready = load(environ["_HANDLER"])
     except Exception as error:  # noqa: BLE001 - told to the platform and to the log
         _log("ERROR", "the handler could not be loaded", error)
         _tell(None, api.fail_at, "init", error, error_type(error))
         return 1
-    if environ.get("AWS_LAMBDA_INITIALIZATION_TYPE") == "snap-start" and (code := through_snapshot(api)):
+    if environ.get("AWS_LAMBDA_INITIALIZATION_TYPE") != "snap-start":
+        _get(ready)
+    elif code := through_snapshot(api):
         return code
     while True:
         try:
@@ -52,11 +54,23 @@ def main(environ: MutableMapping[str, str]) -> int:
         serve(api, handler, invocation, environ)
 
 
-def load(name: str) -> Handler:
-    """The handler called `package.module.function`."""
+def load(name: str) -> tuple[Handler, Callable[[], object]]:
+    """The handler called `package.module.function`, and what its module wants to be done before the first event."""
     module, _, function = name.rpartition(".")
-    handler: Handler = getattr(importlib.import_module(module.replace("/", ".")), function)
-    return handler
+    room = importlib.import_module(module.replace("/", "."))
+    return getattr(room, function), getattr(room, "ready", _nothing)
+
+
+def _nothing() -> None:
+    """What most rooms do before their first event."""
+
+
+def _get(ready: Callable[[], object]) -> None:
+    """Do what a room wants done beforehand; where that fails, the first event will say so to its caller."""
+    try:
+        ready()
+    except Exception as error:  # noqa: BLE001 - told to the log
+        _log("ERROR", "the room could not be made ready", error)
 
 
 def through_snapshot(api: RuntimeApi) -> int:

@@ -24,18 +24,19 @@ class Kept(Protocol):
     def cache_clear(self) -> None: ...
 
 
-def register(service: Kept, loop: Kept | None, prepare: Callable[[], object], renew: Callable[[], object]) -> bool:
-    """Have a room's environment go through snapshots well; False where there are none, as outside Lambda.
+def register(
+    service: Kept, loop: Kept | None, prepare: Callable[[], object], renew: Callable[[], object]
+) -> Callable[[], None]:
+    """Have a room's environment go through snapshots well; returns what makes it ready before its first event.
 
     Before the snapshot `prepare` is called and the service built, once, so that everything it needs is imported; then
     it is forgotten again with its loop, so that no thread and no connection is in the snapshot.  After a restore both
     are forgotten once more and `renew` drops the clients of AWS; the first invocation builds what it needs.
     """
-    try:
-        # Of the managed image; nothing that a function ships.
-        import snapshot_restore_py as hooks  # type: ignore[import-not-found, unused-ignore]
-    except ImportError:
-        return False
+
+    def ready() -> None:
+        prepare()
+        service()
 
     def forget() -> None:
         if loop is not None and loop.cache_info().currsize:
@@ -46,8 +47,7 @@ def register(service: Kept, loop: Kept | None, prepare: Callable[[], object], re
         renew()
 
     def before() -> None:
-        prepare()
-        service()
+        ready()
         forget()
 
     def after() -> None:
@@ -55,6 +55,11 @@ def register(service: Kept, loop: Kept | None, prepare: Callable[[], object], re
         # Waits are jittered; copies of one memory would all jitter alike.
         random.seed()
 
+    try:
+        # Of the managed image; nothing that a function ships.
+        import snapshot_restore_py as hooks  # type: ignore[import-not-found, unused-ignore]
+    except ImportError:
+        return ready
     hooks.register_before_snapshot(before)
     hooks.register_after_restore(after)
-    return True
+    return ready
