@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from tests.unit.test_template import ROOT, nodes, resources, snake, template
-from tests.unit.test_template import functions as template_functions
+from tests.templates import ROOT, nodes, resources, snake, template
+from tests.templates import functions as template_functions
 from understudy.metrics import METRICS, NAMESPACE
 
 # What AWS measures and is used here, with its dimensions.  Sources: AWS Lambda developer guide, "Viewing metrics for
