@@ -10,6 +10,7 @@ Against AWS the same is `sam build && sam deploy --guided`.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import shutil
 import signal
@@ -22,6 +23,8 @@ from typing import Any
 from tests.deploy import environments
 from tests.deploy.checks import run_all
 from tests.deploy.emulator import Emulator
+from tests.deploy.providers import Providers
+from tests.deploy.refusals import refused_deployments, take_away
 from tests.deploy.report import Failed, Report, Stop
 from tests.deploy.stack import Stack
 from tests.deploy.world import World
@@ -29,7 +32,8 @@ from tests.deploy.world import World
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = _parse(arguments)
-    signal.signal(signal.SIGTERM, _interrupt)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
     user_env = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
     for name in list(os.environ):
         if name.startswith("AWS_"):
@@ -61,14 +65,19 @@ def _run(options: argparse.Namespace, report: Report, work: Path, user_env: dict
         with report.step("the emulator starts", vital=True) as row:
             emulator.start()
             row.note = emulator.endpoint
-        report.check("it is on loopback only", emulator.on_loopback)
+        report.check("it is on loopback only", emulator.on_loopback, vital=True)
         stack = Stack(sam, python, emulator, work, user_env)
         before = stack.inventory()
-        _deploy(stack, report, dict(pair.split("=", 1) for pair in options.parameter))
-        _drive(options, report, stack, emulator, work)
+        providers = Providers()
+        try:
+            _deploy(stack, providers, report, dict(pair.split("=", 1) for pair in options.parameter))
+            _drive(options, report, World(stack, providers, emulator, work), emulator)
+        finally:
+            providers.stop()
         if not options.keep:
-            with report.step("sam delete"):
+            with report.step("sam delete") as row:
                 stack.delete()
+                row.note = "(the SAM CLI looks every 30 s)"
             report.check("nothing is left", lambda: _nothing_left(before, stack.inventory()))
         report.check("everything stayed on loopback", emulator.on_loopback)
         if report.failed:
@@ -77,29 +86,33 @@ def _run(options: argparse.Namespace, report: Report, work: Path, user_env: dict
         emulator.stop()
 
 
-def _deploy(stack: Stack, report: Report, given: dict[str, str]) -> None:
+def _deploy(stack: Stack, providers: Providers, report: Report, given: dict[str, str]) -> None:
+    with report.step("providers, and their keys as secrets", vital=True):
+        providers.start()
+        providers.store_keys(stack.client("secretsmanager"))
     with report.step("sam build", vital=True) as row:
         row.note = stack.build(given)
     with report.step("sam package", vital=True):
         stack.package()
+    first = refused_deployments(stack, providers, report)
     with report.step("sam deploy", vital=True) as row:
-        row.note = stack.deploy()
+        row.note = stack.deploy(**first)
 
 
-def _drive(options: argparse.Namespace, report: Report, stack: Stack, emulator: Emulator, work: Path) -> None:
-    world = World(stack, emulator, work)
-    try:
-        with report.step("providers, their secrets and subscribers", vital=True):
-            world.open()
-        run_all(world, report, lambda: emulator.log.read_text(errors="replace"))
-        if options.keep:
-            print(report.table())
-            print(f"\nkept until Ctrl-C: base_url={world.client().base_url} api_key={world.key} CA={emulator.ca}")
+def _drive(options: argparse.Namespace, report: Report, world: World, emulator: Emulator) -> None:
+    with report.step("subscribers to its alerts and events", vital=True):
+        world.open()
+    run_all(world, report, lambda: emulator.log.read_text(errors="replace"))
+    if options.keep:
+        print(report.table())
+        print(f"\nkept until Ctrl-C: base_url={world.client().base_url} api_key={world.key} CA={emulator.ca}")
+        with contextlib.suppress(KeyboardInterrupt):
             signal.pause()
-        with report.step("what the check added is taken away"):
-            world.close()
-    finally:
-        world.stop()
+        return
+    with report.step("what the check added is taken away"):
+        world.close()
+        world.providers.delete_keys(world.stack.client("secretsmanager"))
+        take_away(world.stack)
 
 
 def _nothing_left(before: dict[str, Any], after: dict[str, Any]) -> str:

@@ -11,8 +11,9 @@ from typing import Any
 
 import openai
 
+from tests.deploy.providers import LATE_SECRET, LEAD, MESSAGES, STAND_IN
 from tests.deploy.report import Failed, Report, expect, wait
-from tests.deploy.world import LATE_SECRET, LEAD, MESSAGES, STAND_IN, World
+from tests.deploy.world import World
 
 TICK = 75.0
 """Seconds in which a schedule of one minute must have fired, and its observation be folded."""
@@ -49,7 +50,9 @@ def run_all(world: World, report: Report, log: Callable[[], str]) -> None:
 
 
 def published(world: World) -> str:
-    printed = world.publish(world.document())
+    if "FirstDocument" in world.stack.parameters:
+        expect({"understudy", "lead"}, set(world.status()["targets"]), "the targets of the deployment's own document")
+    printed = world.publish(world.providers.document())
     world.key = world.cli("keys", "create", "deploy-check").split()[0]
     version = world.status()["document_version"]
     if f"Version {version} is in force" not in printed:
@@ -86,7 +89,7 @@ def unknown_model(world: World) -> None:
 
 def changed_document(world: World) -> str:
     expect({"chat", "quiet"}, world.models(), "the models before")
-    world.publish(world.document(late=True))
+    world.publish(world.providers.document(late=True))
     took = wait("the new route", lambda: "late" in world.models(), 5)
     return f"after {took:.1f} s"
 
@@ -111,7 +114,7 @@ def health_is_written(world: World) -> str:
 
 
 def lead_broken(world: World) -> str:
-    world.lead.set_fault("simulated-gpt", "http_500")
+    world.providers.lead.set_fault("simulated-gpt", "http_500")
     expect([STAND_IN] * 8, [world.ask() for _ in range(8)], "the answers while the lead is broken")
     return "8 of 8 answers"
 
@@ -142,7 +145,7 @@ def event_arrives(world: World) -> str:
 
 def lead_back(world: World) -> str:
     before = _probes(world, "lead")
-    world.lead.set_fault("simulated-gpt", None)
+    world.providers.lead.set_fault("simulated-gpt", None)
     # Closed alone is not enough: until the ramp is over the understudy answers as well.
     took = wait("the lead's answers", lambda: world.breaker("lead") == "closed" and world.ask() == LEAD, 60)
     probes = _probes(world, "lead") - before
@@ -159,7 +162,7 @@ def incident_resolved(world: World) -> str:
 
 
 def secret_appears(world: World) -> str:
-    world.store_late_secret()
+    world.providers.store_late_key(world.stack.client("secretsmanager"))
     took = wait("the answer of the target", lambda: world.ask("late") == LEAD, 60)
     wait("the resolution of late/credential", lambda: world.incident("late", "credential") == "resolved", 60)
     _told(world, "[resolved] late is back")
@@ -195,7 +198,7 @@ def second_deployment(world: World) -> str:
 
 def poison_message(world: World) -> str:
     """The queue's own wait between deliveries is 18 minutes; it is shortened for this one message."""
-    sqs, queue = world.stack.client("sqs"), world.stack.physical("ProbeQueue")
+    sqs, queue = world.stack.client("sqs"), world.outputs["ProbeQueueUrl"]
     sqs.set_queue_attributes(QueueUrl=queue, Attributes={"VisibilityTimeout": "1"})
     sqs.send_message(QueueUrl=queue, MessageBody="poison")
     return _dead_letter(world, lambda body: body == "poison")
@@ -226,7 +229,9 @@ def nothing_told(world: World, log: str) -> str:
     for group in world.stack.inventory()["log groups"]:
         pages = logs.get_paginator("filter_log_events").paginate(logGroupName=group)
         texts += [event["message"] for page in pages for event in page["events"]]
-    found = [value[:6] for value in world.confidential() if any(value in text for text in texts)]
+    found = [
+        value[:6] for value in [*world.providers.confidential(), world.key] if any(value in text for text in texts)
+    ]
     if found:
         raise Failed(f"the logs hold what begins with {', '.join(found)}")
     if len(texts) < 10:
@@ -300,7 +305,7 @@ def _probes(world: World, target: str) -> int:
 
 
 def _dead_letter(world: World, wanted: Callable[[str], bool]) -> str:
-    sqs, queue = world.stack.client("sqs"), world.stack.physical("DeadLetterQueue")
+    sqs, queue = world.stack.client("sqs"), world.outputs["DeadLetterQueueUrl"]
     seen: list[str] = []
 
     def arrived() -> bool:

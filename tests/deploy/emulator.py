@@ -26,7 +26,7 @@ class Emulator:
     """Start it, use `endpoint` with `ca`, stop it."""
 
     def __init__(self, command: Path, work: Path, port: int) -> None:
-        self._command = command
+        self.command = command
         self._port = port or _free_port()
         self._work = work
         self._process: subprocess.Popen[bytes] | None = None
@@ -59,7 +59,7 @@ class Emulator:
             (self._work / name).mkdir()
         with self.log.open("wb") as log:
             self._process = subprocess.Popen(
-                [self._command],
+                [self.command],
                 env=self._environment(),
                 cwd=self._work,
                 stdin=subprocess.DEVNULL,
@@ -103,10 +103,10 @@ class Emulator:
         return "\n".join(line[:400] for line in kept)
 
     def stop(self) -> None:
-        """Ends the whole group, by force after 5 s."""
+        """Ends the whole group, by force after 2 s."""
         if self._process is None:
             return
-        for number, patience in ((signal.SIGTERM, 5.0), (signal.SIGKILL, 5.0)):
+        for number, patience in ((signal.SIGTERM, 2.0), (signal.SIGKILL, 5.0)):
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._process.pid, number)
             end = time.monotonic() + patience

@@ -3,6 +3,8 @@
 What differs from a deployment into AWS, and why:
 - The packaged template names the children by https://s3..., as it does on AWS: `sam delete` refuses the emulator's
   address.
+- The emulator's certificate is added to those that the built functions trust.
+- The children's SAM resources are expanded here (translate.py): the emulator does so for the root only.
 - The parameters that are passed are also written into the packaged template as their defaults: the emulator lets SAM
   see the defaults only.
 """
@@ -33,6 +35,7 @@ PARAMETERS = {
     "DeletionProtection": "false",
     "KeepData": "no",
     "StreamMode": "off",  # the emulator's API Gateway cannot stream
+    "SafeDeployment": "false",  # it has no CodeDeploy
 }
 # SAM's own bucket, which it makes once for an account and keeps.
 SAMS_OWN = "aws-sam-cli-managed-default"
@@ -42,7 +45,8 @@ class Stack:
     """`user_env` is the environment of whoever runs this: pip may need it to build."""
 
     def __init__(self, sam: Path, python: Path, emulator: Emulator, work: Path, user_env: Mapping[str, str]) -> None:
-        self._sam = sam
+        self._sam = str(sam)
+        self._translator = str(emulator.command.with_name("python"))
         self._emulator = emulator
         self._work = work
         path = f"{python.parent}:{user_env.get('PATH', os.defpath)}"
@@ -58,6 +62,7 @@ class Stack:
             "AWS_CA_BUNDLE": str(emulator.ca),
         }
         self._packaged = work / "packaged.yaml"
+        self.declared = set(template(ROOT / "template.yaml")["Parameters"])
         self.parameters: dict[str, str] = {}
         self._clients: dict[str, Any] = {}
         self._session = boto3.session.Session(
@@ -68,15 +73,21 @@ class Stack:
 
     def build(self, given: Mapping[str, str]) -> str:
         """`given` are parameters beside PARAMETERS; Failed where the template does not declare one of them."""
-        declared = set(template(ROOT / "template.yaml")["Parameters"])
-        if unknown := given.keys() - declared:
+        if unknown := given.keys() - self.declared:
             raise Failed(f"template.yaml declares no parameter {', '.join(sorted(unknown))}")
-        self.parameters = {name: value for name, value in PARAMETERS.items() if name in declared} | dict(given)
+        self.parameters = {name: value for name, value in PARAMETERS.items() if name in self.declared} | dict(given)
         options = ["--config-file", str(CONFIG), "--no-cached", "--build-dir", str(self._work / "build")]
         self._run("build", [*options, *self._overrides()], self._build_env)
+        for trusted in (self._work / "build").glob("*/certifi/cacert.pem"):
+            with trusted.open("ab") as file:
+                file.write(b"\n" + self._emulator.ca.read_bytes())
         return " ".join(self._pairs())
 
     def package(self) -> None:
+        for child in (self._work / "build").glob("*/template.yaml"):
+            _command(
+                [self._translator, str(Path(__file__).with_name("translate.py")), str(child), REGION], self._build_env
+            )
         built = str(self._work / "build/template.yaml")
         options = ["--template-file", built, "--resolve-s3", "--region", REGION]
         self._run("package", [*options, "--output-template-file", str(self._packaged)], self._deploy_env)
@@ -84,8 +95,12 @@ class Stack:
         self._packaged.write_text(text)
 
     def deploy(self, **changed: str) -> str:
-        """Create or update the stack with `changed` parameters; Failed with its events when it does not come up."""
-        self.parameters |= changed
+        """Create or update the stack; Failed with its events when it does not come up.
+
+        The stack keeps `changed` parameters; those of a deployment that failed are forgotten.
+        """
+        before = self.parameters
+        self.parameters = before | changed
         document = yaml.safe_load(self._packaged.read_text())
         for name, value in self.parameters.items():
             document["Parameters"][name]["Default"] = value
@@ -95,6 +110,7 @@ class Stack:
         try:
             self._run("deploy", options, self._deploy_env)
         except Failed as error:
+            self.parameters = before
             log = f"emulator's log:\n{self._emulator.tail()}"
             raise Failed(f"{error}\n{self._events()}\n{log}") from error
         return f"{len(self.resources())} resources"
@@ -106,6 +122,17 @@ class Stack:
         found = self.client("cloudformation").describe_stacks(StackName=NAME)["Stacks"][0].get("Outputs", ())
         return {one["OutputKey"]: one["OutputValue"] for one in found}
 
+    def discard(self) -> None:
+        """Delete a stack that did not come up, without what `sam delete` does to the uploaded code."""
+        cloudformation = self.client("cloudformation")
+        cloudformation.delete_stack(StackName=NAME)
+        cloudformation.get_waiter("stack_delete_complete").wait(StackName=NAME, WaiterConfig={"Delay": 1})
+
+    def state(self) -> str:
+        """CloudFormation's word for it, empty where there is no stack."""
+        stacks = self.client("cloudformation").describe_stacks()["Stacks"]
+        return next((str(one["StackStatus"]) for one in stacks if one["StackName"] == NAME), "")
+
     def resources(self) -> list[tuple[str, str]]:
         """Logical and physical id of every resource, those of the children as well."""
         cloudformation, found, waiting = self.client("cloudformation"), [], [NAME]
@@ -116,12 +143,6 @@ class Stack:
                     if one["ResourceType"] == "AWS::CloudFormation::Stack":
                         waiting.append(one["PhysicalResourceId"])
         return found
-
-    def physical(self, logical: str) -> str:
-        found = dict(self.resources())
-        if logical not in found:
-            raise Failed(f"the stack has no resource {logical}; it has: {', '.join(sorted(found))}")
-        return found[logical]
 
     def client(self, service: str) -> Any:
         """A client of the emulator and of nothing else, whatever this process has in its environment."""
@@ -148,23 +169,27 @@ class Stack:
         return ["--parameter-overrides", *self._pairs()] if self.parameters else []
 
     def _run(self, command: str, options: list[str], env: Mapping[str, str]) -> None:
-        # stdin is closed: a question that nobody expected must fail, not wait.
-        done = subprocess.run(
-            [self._sam, command, *options],
-            env=dict(env),
-            cwd=ROOT,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        if done.returncode:
-            raise Failed(f"sam {command} ended with code {done.returncode}:\n{_last(done.stdout)}")
+        _command([self._sam, command, *options], env)
 
     def inventory(self) -> dict[str, list[str]]:
         """What the account holds, by kind, without SAM's own bucket and stack."""
         found = {kind: _names(self.client(service), ask, read) for kind, (service, ask, read) in KINDS.items()}
         return {kind: [name for name in names if not name.startswith(SAMS_OWN)] for kind, names in found.items()}
+
+
+def _command(command: list[str], env: Mapping[str, str]) -> None:
+    # stdin is closed: a question that nobody expected must fail, not wait.
+    done = subprocess.run(
+        command,
+        env=dict(env),
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    if done.returncode:
+        raise Failed(f"{' '.join(command[:2])} ended with code {done.returncode}:\n{_last(done.stdout)}")
 
 
 def _names(client: Any, ask: str, read: Callable[[Any], list[str]]) -> list[str]:
@@ -216,5 +241,5 @@ def _event(event: Mapping[str, Any]) -> str:
     return f"  {event['StackName']} {event['LogicalResourceId']} {event['ResourceStatus']}: {reason}"
 
 
-def _last(text: str, lines: int = 60) -> str:
+def _last(text: str, lines: int = 40) -> str:
     return "\n".join(text.splitlines()[-lines:])

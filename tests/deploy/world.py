@@ -1,32 +1,23 @@
-"""What the checks drive: the deployed router, its providers, and who listens to its alerts."""
+"""What the checks drive: the deployed router, as its callers and its operator see it, and who hears its alerts."""
 
 from __future__ import annotations
 
 import json
 import os
-import secrets
 import ssl
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import httpx
 import openai
-import yaml
 
-from infra.local.simulators import SimulatedProvider
 from tests.deploy.emulator import CREDENTIALS, REGION, Emulator
+from tests.deploy.providers import MESSAGES, Providers
 from tests.deploy.report import Failed
 from tests.deploy.stack import ROOT, Stack
-
-MESSAGES = [{"role": "user", "content": "Are you there?"}]
-LEAD = "[simulated openai provider, model simulated-gpt] You said: Are you there?"
-STAND_IN = "[simulated anthropic provider, model simulated-claude] You said: Are you there?"
-LATE_SECRET = "understudy/late"
-PRICE = {"input_per_million": "1.00", "output_per_million": "1.00", "source": "invented for the simulator"}
 
 
 class Inbox:
@@ -57,12 +48,13 @@ class Inbox:
 class World:
     """Built once the stack is up."""
 
-    def __init__(self, stack: Stack, emulator: Emulator, work: Path) -> None:
+    def __init__(self, stack: Stack, providers: Providers, emulator: Emulator, work: Path) -> None:
         self.stack = stack
+        self.providers = providers
         self._work = work
         self._endpoint = emulator.endpoint
-        self._outputs = stack.outputs()
-        self.table = self._outputs["TableName"]
+        self.outputs = stack.outputs()
+        self.table = self.outputs["TableName"]
         self.deployed_at = time.time()
         self._cli_env = {
             **CREDENTIALS,
@@ -76,24 +68,13 @@ class World:
         self._http = httpx.Client(verify=context, trust_env=False, timeout=30)
         self.key = ""
         self.api = ""
-        self._document: dict[str, Any] = {}
-        self._secrets = {name: secrets.token_urlsafe(24) for name in ("lead", "understudy", "late")}
-        self.lead = SimulatedProvider("openai", api_key=self._secrets["lead"])
-        self.understudy = SimulatedProvider("anthropic", api_key=self._secrets["understudy"])
-        self.late = SimulatedProvider("openai", api_key=self._secrets["late"])
-        self._providers = (self.lead, self.understudy, self.late)
 
     def open(self) -> None:
-        """The providers answer, their keys are stored, and the test hears what is told."""
-        for provider in self._providers:
-            provider.start()
-        store = self.stack.client("secretsmanager")
-        for name, value in (("lead", json.dumps({"api_key": self._secrets["lead"]})), ("understudy", None)):
-            store.create_secret(Name=f"understudy/{name}", SecretString=value or self._secrets[name])
+        """From now on the test hears what is told."""
         sqs, sns, events = (self.stack.client(name) for name in ("sqs", "sns", "events"))
         self.mail = Inbox(sqs, "deploy-check-alerts")
         self.bus = Inbox(sqs, "deploy-check-events")
-        topic, bus = self._outputs["AlertTopicArn"], self._outputs["EventBusName"]
+        topic, bus = self.outputs["AlertTopicArn"], self.outputs["EventBusName"]
         self._subscription = sns.subscribe(
             TopicArn=topic, Protocol="sqs", Endpoint=self.mail.arn, ReturnSubscriptionArn=True
         )["SubscriptionArn"]
@@ -110,14 +91,6 @@ class World:
         self.stack.client("sns").unsubscribe(SubscriptionArn=self._subscription)
         self.mail.close()
         self.bus.close()
-        store = self.stack.client("secretsmanager")
-        for one in store.list_secrets()["SecretList"]:
-            if one["Name"].startswith("understudy/"):
-                store.delete_secret(SecretId=one["Name"], ForceDeleteWithoutRecovery=True)
-
-    def stop(self) -> None:
-        for provider in self._providers:
-            provider.stop()
         self._http.close()
 
     # ── The router as its callers see it ────────────────────────────────────────────────────────────────────
@@ -125,7 +98,7 @@ class World:
         """A client of the API's present address, which the emulator changes with each change of the API."""
         if not self.api:
             self.look_up()
-        stage = self._outputs["ApiUrl"].rstrip("/").rpartition("/")[2]
+        stage = self.outputs["ApiUrl"].rstrip("/").rpartition("/")[2]
         return openai.OpenAI(
             base_url=f"{self._endpoint}/_aws/execute-api/{self.api}/{stage}",
             api_key=key or self.key,
@@ -154,62 +127,10 @@ class World:
             raise Failed(f"understudy {' '.join(arguments)}: {done.stderr.strip()}")
         return done.stdout
 
-    def publish(self, document: Mapping[str, Any]) -> str:
-        self._document = dict(document)
+    def publish(self, document: str) -> str:
         path = self._work / "router.yaml"
-        path.write_text(yaml.safe_dump(self._document, sort_keys=False))
+        path.write_text(document)
         return self.cli("publish", str(path))
-
-    def document(self, *, late: bool = False) -> dict[str, Any]:
-        """`late` adds a target whose secret does not exist yet, and a route that asks it first."""
-        targets = {
-            "lead": {"provider": "simulated-openai", "model": "simulated-gpt"},
-            "understudy": {"provider": "simulated-anthropic", "model": "simulated-claude"},
-            # Nobody asks for it: what is known about it can only come from the schedule's tick.
-            "idle": {"provider": "simulated-openai", "model": "simulated-idle"},
-        }
-        routes = {"chat": ["lead", "understudy"], "quiet": ["idle"]}
-        if late:
-            targets["late"] = {"provider": "simulated-late", "model": "simulated-gpt"}
-            routes["late"] = ["late", "understudy"]
-        return {
-            "schema": 1,
-            "providers": self._provider_rows(),
-            "targets": {name: {**target, "price": dict(PRICE)} for name, target in targets.items()},
-            "routes": {name: {"targets": names} for name, names in routes.items()},
-            "health": {"flush_s": 1},
-        }
-
-    def _provider_rows(self) -> dict[str, Any]:
-        bearer = {"header": "Authorization", "scheme": "Bearer"}
-        bare = {"header": "x-api-key", "scheme": ""}
-        return {
-            "simulated-openai": {
-                "wire": "openai",
-                "base_url": self.lead.base_url,
-                "auth": {**bearer, "secret": "secretsmanager:understudy/lead#api_key"},
-                "simulated": True,
-            },
-            "simulated-anthropic": {
-                "wire": "anthropic",
-                "base_url": self.understudy.base_url,
-                "auth": {**bare, "secret": "secretsmanager:understudy/understudy"},
-                "simulated": True,
-            },
-            "simulated-late": {
-                "wire": "openai",
-                "base_url": self.late.base_url,
-                "auth": {**bearer, "secret": f"secretsmanager:{LATE_SECRET}"},
-                "simulated": True,
-            },
-        }
-
-    def store_late_secret(self) -> None:
-        self.stack.client("secretsmanager").create_secret(Name=LATE_SECRET, SecretString=self._secrets["late"])
-
-    def confidential(self) -> list[str]:
-        """What no log may hold."""
-        return [*self._secrets.values(), self.key, MESSAGES[0]["content"]]
 
     def status(self) -> dict[str, Any]:
         return dict(json.loads(self.cli("status", "--json")))
