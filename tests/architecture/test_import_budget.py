@@ -30,39 +30,12 @@ LOGGING = {
 }
 HTTP = {"anyio", "certifi", "h11", "httpcore", "httpx", "idna"}
 CORE = {
-<<<<<<< HEAD
-    *(
-        "bootstrap",
-        "catalog",
-        "chat",
-        "compliance",
-        "errors",
-        "health",
-        "keys",
-        "metrics",
-        "ports",
-        "pricing",
-        "routing",
-    ),
-    *("runtime", "settings", "store", "telemetry", "wire"),
-    *("control", "control.load", "control.paths", "control.versions"),
-    *("incidents", "incidents.incident"),
-    *(
-        "services",
-        "services.measures",
-        "services.outcomes",
-        "services.read_model",
-        "services.route_request",
-        "services.upstream",
-    ),
-=======
     *("bootstrap", "catalog", "chat", "compliance", "errors", "health", "keys", "metrics", "ports", "pricing"),
     *("routing", "runtime", "settings", "store", "telemetry", "wire"),
     *("control", "control.load", "control.paths", "control.versions"),
     *("incidents", "incidents.incident"),
     *("services", "services.measures", "services.outcomes", "services.read_model"),
     *("services.route_request", "services.upstream"),
->>>>>>> h-build
     *("transport", "transport.http", "transport.secrets"),
 }
 READY = LOGGING | HTTP | {"route_request"} | {"understudy", *(f"understudy.{part}" for part in CORE)}
