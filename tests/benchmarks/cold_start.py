@@ -92,10 +92,16 @@ def request(key: str) -> dict[str, Any]:
     return proxy_event(key, "count to 8", False) | {"stageVariables": None}
 
 
+def probe(number: int) -> dict[str, Any]:
+    """The message of a tick that asks for one probe."""
+    body = json.dumps({"target": "lead", "due": time.time()})
+    return {"Records": [{"messageId": str(number), "body": body, "attributes": {"ApproximateReceiveCount": "1"}}]}
+
+
 def events(key: str) -> dict[str, Event]:
     return {
         "route_request": lambda _: request(key),
-        "probe_targets": lambda _: {"source": "understudy.tick"},
+        "probe_targets": probe,
         "update_health": observation,
         "publish_alerts": incident,
     }
