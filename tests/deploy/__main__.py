@@ -18,14 +18,13 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from tests.deploy import environments
 from tests.deploy.checks import run_all
 from tests.deploy.emulator import Emulator
 from tests.deploy.providers import Providers
 from tests.deploy.refusals import refused_deployments, take_away
-from tests.deploy.report import Failed, Report, Stop
+from tests.deploy.report import Report, Stop
 from tests.deploy.stack import Stack
 from tests.deploy.world import World
 
@@ -78,7 +77,7 @@ def _run(options: argparse.Namespace, report: Report, work: Path, user_env: dict
             with report.step("sam delete") as row:
                 stack.delete()
                 row.note = "(the SAM CLI looks every 30 s)"
-            report.check("nothing is left", lambda: _nothing_left(before, stack.inventory()))
+            report.check("nothing is left", lambda: stack.nothing_beside(before))
         report.check("everything stayed on loopback", emulator.on_loopback)
         if report.failed:
             print(f"\nend of the emulator's log:\n{emulator.tail()}")
@@ -113,13 +112,6 @@ def _drive(options: argparse.Namespace, report: Report, world: World, emulator: 
         world.close()
         world.providers.delete_keys(world.stack.client("secretsmanager"))
         take_away(world.stack)
-
-
-def _nothing_left(before: dict[str, Any], after: dict[str, Any]) -> str:
-    left = {kind: sorted(set(names) - set(before[kind])) for kind, names in after.items()}
-    if any(left.values()):
-        raise Failed("; ".join(f"{kind}: {', '.join(names)}" for kind, names in left.items() if names))
-    return f"of {len(after)} kinds of resources"
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:

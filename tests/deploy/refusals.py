@@ -52,8 +52,7 @@ def _wrong_document(stack: Stack) -> str:
         raise Failed(f"the events do not name the mistake: {message}")
     expect("ROLLBACK_COMPLETE", stack.state(), "the state of the stack")
     stack.discard()
-    left = {kind: sorted(set(names) - set(before[kind])) for kind, names in stack.inventory().items()}
-    expect({}, {kind: names for kind, names in left.items() if names}, "what is left")
+    stack.nothing_beside(before)
     return "nothing is left, the events name the mistake"
 
 

@@ -27,6 +27,7 @@ from tests.deploy.report import Failed
 
 ROOT = Path(__file__).parents[2]
 CONFIG = ROOT / "infra/samconfig.toml"
+TRANSLATE = Path(__file__).with_name("translate.py")
 NAME = "understudy"
 # Passed where the template declares them.
 PARAMETERS = {
@@ -50,7 +51,7 @@ class Stack:
         self._emulator = emulator
         self._work = work
         path = f"{python.parent}:{user_env.get('PATH', os.defpath)}"
-        quiet = {"SAM_CLI_TELEMETRY": "0", "__SAM_CLI_APP_DIR": str(work / "sam-settings")}
+        quiet = {"SAM_CLI_TELEMETRY": "0", "SAM_CLI_POLL_DELAY": "1", "__SAM_CLI_APP_DIR": str(work / "sam-settings")}
         self._build_env = {**user_env, **quiet, **CREDENTIALS, "PATH": path}
         # Nothing of the user's own AWS settings: these commands may meet nobody but the emulator.
         self._deploy_env = {
@@ -85,9 +86,7 @@ class Stack:
 
     def package(self) -> None:
         for child in (self._work / "build").glob("*/template.yaml"):
-            _command(
-                [self._translator, str(Path(__file__).with_name("translate.py")), str(child), REGION], self._build_env
-            )
+            _command([self._translator, str(TRANSLATE), str(child), REGION], self._build_env)
         built = str(self._work / "build/template.yaml")
         options = ["--template-file", built, "--resolve-s3", "--region", REGION]
         self._run("package", [*options, "--output-template-file", str(self._packaged)], self._deploy_env)
@@ -170,6 +169,13 @@ class Stack:
 
     def _run(self, command: str, options: list[str], env: Mapping[str, str]) -> None:
         _command([self._sam, command, *options], env)
+
+    def nothing_beside(self, before: Mapping[str, list[str]]) -> str:
+        """Raises Failed where the account holds more than `before`, an inventory."""
+        left = {kind: sorted(set(names) - set(before[kind])) for kind, names in self.inventory().items()}
+        if any(left.values()):
+            raise Failed("; ".join(f"{kind}: {', '.join(names)}" for kind, names in left.items() if names))
+        return f"of {len(left)} kinds of resources"
 
     def inventory(self) -> dict[str, list[str]]:
         """What the account holds, by kind, without SAM's own bucket and stack."""
