@@ -171,20 +171,7 @@ def secret_appears(world: World) -> str:
 
 def schedule_fired(world: World) -> str:
     left = max(1.0, TICK - (time.time() - world.deployed_at))
-    try:
-        wait("a probe of the target idle", lambda: _probes(world, "idle") > 0, left)
-    except Exception:
-        logs = world.stack.client("logs")
-        for g in logs.describe_log_groups()["logGroups"]:
-            if "probe_targets" in g["logGroupName"]:
-                for st in logs.describe_log_streams(logGroupName=g["logGroupName"])["logStreams"]:
-                    for e in logs.get_log_events(logGroupName=g["logGroupName"], logStreamName=st["logStreamName"])["events"]:
-                        print("DBG", e["message"][:600])
-        lam = world.stack.client("lambda")
-        for m in lam.list_event_source_mappings()["EventSourceMappings"]: print("ESM", m)
-        sqs = world.stack.client("sqs")
-        for q in sqs.list_queues().get("QueueUrls", []): print("Q", q, sqs.get_queue_attributes(QueueUrl=q, AttributeNames=["All"])["Attributes"])
-        raise
+    wait("a probe of the target idle", lambda: _probes(world, "idle") > 0, left)
     wait("the health of the target idle", lambda: bool(world.rows("target#idle", "health")), 10)
     first = min(one["at"] for one in world.rows("target#idle", "observation#"))
     return f"{first - world.deployed_at:.0f} s after the deployment"

@@ -42,6 +42,15 @@ PARAMETERS = {
 SAMS_OWN = "aws-sam-cli-managed-default"
 
 
+def _batches_too(value: Any) -> None:
+    """Where a role may send to a queue, let it send batches, of which the emulator makes an action of its own; on AWS
+    the one covers the other (Amazon SQS developer guide, "Amazon SQS API permissions")."""
+    if isinstance(value, dict) and value.get("Action") == "sqs:SendMessage" and "Principal" not in value:
+        value["Action"] = ["sqs:SendMessage", "sqs:SendMessageBatch"]
+    for inner in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        _batches_too(inner)
+
+
 class Stack:
     """`user_env` is the environment of whoever runs this: pip may need it to build."""
 
@@ -103,6 +112,7 @@ class Stack:
         document = yaml.safe_load(self._packaged.read_text())
         for name, value in self.parameters.items():
             document["Parameters"][name]["Default"] = value
+        _batches_too(document)
         self._packaged.write_text(yaml.safe_dump(document, sort_keys=False, width=1000))
         options = ["--config-file", str(CONFIG), "--template-file", str(self._packaged), "--region", REGION]
         options += ["--stack-name", NAME, "--no-confirm-changeset", "--no-progressbar", *self._overrides()]
