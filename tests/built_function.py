@@ -31,9 +31,9 @@ def build(artifact: Path, *, arch: str = ARCH, **variables: str) -> str:
     return make(f"build-{artifact.name}", *(f"{name}={value}" for name, value in given.items()))
 
 
-def python313() -> str:
-    """The Python 3.13 that writes the bytecode; empty where there is none."""
-    return make("python313").strip()
+def python313(given: str | None = None) -> str:
+    """The Python 3.13 that writes the bytecode; empty where there is none.  Raises NotBuilt where another is given."""
+    return make("python313", *([f"PYTHON313={given}"] if given else [])).strip()
 
 
 def interpreter(folder: Path) -> Path:

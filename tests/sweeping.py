@@ -143,10 +143,10 @@ class Sweep:
         self.at_once = max(self.at_once, self._busy)
         return taken
 
-    async def _invoke(self, batch: Sequence[Due]) -> None:
+    async def _invoke(self, taken: Sequence[Due]) -> None:
         worker = self._idle.pop() if self._idle else self._worker()
         try:
-            assert [] == await worker.handle(_messages(batch))
+            assert [] == await worker.handle(batch(taken))
         finally:
             self._busy -= 1
             self._idle.append(worker)
@@ -171,6 +171,7 @@ class Sweep:
         task.add_done_callback(self._tasks.discard)
 
 
-def _messages(batch: Sequence[Due]) -> Mapping[str, tuple[str, int]]:
-    bodies = [json.dumps({"target": message.target, "due": message.at}) for message in batch]
+def batch(messages: Sequence[Due]) -> Mapping[str, tuple[str, int]]:
+    """A batch as a worker gets it for the first time, the first message with the id "0"."""
+    bodies = [json.dumps({"target": message.target, "due": message.at}) for message in messages]
     return {str(place): (body, 1) for place, body in enumerate(bodies)}

@@ -5,33 +5,16 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
-import yaml
+from infra.local.template import ROOT, load
 
-ROOT = Path(__file__).parents[1]
 CHILDREN = ("storage", "logs", "queues", "alerts", "api", "observability", "dashboard")
 TEMPLATES = ("template.yaml", *(f"infra/{name}.yaml" for name in CHILDREN))
 
 
-class _Loader(yaml.SafeLoader):
-    """YAML with CloudFormation's short tags, in their long form."""
-
-
-def _tagged(loader: _Loader, suffix: str, node: yaml.Node) -> dict[str, Any]:
-    name = suffix if suffix in {"Ref", "Condition"} else f"Fn::{suffix}"
-    if isinstance(node, yaml.SequenceNode):
-        return {name: loader.construct_sequence(node, deep=True)}
-    return {name: loader.construct_scalar(node)}  # type: ignore[arg-type]
-
-
-_Loader.add_multi_constructor("!", _tagged)
-
-
 def template(path: str) -> dict[str, Any]:
-    loaded: dict[str, Any] = yaml.load((ROOT / path).read_text(), _Loader)  # noqa: S506 - a SafeLoader
-    return loaded
+    return load(ROOT / path)
 
 
 def resources(path: str, kind: str) -> dict[str, dict[str, Any]]:

@@ -67,9 +67,9 @@ class Wiring:
 
 def wiring() -> Wiring:
     """Read template.yaml and its children.  Raises ValueError on a trigger that is not played."""
-    resources = _load(ROOT / "template.yaml")["Resources"]
-    api = _load(ROOT / "infra" / "api.yaml")["Resources"]["Api"]["Properties"]
-    storage = _load(ROOT / "infra" / "storage.yaml")
+    resources = load(ROOT / "template.yaml")["Resources"]
+    api = load(ROOT / "infra" / "api.yaml")["Resources"]["Api"]["Properties"]
+    storage = load(ROOT / "infra" / "storage.yaml")
     functions = {n: r["Properties"] for n, r in resources.items() if r["Type"] == "AWS::Serverless::Function"}
     return Wiring(
         rooms=tuple(_room(name, properties) for name, properties in functions.items()),
@@ -148,6 +148,7 @@ def _short_form(loader: _CfnLoader, suffix: str, node: yaml.Node) -> dict[str, A
 _CfnLoader.add_multi_constructor("!", _short_form)
 
 
-def _load(path: Path) -> dict[str, Any]:
+def load(path: Path) -> dict[str, Any]:
+    """A template as plain data, its short forms (`!Ref x`) in their long form."""
     document: dict[str, Any] = yaml.load(path.read_text(), _CfnLoader)  # noqa: S506  # nosec B506
     return document

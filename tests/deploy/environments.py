@@ -12,12 +12,11 @@ import sys
 import tempfile
 from pathlib import Path
 
+from tests import built_function
 from tests.deploy.report import Failed
 
 SAM_VERSION = "1.170.0"  # the one of .ci/run
 EMULATOR_VERSION = "1.5.33"
-RUNTIME = "3.13"
-"""The functions' Python.  The emulator runs them with its own interpreter."""
 
 
 def cache() -> Path:
@@ -25,24 +24,14 @@ def cache() -> Path:
 
 
 def python313(given: str | None) -> Path:
-    """A Python 3.13 that really starts: the one that was named, pyenv's, or the one on the PATH."""
-    found = [given] if given else [_pyenv(), shutil.which(f"python{RUNTIME}")]
-    for candidate in filter(None, found):
-        asked = [candidate, "-c", "import sys; print('%d.%d' % sys.version_info[:2])"]
-        try:
-            version = subprocess.run(asked, capture_output=True, text=True, timeout=30).stdout.strip()
-        except OSError:
-            continue
-        if version == RUNTIME:
-            return Path(candidate)
-    raise Failed(f"no Python {RUNTIME} here, the functions' runtime: install one, or name it with --python")
-
-
-def _pyenv() -> str | None:
-    if not shutil.which("pyenv"):
-        return None
-    done = subprocess.run(["pyenv", "prefix", f"{RUNTIME}.0"], capture_output=True, text=True, timeout=30)
-    return f"{done.stdout.strip()}/bin/python{RUNTIME}" if done.returncode == 0 else None
+    """The Python 3.13 that the build uses: the one that is named, or the first that is found."""
+    try:
+        found = shutil.which(built_function.python313(given))
+    except built_function.NotBuilt as error:
+        raise Failed(str(error)) from error
+    if found is None:
+        raise Failed("no Python 3.13 here, the functions' runtime: install one, or name it with --python")
+    return Path(found)
 
 
 def sam(directory: Path, env: dict[str, str]) -> Path:

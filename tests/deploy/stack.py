@@ -7,6 +7,8 @@ What differs from a deployment into AWS, and why:
 - The children's SAM resources are expanded here (translate.py): the emulator does so for the root only.
 - The parameters that are passed are also written into the packaged template as their defaults: the emulator lets SAM
   see the defaults only.
+- A role that may send to a queue may send batches as well: the emulator makes an action of its own of that, where on
+  AWS the one covers the other (Amazon SQS developer guide, "Amazon SQS API permissions").
 """
 
 from __future__ import annotations
@@ -24,8 +26,8 @@ from botocore.config import Config
 
 from tests.deploy.emulator import CREDENTIALS, REGION, Emulator
 from tests.deploy.report import Failed
+from tests.templates import ROOT, nodes, template
 
-ROOT = Path(__file__).parents[2]
 CONFIG = ROOT / "infra/samconfig.toml"
 TRANSLATE = Path(__file__).with_name("translate.py")
 NAME = "understudy"
@@ -40,15 +42,6 @@ PARAMETERS = {
 }
 # SAM's own bucket, which it makes once for an account and keeps.
 SAMS_OWN = "aws-sam-cli-managed-default"
-
-
-def _batches_too(value: Any) -> None:
-    """Where a role may send to a queue, let it send batches, of which the emulator makes an action of its own; on AWS
-    the one covers the other (Amazon SQS developer guide, "Amazon SQS API permissions")."""
-    if isinstance(value, dict) and value.get("Action") == "sqs:SendMessage" and "Principal" not in value:
-        value["Action"] = ["sqs:SendMessage", "sqs:SendMessageBatch"]
-    for inner in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
-        _batches_too(inner)
 
 
 class Stack:
@@ -72,7 +65,7 @@ class Stack:
             "AWS_CA_BUNDLE": str(emulator.ca),
         }
         self._packaged = work / "packaged.yaml"
-        self.declared = set(template(ROOT / "template.yaml")["Parameters"])
+        self.declared = set(template("template.yaml")["Parameters"])
         self.parameters: dict[str, str] = {}
         self._clients: dict[str, Any] = {}
         self._session = boto3.session.Session(
@@ -112,7 +105,9 @@ class Stack:
         document = yaml.safe_load(self._packaged.read_text())
         for name, value in self.parameters.items():
             document["Parameters"][name]["Default"] = value
-        _batches_too(document)
+        for node in nodes(document):
+            if node.get("Action") == "sqs:SendMessage" and "Principal" not in node:
+                node["Action"] = ["sqs:SendMessage", "sqs:SendMessageBatch"]
         self._packaged.write_text(yaml.safe_dump(document, sort_keys=False, width=1000))
         options = ["--config-file", str(CONFIG), "--template-file", str(self._packaged), "--region", REGION]
         options += ["--stack-name", NAME, "--no-confirm-changeset", "--no-progressbar", *self._overrides()]
@@ -238,18 +233,6 @@ KINDS = {
     "secrets": ("secretsmanager", "list_secrets", _reader("SecretList", "Name")),
     "keys": ("kms", "list_keys", _reader("Keys", "KeyId")),
 }
-
-
-def template(path: Path) -> dict[str, Any]:
-    """A CloudFormation template as written; what its short functions (!Ref and the like) stand for is left out."""
-    return dict(yaml.load(path.read_text(), _Template))  # noqa: S506 - a SafeLoader
-
-
-class _Template(yaml.SafeLoader):
-    """Reads past the short functions."""
-
-
-_Template.add_multi_constructor("!", lambda *_: None)
 
 
 def _event(event: Mapping[str, Any]) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from infra.local.front import Front
-from infra.local.stack import LocalStack, Options
+from infra.local.stack import LocalStack
 from understudy.runtime.gateway import Answer
 from understudy.runtime.loop import LoopThread
 
@@ -189,14 +189,6 @@ def test_many_leave_at_once(front: Front, rooms: Rooms) -> None:
     while front.watch._callers and time.monotonic() < end:
         time.sleep(0.01)
     assert set() == front.watch._callers
-
-
-@pytest.fixture(scope="module")
-def stack() -> Iterator[LocalStack]:
-    stack = LocalStack(Options(port=0, api_key="us-test"), on_alert=lambda alert: None)
-    stack.start()
-    yield stack
-    stack.stop()
 
 
 def sent(stack: LocalStack, *, stream: bool) -> socket.socket:

@@ -11,16 +11,8 @@ import boto3
 import pytest
 
 from infra.local.aws import REGION, TABLE
-from infra.local.stack import LocalStack, Options
+from infra.local.stack import LocalStack
 from understudy.store.dynamodb import DynamoTable
-
-
-@pytest.fixture(scope="module")
-def stack() -> Iterator[LocalStack]:
-    stack = LocalStack(Options(port=0, api_key="us-test"), on_alert=lambda alert: None)
-    stack.start()
-    yield stack
-    stack.stop()
 
 
 @pytest.fixture

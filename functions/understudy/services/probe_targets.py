@@ -16,7 +16,6 @@ from typing import Protocol
 
 from understudy.catalog import Catalog, Limits, Route, Target
 from understudy.chat.request import ChatRequest, chat_request
-from understudy.compliance import Allowed, judge
 from understudy.errors import AttemptFailed, Conflict, NoTargetAnswered, UnderstudyError
 from understudy.health.breaker import lease
 from understudy.health.item import Health, settled
@@ -32,7 +31,7 @@ from understudy.routing.policy import Decision, Ranked
 from understudy.services.current_catalog import CurrentCatalog
 from understudy.services.outcomes import Writes, bench_until
 from understudy.services.read_model import Reads
-from understudy.services.sweep import Call, call_from, due, late, plan
+from understudy.services.sweep import Call, call_from, due, late, plan, usable
 
 LEASE_TRIES = 5
 EARLIEST = 1.5
@@ -168,7 +167,7 @@ class ProbeTargets:
         return True
 
     async def _probe(self, target: Target, health: Health | None, current: Catalog) -> None:
-        if not _compliant(target, current):
+        if target.name not in usable(current):
             return
         recovering = health is not None and health.state != "closed"
         times = current.health.breaker.successes_to_close if recovering else 1
@@ -251,11 +250,6 @@ async def _granted(_: Target) -> bool:
 
 def _routes(target: Target, current: Catalog) -> list[Route]:
     return [r for r in current.routes.values() if any(c.target.name == target.name for c in r.candidates)]
-
-
-def _compliant(target: Target, current: Catalog) -> bool:
-    """A target that no route may use is not probed either."""
-    return any(isinstance(judge(target, route.constraints), Allowed) for route in _routes(target, current))
 
 
 def _limits(target: Target, current: Catalog, health: Health, times: int) -> Limits:

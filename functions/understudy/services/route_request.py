@@ -106,11 +106,11 @@ class RouteRequest:
             return await self._dispatch(request, request_id, headers)
         except Exception as error:  # noqa: BLE001 - every request has an answer
             status, body = error_answer(error)
-            if status == 500:
+            fault = error if status == 500 else None
+            if fault is not None:
                 self._failed(request_id)
             else:
                 self._logger.info("refused", request_id=request_id, status=status, **_refusal(error))
-            fault = error if status == 500 else None
             return Answered(status, {**headers, "content-type": "application/json"}, encode(body), fault)
 
     async def _dispatch(self, request: ApiRequest, request_id: str, headers: dict[str, str]) -> Answered:

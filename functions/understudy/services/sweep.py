@@ -76,19 +76,21 @@ def plan(current: Catalog, known: Mapping[str, Health], now: float) -> list[Due]
     the round from minute to minute, so that its probes come at even distances.
     """
     settings = current.health
-    names = sorted(_usable(current))
-    length = MINUTE / rounds(settings.probe_period)
+    names = sorted(usable(current))
+    count = rounds(settings.probe_period)
+    length = MINUTE / count
     messages = []
     for place, name in enumerate(names):
         offset = place // GROUP * GROUP / len(names) * length * SPREAD
-        for number in range(rounds(settings.probe_period)):
+        for number in range(count):
             delay = math.floor(number * length + offset)
             if due(known.get(name), settings, now + delay):
                 messages.append(Due(name, round(now + delay, 3), delay))
     return sorted(messages, key=lambda message: message.delay)
 
 
-def _usable(current: Catalog) -> set[str]:
+def usable(current: Catalog) -> set[str]:
+    """The targets that some route may use; no other is probed."""
     return {
         candidate.target.name
         for route in current.routes.values()

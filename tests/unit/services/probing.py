@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import json
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 
+from tests.sweeping import batch
 from tests.unit.services.worlds import World
 from understudy.catalog import Target
 from understudy.chat.request import ChatRequest
@@ -61,12 +61,6 @@ def prober(
 ) -> ProbeTargets:
     queue = sweeps or Sweeps()
     return ProbeTargets(world.store, provider, queue, clock=world.clock, logger=world.log, rng=world.rng, sleep=sleep)
-
-
-def batch(messages: Sequence[Due]) -> Mapping[str, tuple[str, int]]:
-    """The messages as a worker gets them for the first time, the first one with the id "0"."""
-    bodies = [json.dumps({"target": message.target, "due": message.at}) for message in messages]
-    return {str(place): (body, 1) for place, body in enumerate(bodies)}
 
 
 async def minute(world: World, provider: Provider) -> int:

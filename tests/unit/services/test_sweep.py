@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+from tests.sweeping import batch
 from tests.unit.services.environments import observations, play
-from tests.unit.services.probing import Provider, Sweeps, batch, prober
+from tests.unit.services.probing import Provider, Sweeps, prober
 from tests.unit.services.worlds import DOCUMENT, NOW, LoopClock, World
 from tests.virtual import run
 from understudy.catalog import HealthSettings
