@@ -11,14 +11,11 @@ from functools import cache
 from typing import Any
 
 from understudy import bootstrap
-from understudy.errors import UnderstudyError
 from understudy.runtime.gateway import Answer, api_request, filler, takes_pieces
 from understudy.runtime.loop import LoopThread
 from understudy.runtime.snapshot import register
 from understudy.services.route_request import RouteRequest
 from understudy.settings import settings
-from understudy.wire.fronts.chat import encode
-from understudy.wire.fronts.errors import error_answer
 
 
 @cache
@@ -47,13 +44,8 @@ def handler(event: Mapping[str, Any], context: object) -> Answer | dict[str, Any
 
 
 def _answer(event: Mapping[str, Any], context: object) -> Answer:
-    try:
-        request = api_request(event, context)
-    except UnderstudyError as error:
-        status, body = error_answer(error)
-        return Answer(status, {"content-type": "application/json"}, encode(body))
     # A front that can tell when its caller has left says so through its context; Lambda's own has no such thing.
-    answered = loop().run(service().answer(request), getattr(context, "on_start", None))
+    answered = loop().run(service().answer(api_request(event, context)), getattr(context, "on_start", None))
     if isinstance(answered.body, bytes):
         return Answer(answered.status, answered.headers, answered.body, fault=answered.fault)
     chunks, close = loop().iterate(answered.body, *filler(answered.headers))

@@ -21,14 +21,27 @@ class Auth:
 
 
 @dataclass(frozen=True, slots=True)
+class SigV4:
+    """Calls are signed with the AWS credentials that the router itself runs under, for this service and region."""
+
+    service: str
+    region: str
+
+
+@dataclass(frozen=True, slots=True)
 class Provider:
-    """Who is called: wire protocol, address, credential, fixed headers, and the facts compliance judges."""
+    """Who is called: wire protocol, address, credential, fixed headers.
+
+    `rename`: fields of a request that this server knows by another name, such as `max_completion_tokens`.
+    """
 
     name: str
     wire: str
     base_url: str
     auth: Auth | None = None
+    sigv4: SigV4 | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
+    rename: Mapping[str, str] = field(default_factory=dict)
     simulated: bool = False
 
 
@@ -39,12 +52,25 @@ class Capabilities:
     `reasoning`: it thinks before its first token, so it is given longer.  `prefill` says how it is asked to go on with
     an answer that somebody else began: "none" (it cannot), "message" (the conversation ends with an assistant
     message), "prefix" (that message is marked `prefix: true`), "continue_final_message" (two fields of the body).
+    `reasoning_control` says how a request's `reasoning_effort` reaches a model whose protocol has another word for it:
+    "none" (it cannot), "effort" (a level), "budget" (a number of tokens to think).
+    `chat`, `embeddings` and `responses` name what it answers; `responses` is OpenAI's Responses API, spoken natively.
+    `vision` counts images, `image_urls` whether the provider fetches them itself; `refuses` names fields of a request
+    that this model does not take although its protocol knows them.
     """
 
+    chat: bool = True
+    embeddings: bool = False
+    responses: bool = False
     streaming: bool = True
     tools: bool = True
     vision: bool = True
+    image_urls: bool = True
+    audio: bool = True
+    files: bool = True
     json_schema: bool = True
+    reasoning_control: str = "none"
+    refuses: frozenset[str] = frozenset()
     context_window: int | None = None
     max_output_tokens: int | None = None
     reasoning: bool = False

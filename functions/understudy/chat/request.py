@@ -8,7 +8,7 @@ business.  Source of the shape: the OpenAI API reference, "Create chat completio
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from understudy.errors import InvalidRequest
@@ -56,11 +56,28 @@ _WORDS = {
 
 
 @dataclass(frozen=True, slots=True)
+class Native:
+    """A request as its caller wrote it in another protocol: `protocol` is that of the wire which could send it on."""
+
+    protocol: str
+    body: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
 class ChatRequest:
-    """One checked request.  `body` is the caller's object without nulls; `model` is the route it names."""
+    """One checked request.  `body` is the caller's object without nulls; `model` is the route it names.
+
+    `native` is what the caller wrote, where that was not this shape; a wire of the same protocol sends it on and takes
+    from `body` only what was `appended`: messages of the router's own, which are the last ones of `body` too.
+    `needs` names what of the caller's own request has no place in `body`, so that only a wire which sends `native` on
+    can carry it: the names of its fields, such as `previous_response_id`.
+    """
 
     model: str
     body: Mapping[str, Any]
+    native: Native | None = None
+    appended: tuple[Mapping[str, Any], ...] = ()
+    needs: frozenset[str] = frozenset()
 
     @property
     def messages(self) -> list[Mapping[str, Any]]:
@@ -91,13 +108,14 @@ class ChatRequest:
         return bool(self.body.get("tools")) or any(m.get("tool_calls") for m in self.messages)
 
     @property
-    def needs_vision(self) -> bool:
-        return any(
-            part.get("type") == "image_url"
-            for message in self.messages
-            if isinstance(message.get("content"), list)
-            for part in message["content"]
-        )
+    def part_types(self) -> Mapping[str, str]:
+        """The kinds of content parts (`image_url`, `input_audio`, `file`), each with the path of its first one."""
+        found: dict[str, str] = {}
+        for i, message in enumerate(self.messages):
+            content = message.get("content")
+            for j, part in enumerate(content if isinstance(content, list) else ()):
+                found.setdefault(part["type"], f"messages[{i}].content[{j}]")
+        return found
 
     @property
     def needs_json_schema(self) -> bool:
@@ -130,7 +148,8 @@ class ChatRequest:
 
     def _going_on(self, messages: list[dict[str, Any]], more: Mapping[str, Any], written: int) -> ChatRequest:
         limits = {n: max(1, self.body[n] - written) for n in ("max_tokens", "max_completion_tokens") if n in self.body}
-        return ChatRequest(self.model, {**self.body, **limits, **more, "messages": [*self.messages, *messages]})
+        body = {**self.body, **limits, **more, "messages": [*self.messages, *messages]}
+        return replace(self, body=body, appended=(*self.appended, *messages))
 
     @property
     def size(self) -> int:

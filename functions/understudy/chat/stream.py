@@ -6,7 +6,7 @@ Source of the shape: the OpenAI API reference, "The chat completion chunk object
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from understudy.chat.usage import Usage, usage_from
@@ -18,6 +18,10 @@ class Chunk:
 
     `text` joins the text and refusal deltas of all choices; `has_reasoning` says that a choice thinks aloud;
     `finish_reasons` maps choice index to reason; `usage` is set on the chunk that carries the counts.
+    `opaque`: it brings something of the answer that this shape does not read (audio, an embedding, what a provider's
+    own tool found).  `native` are the events of the provider's own protocol that the chunk was read from, kept where
+    the caller speaks that protocol too.  `headers` are those of the provider's answer that callers may see, on the
+    first chunk only.
     """
 
     payload: Mapping[str, Any]
@@ -26,11 +30,19 @@ class Chunk:
     has_reasoning: bool
     finish_reasons: Mapping[int, str]
     usage: Usage | None
+    opaque: bool = False
+    native: tuple[Mapping[str, Any], ...] = ()
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def answers(self) -> bool:
+        """Whether the chunk brings something of the answer itself, which thinking alone is not."""
+        return bool(self.text) or self.has_tool_calls or self.opaque
 
     @property
     def has_content(self) -> bool:
-        """Whether the caller would see anything of the answer itself in this chunk."""
-        return bool(self.text) or self.has_tool_calls or self.has_reasoning
+        """Whether the caller would see anything of the answer, or of the way to it, in this chunk."""
+        return self.answers or self.has_reasoning
 
     @property
     def model(self) -> str:
@@ -47,7 +59,7 @@ def chunk_from(payload: Mapping[str, Any]) -> Chunk:
     if not isinstance(choices, Sequence) or isinstance(choices, str):
         raise ValueError("`choices` is not a list")
     texts: list[str] = []
-    has_tool_calls = has_reasoning = False
+    has_tool_calls = has_reasoning = opaque = False
     finish: dict[int, str] = {}
     for choice in choices:
         if not isinstance(choice, Mapping):
@@ -67,10 +79,12 @@ def chunk_from(payload: Mapping[str, Any]) -> Chunk:
         has_tool_calls = has_tool_calls or bool(calls) or bool(delta.get("function_call"))
         # Not in OpenAI's reference; the two names that compatible servers use.
         has_reasoning = has_reasoning or bool(delta.get("reasoning_content") or delta.get("reasoning"))
+        opaque = opaque or bool(delta.get("audio"))
         reason = choice.get("finish_reason")
         if isinstance(reason, str):
             finish[index_of(choice)] = reason
-    return Chunk(payload, "".join(texts), has_tool_calls, has_reasoning, finish, usage_from(payload.get("usage")))
+    usage = usage_from(payload.get("usage"))
+    return Chunk(payload, "".join(texts), has_tool_calls, has_reasoning, finish, usage, opaque)
 
 
 def index_of(choice: Mapping[str, Any]) -> int:

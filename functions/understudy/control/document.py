@@ -41,6 +41,7 @@ HeaderName = Annotated[str, AfterValidator(checks.header_name)]
 HeaderValue = Annotated[str, AfterValidator(checks.header_value)]
 Jurisdictions = Annotated[list[Annotated[str, AfterValidator(checks.jurisdiction)]], AfterValidator(checks.once_each)]
 Droppable = Annotated[list[Annotated[str, AfterValidator(checks.droppable)]], AfterValidator(checks.once_each)]
+Field_ = Annotated[str, AfterValidator(checks.droppable)]
 Money = Annotated[str, AfterValidator(checks.money)]
 Tokens = Annotated[int, Field(ge=1, le=100_000_000)]
 Days = Annotated[int, Field(ge=0, le=36_500)]
@@ -57,19 +58,34 @@ class AuthForm(_Form):
     secret: Annotated[str, AfterValidator(checks.secret)]
 
 
+class SigV4Form(_Form):
+    service: Annotated[str, AfterValidator(checks.region)]
+    region: Annotated[str, AfterValidator(checks.region)]
+
+
 class ProviderForm(_Form):
-    wire: Literal["openai", "anthropic"]
+    wire: Literal["openai", "anthropic", "gemini", "bedrock"]
     base_url: Annotated[str, AfterValidator(checks.base_url)]
     auth: AuthForm | None = None
+    sigv4: SigV4Form | None = None
     headers: Annotated[dict[HeaderName, HeaderValue], AfterValidator(checks.headers)] = Field(default_factory=dict)
+    rename: Annotated[dict[Field_, Field_], Field(max_length=20)] = Field(default_factory=dict)
     simulated: bool = False
 
 
 class CapabilitiesForm(_Form):
+    chat: bool = _CAPABILITIES.chat
+    embeddings: bool = _CAPABILITIES.embeddings
+    responses: bool = _CAPABILITIES.responses
     streaming: bool = _CAPABILITIES.streaming
     tools: bool = _CAPABILITIES.tools
     vision: bool = _CAPABILITIES.vision
+    image_urls: bool = _CAPABILITIES.image_urls
+    audio: bool = _CAPABILITIES.audio
+    files: bool = _CAPABILITIES.files
     json_schema: bool = _CAPABILITIES.json_schema
+    reasoning_control: Literal["none", "effort", "budget"] = "none"
+    refuses: Droppable = sorted(_CAPABILITIES.refuses)
     context_window: Tokens | None = _CAPABILITIES.context_window
     max_output_tokens: Tokens | None = _CAPABILITIES.max_output_tokens
     reasoning: bool = _CAPABILITIES.reasoning

@@ -25,6 +25,7 @@ from understudy.catalog import (
     Price,
     Provider,
     Route,
+    SigV4,
     Target,
 )
 from understudy.control.paths import child
@@ -90,19 +91,23 @@ def _provider(name: str, section: Mapping[str, Any], path: str) -> Provider:
         path,
         name=name,
         auth=None if auth is None else _build(Auth, auth, child(path, "auth")),
+        sigv4=None if (sigv4 := section.get("sigv4")) is None else _build(SigV4, sigv4, child(path, "sigv4")),
         headers=dict(section.get("headers") or {}),
+        rename=dict(section.get("rename") or {}),
     )
 
 
 def _target(name: str, section: Mapping[str, Any], providers: Mapping[str, Provider], path: str) -> Target:
-    price, data = section.get("price"), section.get("data") or {}
+    price, data, can = section.get("price"), section.get("data") or {}, section.get("capabilities") or {}
     return _build(
         Target,
         section,
         path,
         name=name,
         provider=_known(_section(section, "provider", path), providers, child(path, "provider")),
-        capabilities=_build(Capabilities, section.get("capabilities") or {}, child(path, "capabilities")),
+        capabilities=_build(
+            Capabilities, can, child(path, "capabilities"), refuses=frozenset(can.get("refuses") or ())
+        ),
         data=_build(DataFacts, data, child(path, "data"), jurisdictions=frozenset(data.get("jurisdictions") or ())),
         price=None if price is None else _price(price, child(path, "price")),
     )

@@ -23,6 +23,7 @@ from typing import Protocol
 from understudy.catalog import Limits, Target
 from understudy.chat.request import ChatRequest
 from understudy.chat.stream import Chunk
+from understudy.chat.unary import UnaryRequest
 from understudy.errors import AttemptFailed, CallerFault, Diverged, RateLimited, RequestError, Silent
 from understudy.health.latency import Histogram
 from understudy.health.standing import Standing
@@ -36,7 +37,9 @@ from understudy.routing.resume import Gate
 
 
 class Ask(Protocol):
-    def __call__(self, request: ChatRequest, target: Target, *, connect: float) -> AsyncGenerator[Chunk, None]:
+    def __call__(
+        self, request: ChatRequest | UnaryRequest, target: Target, *, connect: float
+    ) -> AsyncGenerator[Chunk, None]:
         """One upstream call: its chunks as they arrive.  Raises AttemptFailed; ends only after a stop reason."""
 
 
@@ -84,7 +87,7 @@ class Attempts:
         self._sleep = sleep
 
     async def run(
-        self, request: ChatRequest, decision: Decision, limits: Limits, journal: Journal, *, whole: bool
+        self, request: ChatRequest | UnaryRequest, decision: Decision, limits: Limits, journal: Journal, *, whole: bool
     ) -> AsyncGenerator[Chunk, None]:
         """The answer's chunks.
 
@@ -171,7 +174,7 @@ class Attempts:
                     if attempt.first_token is not None and not told:
                         told = True
                         spoke()
-                    answered = answered or bool(chunk.text) or chunk.has_tool_calls
+                    answered = answered or chunk.answers
                     if chunk.finish_reasons:
                         reasons.update(chunk.finish_reasons)
                         # Before the stop reason is given out, as far as all have come.
@@ -202,7 +205,7 @@ class Attempts:
             yield turn, ready
 
     async def _watched(
-        self, request: ChatRequest, target: Target, course: Course, attempt: Attempt
+        self, request: ChatRequest | UnaryRequest, target: Target, course: Course, attempt: Attempt
     ) -> AsyncGenerator[Chunk, None]:
         """The chunks of one call under the first-token, stall, pace and request limits."""
         clock, limits = asyncio.get_running_loop().time, course.limits
@@ -234,6 +237,7 @@ class Attempts:
                 attempt.received += brought
                 attempt.usage = chunk.usage or attempt.usage
                 attempt.model = chunk.model or attempt.model
+                attempt.headers = chunk.headers or attempt.headers
                 finished.update(chunk.finish_reasons)
                 yield chunk
                 if attempt.first_token is None:

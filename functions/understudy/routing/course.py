@@ -13,6 +13,7 @@ from decimal import Decimal
 from understudy.catalog import Limits, Target
 from understudy.chat.request import ChatRequest
 from understudy.chat.stream import Chunk
+from understudy.chat.unary import UnaryRequest
 from understudy.errors import (
     AttemptFailed,
     CallerFault,
@@ -66,7 +67,7 @@ class TurnFailed(Exception):
 class Course:
     """See the module.  `deadline` is a moment of the event loop's clock."""
 
-    request: ChatRequest
+    request: ChatRequest | UnaryRequest
     decision: Decision
     limits: Limits
     journal: Journal
@@ -205,10 +206,10 @@ class Course:
 
     # how it is asked
 
-    def request_for(self, turn: Turn) -> ChatRequest:
+    def request_for(self, turn: Turn) -> ChatRequest | UnaryRequest:
         """The request as this turn sends it."""
         begun = continued(self.delivered) if turn.how in ("continuation", "user turn") else None
-        if begun is None:
+        if begun is None or isinstance(self.request, UnaryRequest):
             return self.request
         written = self.delivered.characters // CHARACTERS
         if turn.how == "continuation":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any
@@ -20,7 +21,7 @@ class Attempt:
     `how` it was asked; `hedge`: it was started beside another; `effect` is what its failure did to the target, in
     words, `hurt` whether it counts against the target's health; `received` counts the tokens that arrived, about;
     `open`: it is under way; `usage` is what the provider counted, or an estimate (`estimated`) where a call ended
-    before the counts came.
+    before the counts came; `headers` are those of its answer that callers may see.
     """
 
     target: Target
@@ -40,6 +41,7 @@ class Attempt:
     estimated: bool = False
     open: bool = True
     model: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict)
 
     def failed(self, failure: AttemptFailed) -> None:
         self.outcome, self.detail, self.status = failure.kind, failure.kept, failure.status

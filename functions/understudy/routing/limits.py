@@ -7,6 +7,7 @@ from decimal import Decimal
 from understudy.catalog import Limits, Target
 from understudy.chat.request import ChatRequest
 from understudy.chat.stream import Chunk
+from understudy.chat.unary import UnaryRequest
 from understudy.chat.usage import Usage
 from understudy.errors import OutOfTime, Silent
 from understudy.health.latency import KNOWN, Histogram, quantile, weight
@@ -120,15 +121,17 @@ class Watch:
         return Silent(f"no first token within {self._limit:.3g} s")
 
 
-def estimated_usage(request: ChatRequest, received: float) -> Usage:
+def estimated_usage(request: ChatRequest | UnaryRequest, received: float) -> Usage:
     """The tokens of a call whose counts never came: the prompt's length, and the tokens that arrived."""
     return Usage(prompt_tokens=-(-request.size // CHARACTERS), completion_tokens=round(received))
 
 
-def dearest(request: ChatRequest, target: Target) -> Decimal | None:
+def dearest(request: ChatRequest | UnaryRequest, target: Target) -> Decimal | None:
     """US dollars that a call may cost at most, by estimate; None where the target's price is not known.
 
     An answer is as long as the request allows, else as the target declares, else ASSUMED_OUTPUT tokens.
     """
-    longest = request.max_output_tokens or target.capabilities.max_output_tokens or ASSUMED_OUTPUT
+    longest = request.max_output_tokens
+    if longest is None:
+        longest = target.capabilities.max_output_tokens or ASSUMED_OUTPUT
     return cost(estimated_usage(request, longest * request.choices), target.price)

@@ -7,11 +7,12 @@ rotation is kept as a last resort, so that the last one that may serve is never 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass
 from itertools import groupby
 
 from understudy.catalog import Candidate, Route, Target
+from understudy.chat.bound import owner_of_target
 from understudy.compliance import Denied, judge
 from understudy.errors import Cause, NoCompliantTarget
 from understudy.health.standing import Standing
@@ -51,11 +52,14 @@ def decide(
     unfit: Callable[[Target], str | None],
     standing: Callable[[Target], Standing],
     rng: random.Random,
+    bound: Set[str] = frozenset(),
 ) -> Decision:
     """Rank the route's candidates.
 
-    `unfit` says why a target cannot carry the request, or None; `standing` how it does.  Raises NoCompliantTarget
-    where constraints leave nobody.  A decision without candidates means that nobody can carry the request.
+    `unfit` says why a target cannot carry the request, or None; `standing` how it does.  `bound` are the owners of
+    content that only they can read again (understudy.chat.bound): one that is in the rotation goes first.  Raises
+    NoCompliantTarget where constraints leave nobody.  A decision without candidates means that nobody can carry the
+    request.
     """
     denied: list[Cause] = []
     misfits: list[Cause] = []
@@ -70,7 +74,7 @@ def decide(
             fit.append(candidate)
     if not fit and not misfits:
         raise NoCompliantTarget(route.name, denied)
-    ranked = _rank(_ordered(fit, rng), standing, rng)
+    ranked = _rank(_ordered(fit, rng), standing, rng, bound)
     return Decision(
         route.name,
         ranked,
@@ -95,14 +99,17 @@ def _ordered(candidates: Sequence[Candidate], rng: random.Random) -> list[Candid
 
 
 def _rank(
-    ordered: Sequence[Candidate], standing: Callable[[Target], Standing], rng: random.Random
+    ordered: Sequence[Candidate], standing: Callable[[Target], Standing], rng: random.Random, bound: Set[str]
 ) -> tuple[Ranked, ...]:
+    owning: list[Ranked] = []
     ready: list[Ranked] = []
     waiting: list[Ranked] = []
     out: list[Ranked] = []
     for place, candidate in enumerate(ordered, start=1):
         now = standing(candidate.target)
-        if now.share >= 1 or (now.share > 0 and rng.random() < now.share):
+        if now.share > 0 and bound and owner_of_target(candidate.target.name) in bound:
+            owning.append(Ranked(candidate.target, f"place {place}, {now.reason}, made what the request brings back"))
+        elif now.share >= 1 or (now.share > 0 and rng.random() < now.share):
             ready.append(Ranked(candidate.target, f"place {place}, {now.reason}"))
         elif now.share > 0:
             waiting.append(Ranked(candidate.target, f"place {place}, waits: {now.reason}"))
@@ -110,4 +117,4 @@ def _rank(
             if now.probe_due:
                 ready.append(Ranked(candidate.target, f"place {place}, overdue for a probe", probe=True))
             out.append(Ranked(candidate.target, f"last resort: {now.reason}", last_resort=True))
-    return (*ready, *waiting, *out)
+    return (*owning, *ready, *waiting, *out)

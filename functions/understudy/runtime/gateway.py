@@ -10,8 +10,6 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from understudy.errors import InvalidRequest
-
 STAGE = "/v1"
 EVENT_STREAM = "text/event-stream"
 PING = b": ping\n\n"
@@ -22,21 +20,22 @@ PING_AFTER = 15.0
 
 @dataclass(frozen=True, slots=True)
 class ApiRequest:
-    """One HTTP request.  Header names are lower case; `path` has no stage and no version: `/chat/completions`."""
+    """One HTTP request.
+
+    Header names are lower case; `path` has no stage and no version: `/chat/completions`; `body` is None where it is
+    not what it says it is.
+    """
 
     method: str
     path: str
     headers: Mapping[str, str]
-    body: bytes
+    body: bytes | None
     request_id: str
     time_left: float | None = None
 
 
 def api_request(event: Mapping[str, Any], context: object = None) -> ApiRequest:
-    """Read a proxy event; `time_left` is what the Lambda context says, in seconds, None without one.
-
-    Raises InvalidRequest where the body is not what it says it is.
-    """
+    """Read a proxy event; `time_left` is what the Lambda context says, in seconds, None without one."""
     proxy = (event.get("pathParameters") or {}).get("proxy")
     # Below a custom domain the path may carry a mapping; what the resource matched does not.
     path = "/" + proxy if proxy else event.get("path") or "/"
@@ -61,14 +60,14 @@ def takes_pieces(event: object) -> bool:
     return isinstance(variables, Mapping) and variables.get("stream") == "on"
 
 
-def _body(event: Mapping[str, Any]) -> bytes:
+def _body(event: Mapping[str, Any]) -> bytes | None:
     body = event.get("body") or ""
     if not event.get("isBase64Encoded"):
         return str(body).encode("utf-8", "surrogatepass")
     try:
         return base64.b64decode(body, validate=True)
-    except ValueError as error:
-        raise InvalidRequest("The body could not be decoded.") from error
+    except ValueError:
+        return None
 
 
 @dataclass(slots=True)

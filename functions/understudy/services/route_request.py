@@ -6,18 +6,17 @@ import asyncio
 import random
 import re
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import partial
-from typing import Any
 
-from understudy.catalog import Catalog, Limits, Route, Target
-from understudy.chat.request import ChatRequest
+from understudy.catalog import Catalog, Limits
+from understudy.chat.bound import owner_of_target, owners
 from understudy.chat.stream import Chunk
+from understudy.chat.unary import UnaryRequest
 from understudy.errors import (
-    Cause,
     InvalidRequest,
     RequestTooLarge,
     Unauthenticated,
@@ -31,15 +30,17 @@ from understudy.metrics import own_failure
 from understudy.ports import Clock, Logger
 from understudy.routing.attempts import Attempts
 from understudy.routing.journal import Journal
-from understudy.routing.policy import Decision, decide
+from understudy.routing.policy import decide
 from understudy.runtime.gateway import ApiRequest
-from understudy.services import measures
+from understudy.services.decision_log import Handling, log_decision, refusal
+from understudy.services.fitness import named_field, unfit
 from understudy.services.outcomes import LocalOutcomes
 from understudy.services.read_model import ReadModel
 from understudy.services.upstream import Upstream
-from understudy.wire import WIRES
-from understudy.wire.fronts.chat import StreamWriter, completion, encode, models, read_request
-from understudy.wire.fronts.errors import error_answer
+from understudy.wire.fronts import FRONTS, front_of
+from understudy.wire.fronts.base import Front, Writer, encode
+from understudy.wire.fronts.errors import retry_after
+from understudy.wire.fronts.models import model, models
 
 BODY_LIMIT = 6 * 1024 * 1024
 """Bytes; the limit of a synchronous Lambda invocation (AWS Lambda developer guide, "Lambda quotas")."""
@@ -49,7 +50,18 @@ RESERVE = 2.0
 """Seconds before the end of the invocation at which a request's own time is over."""
 DEADLINE_HEADER = "x-understudy-deadline-ms"
 MAX_COST_HEADER = "x-understudy-max-cost"
-METHODS = {"/chat/completions": "POST", "/models": "GET"}
+MODELS = "/models"
+CORS = {
+    "access-control-allow-origin": "*",
+    "access-control-expose-headers": "*",
+}
+"""Any page may call: a key is needed for everything, and browsers add none of their own accord."""
+PREFLIGHT = {
+    "access-control-allow-methods": "GET, POST, OPTIONS",
+    # The asterisk stands for every header but this one (Fetch standard, "CORS-preflight fetch").
+    "access-control-allow-headers": "authorization, *",
+    "access-control-max-age": "86400",
+}
 
 
 @dataclass(slots=True)
@@ -60,22 +72,6 @@ class Answered:
     headers: dict[str, str]
     body: bytes | AsyncGenerator[bytes, None]
     fault: Exception | None = None
-
-
-@dataclass(slots=True)
-class Handling:
-    """One chat request on its way."""
-
-    id: str
-    client: ClientKey
-    request: ChatRequest
-    route: Route
-    decision: Decision
-    journal: Journal
-    version: int
-    limits: Limits
-    started_at: float
-    committed_at: float | None = None
 
 
 class RouteRequest:
@@ -101,60 +97,88 @@ class RouteRequest:
     async def answer(self, request: ApiRequest) -> Answered:
         """The answer to any request; never raises.  A request that brings a time limit is answered within it."""
         request_id = request.request_id or uuid.uuid4().hex
-        headers = {"x-request-id": request_id, "x-understudy-request-id": request_id}
+        # The second name is the one that Anthropic's SDKs read.
+        headers = CORS | dict.fromkeys(("x-request-id", "request-id", "x-understudy-request-id"), request_id)
+        if request.method == "OPTIONS":
+            return Answered(204, headers | PREFLIGHT, b"")
         try:
             return await self._dispatch(request, request_id, headers)
         except Exception as error:  # noqa: BLE001 - every request has an answer
-            status, body = error_answer(error)
+            status, body = front_of(request.path, request.headers).error(error)
             fault = error if status == 500 else None
             if fault is not None:
                 self._failed(request_id)
             else:
-                self._logger.info("refused", request_id=request_id, status=status, **_refusal(error))
+                self._logger.info("refused", request_id=request_id, status=status, **refusal(error))
+            headers |= retry_after(error)
             return Answered(status, {**headers, "content-type": "application/json"}, encode(body), fault)
 
     async def _dispatch(self, request: ApiRequest, request_id: str, headers: dict[str, str]) -> Answered:
-        if request.path not in METHODS:
-            raise UnknownPath(f"There is no {request.path} here; there are: {', '.join(sorted(METHODS))}.")
-        if request.method != METHODS[request.path]:
-            raise WrongMethod(f"{request.path} takes {METHODS[request.path]}, not {request.method}.")
-        key = bearer_key(request)
+        listing = request.path == MODELS or request.path.startswith(MODELS + "/")
+        front = FRONTS.get(request.path)
+        if front is None and not listing:
+            raise UnknownPath(f"There is no {request.path} here; there are: {', '.join(sorted({MODELS, *FRONTS}))}.")
+        if request.method != (method := "GET" if listing else "POST"):
+            raise WrongMethod(f"{request.path} takes {method}, not {request.method}.")
+        key = caller_key(request)
         known = self._read_model.catalog(urgent=self._outcomes.in_doubt)
         catalog, client = await asyncio.gather(known, self._read_model.authenticate(key))
-        if request.path == "/models":
-            body = encode(models(catalog.routes, created=0))
+        if front is None:
+            asked = request.path.removeprefix(MODELS).removeprefix("/")
+            body = encode(model(asked, catalog.routes) if asked else models(catalog.routes))
             return Answered(200, {**headers, "content-type": "application/json"}, body)
+        if request.body is None:
+            raise InvalidRequest("The body could not be decoded.")
         if len(request.body) > BODY_LIMIT:
             raise RequestTooLarge(f"The body has {len(request.body)} bytes; the limit is {BODY_LIMIT}.")
-        handling = await self._handling(request, request_id, client, catalog)
-        return await self._chat(handling, headers)
+        handling = await self._handling(request, front, request_id, client, catalog)
+        return await self._answer(handling, front, headers)
 
-    async def _handling(self, given: ApiRequest, request_id: str, client: ClientKey, catalog: Catalog) -> Handling:
-        chat = read_request(given.body)
-        route = catalog.routes.get(chat.model)
+    async def _handling(
+        self, given: ApiRequest, front: Front, request_id: str, client: ClientKey, catalog: Catalog
+    ) -> Handling:
+        request = front.read(given.body or b"")
+        route = catalog.routes.get(request.model)
         if route is None:
             known = ", ".join(sorted(catalog.routes))
-            raise UnknownModel(f"There is no model {chat.model!r} here; there are: {known}.", param="model")
-        names = [candidate.target.name for candidate in route.candidates]
-        fleet = await self._read_model.health(names)
+            raise UnknownModel(f"There is no model {request.model!r} here; there are: {known}.", param="model")
+        fleet = await self._read_model.health([candidate.target.name for candidate in route.candidates])
         self._outcomes.adopt(catalog.health, fleet, trusted=self._read_model.trusted)
-        decision = decide(route, unfit=partial(unfit, chat, route), standing=self._outcomes.standing, rng=self._rng)
+        bound = frozenset(owners(request.native.body if request.native else request.body))
+        decision = decide(
+            route,
+            unfit=partial(unfit, request, route),
+            standing=self._outcomes.standing,
+            rng=self._rng,
+            bound=bound,
+        )
         if not decision.candidates:
             reasons = "; ".join(f"{cause.target}: {cause.reason}" for cause in decision.unfit)
             raise InvalidRequest(
                 f"No target of route {route.name!r} can carry this request ({reasons}).",
-                param=_named_field(chat, route),
+                param=named_field(request, route),
                 code="unsupported_parameter",
             )
-        limits = tightened(route.limits, given)
-        return Handling(request_id, client, chat, route, decision, Journal(), catalog.version, limits, self._clock())
+        return Handling(
+            id=request_id,
+            front=given.path,
+            client=client,
+            request=request,
+            route=route,
+            decision=decision,
+            bound=bound,
+            journal=Journal(),
+            version=catalog.version,
+            limits=tightened(route.limits, given),
+            started_at=self._clock(),
+        )
 
-    async def _chat(self, handling: Handling, headers: dict[str, str]) -> Answered:
-        route, chat = handling.route, handling.request
+    async def _answer(self, handling: Handling, front: Front, headers: dict[str, str]) -> Answered:
+        route, request = handling.route, handling.request
         ask = partial(self._upstream, route=route)
         engine = Attempts(ask, self._outcomes, self._outcomes.lease, rng=self._rng)
-        whole = route.assured or not chat.stream or chat.is_structured
-        chunks = engine.run(chat, handling.decision, handling.limits, handling.journal, whole=whole)
+        whole = route.assured or not request.stream or request.is_structured
+        chunks = engine.run(request, handling.decision, handling.limits, handling.journal, whole=whole)
         try:
             first = await anext(chunks)
         except BaseException as error:
@@ -162,21 +186,21 @@ class RouteRequest:
             await self._outcomes.settle(SETTLE)
             raise
         handling.committed_at = self._clock()
-        headers |= self._headers(handling)
+        headers |= answer_headers(handling)
         created = int(self._clock())
-        if not chat.stream:
+        if isinstance(request, UnaryRequest) or not request.stream:
             async with aclosing(chunks):
                 pieces = [first, *[chunk async for chunk in chunks]]
             self._log(handling, None)
             await self._outcomes.settle(SETTLE)
-            return Answered(
-                200, headers | {"content-type": "application/json"}, encode(completion(pieces, created=created))
-            )
+            body = encode(front.whole(request, pieces, created=created))
+            return Answered(200, headers | {"content-type": "application/json"}, body)
         headers |= {"content-type": "text/event-stream; charset=utf-8", "cache-control": "no-cache"}
-        return Answered(200, headers, self._stream(handling, first, chunks, StreamWriter(chat, created=created)))
+        writer = front.writer(request, created=created)
+        return Answered(200, headers, self._stream(handling, first, chunks, writer))
 
     async def _stream(
-        self, handling: Handling, first: Chunk, rest: AsyncGenerator[Chunk, None], writer: StreamWriter
+        self, handling: Handling, first: Chunk, rest: AsyncGenerator[Chunk, None], writer: Writer
     ) -> AsyncGenerator[bytes, None]:
         failure: BaseException | None = None
         try:
@@ -202,63 +226,27 @@ class RouteRequest:
             self._log(handling, failure)
             await self._outcomes.settle(SETTLE)
 
-    def _headers(self, handling: Handling) -> dict[str, str]:
-        answering = handling.journal.answering
-        return {
-            "x-understudy-route": handling.route.name,
-            "x-understudy-target": answering.target.name if answering else "",
-            "x-understudy-attempts": str(len(handling.journal.attempts)),
-        }
-
     def _failed(self, request_id: str) -> None:
         """Say that the exception being handled is a bug of ours."""
         self._logger.exception("the router failed", request_id=request_id, metrics=[own_failure("RouterErrors")])
 
     def _log(self, handling: Handling, error: BaseException | None) -> None:
-        """The decision, whole, on one line, which also counts for the route and for the target that answered; the
-        others that were asked have a short line each.
+        log_decision(self._logger, handling, error, self._clock())
 
-        Usage and cost are those of the target whose answer the caller has; what all attempts cost together stands
-        beside them.
-        """
-        journal, decision, limits = handling.journal, handling.decision, handling.limits
-        answering = journal.answering
-        spent = answering.cost if answering else None
-        committed, seconds = handling.committed_at, self._clock() - handling.started_at
-        asked = measures.of_targets(journal.attempts)
-        metrics = [measures.of_route(handling.route.name, journal, error, seconds)]
-        if answering and (measured := asked.pop(answering.target.name, None)):
-            metrics.append(measured)
-        for name, measured in asked.items():
-            self._logger.info("asked in vain", target=name, metrics=[measured])
-        self._logger.info(
-            "decision",
-            metrics=metrics,
-            request_id=handling.id,
-            client=handling.client.name,
-            route=handling.route.name,
-            document_version=handling.version,
-            stream=handling.request.stream,
-            outcome="ok" if error is None else type(error).__name__,
-            target=answering.target.name if answering else None,
-            reported_model=answering.model if answering else None,
-            candidates=[{"target": r.target.name, "reason": r.reason} for r in decision.candidates],
-            denied=_told(decision.denied),
-            unfit=_told(decision.unfit),
-            skipped=_told(journal.skipped),
-            attempts=[attempt.fields() for attempt in journal.attempts],
-            resumed=[resumption.fields() for resumption in journal.resumptions],
-            usage=answering.usage.payload() if answering and answering.usage else None,
-            usage_estimated=bool(answering and answering.estimated),
-            cost_usd=None if spent is None else str(spent),
-            attempts_cost_usd=str(journal.spent),
-            limits={
-                "request_ms": round(limits.request * 1000),
-                "max_cost_usd": None if limits.max_cost is None else str(limits.max_cost),
-            },
-            time_to_commit_ms=None if committed is None else round((committed - handling.started_at) * 1000, 1),
-            ms=round(seconds * 1000, 1),
-        )
+
+def answer_headers(handling: Handling) -> dict[str, str]:
+    """Who answered, after how many attempts, and what of the request could not be sent to it."""
+    answering = handling.journal.answering
+    headers = {
+        "x-understudy-route": handling.route.name,
+        "x-understudy-target": answering.target.name if answering else "",
+        "x-understudy-attempts": str(len(handling.journal.attempts)),
+    }
+    if answering is not None:
+        headers |= answering.headers
+        if handling.bound - {owner_of_target(answering.target.name)}:
+            headers["x-understudy-stripped"] = "content bound to another target"
+    return headers
 
 
 async def _chain(first: Chunk, rest: AsyncIterator[Chunk]) -> AsyncGenerator[Chunk, None]:
@@ -287,50 +275,11 @@ def tightened(limits: Limits, request: ApiRequest) -> Limits:
     return replace(limits, request=min(times), max_cost=min(money, default=None))
 
 
-def _refusal(error: BaseException) -> dict[str, Any]:
-    """What the log may say of a request that was turned away: words of ours, never the caller's content."""
-    named = {name: _word(getattr(error, name, None)) for name in ("code", "param")}
-    return {"outcome": type(error).__name__, **named, "causes": _told(getattr(error, "causes", ()))}
-
-
-def _told(causes: Sequence[Cause]) -> list[dict[str, str]]:
-    return [{"target": cause.target, "reason": cause.kept or cause.reason} for cause in causes]
-
-
-def _word(said: object) -> str | None:
-    """A code or the name of a field; not whatever else a provider may have put in its place."""
-    return said if isinstance(said, str) and re.fullmatch(r"[\w.:\[\]-]{1,100}", said) else None
-
-
-def bearer_key(request: ApiRequest) -> str:
-    """The caller's key.  Raises Unauthenticated where there is none."""
+def caller_key(request: ApiRequest) -> str:
+    """The caller's key, in the header of either family of clients.  Raises Unauthenticated where there is none."""
     scheme, _, key = request.headers.get("authorization", "").partition(" ")
-    if scheme.lower() != "bearer" or not key.strip():
-        raise Unauthenticated("Send your API key in the header `Authorization: Bearer KEY`.")
-    return key.strip()
-
-
-def unfit(request: ChatRequest, route: Route, target: Target) -> str | None:
-    """Why a target cannot carry a request, or None."""
-    can = target.capabilities
-    if request.needs_tools and not can.tools:
-        return "it does not take tools"
-    if request.needs_vision and not can.vision:
-        return "it does not take images"
-    if request.needs_json_schema and not can.json_schema:
-        return "it does not take a JSON schema"
-    if can.context_window is not None and request.size // 8 > can.context_window:
-        # A token is rarely more than eight characters, so this never turns away what would fit.
-        return f"about {request.size // 4} tokens do not fit its window of {can.context_window}"
-    lost = WIRES[target.provider.wire].cannot_carry(request) - route.may_drop
-    return f"it cannot carry {', '.join(f'`{name}`' for name in sorted(lost))}" if lost else None
-
-
-def _named_field(request: ChatRequest, route: Route) -> str | None:
-    """The first field that some target of the route has no place for."""
-    lost = {
-        name
-        for candidate in route.candidates
-        for name in WIRES[candidate.target.provider.wire].cannot_carry(request) - route.may_drop
-    }
-    return min(lost, default=None)
+    if scheme.lower() == "bearer" and key.strip():
+        return key.strip()
+    if key := request.headers.get("x-api-key", "").strip():
+        return key
+    raise Unauthenticated("Send your API key in the header `Authorization: Bearer KEY` (or `x-api-key: KEY`).")

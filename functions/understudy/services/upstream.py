@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import aclosing
+from dataclasses import dataclass, replace
 from email.utils import formatdate
+from functools import partial
 
 from understudy.catalog import Provider, Route, Target
 from understudy.chat.request import ChatRequest
 from understudy.chat.stream import Chunk
-from understudy.errors import AttemptFailed, Credential, Garbage, SecretError
+from understudy.chat.unary import UnaryRequest
+from understudy.errors import AttemptFailed, Credential, Garbage, InvalidRequest, SecretError
 from understudy.ports import Clock, Reply, Secrets, Transport
-from understudy.wire import WIRES
-from understudy.wire.base import Decoder, Wire
+from understudy.services.fitness import is_native, lost, quirks_of, unary_wire_for, wire_for
+from understudy.wire.base import Call, Decoder
 from understudy.wire.sse import SseDecoder
 
 BODY_LIMIT = 32 * 1024 * 1024
@@ -38,18 +41,11 @@ class Upstream:
         self._user_agent = user_agent
 
     async def __call__(
-        self, request: ChatRequest, target: Target, *, connect: float, route: Route | None = None
+        self, request: ChatRequest | UnaryRequest, target: Target, *, connect: float, route: Route | None = None
     ) -> AsyncGenerator[Chunk, None]:
         """Chunks of the answer.  Raises AttemptFailed; ends only after a stop reason has arrived."""
-        wire = WIRES[target.provider.wire]
-        stream = target.capabilities.streaming
-        call = wire.call(
-            request,
-            model=target.model,
-            stream=stream,
-            drop=route.may_drop & wire.cannot_carry(request) if route else frozenset(),
-            max_output_tokens=target.capabilities.max_output_tokens,
-        )
+        exchange = _exchange(request, target, route)
+        call, stream = exchange.call, exchange.stream
         url = target.provider.base_url.rstrip("/") + call.path
         for first in (True, False):
             secret = await self._secret(target.provider)
@@ -57,10 +53,12 @@ class Upstream:
             try:
                 async with self._transport.send(url, headers, call.body, connect=connect) as reply:
                     if reply.status != 200:
-                        raise await self._failure(reply, wire)
-                    async with aclosing(_answer(reply, wire, request.choices)) as chunks:
+                        raise await self._failure(reply, exchange)
+                    shown = shown_headers(reply.headers)
+                    async with aclosing(_answer(reply, exchange)) as chunks:
                         async for chunk in chunks:
-                            yield chunk
+                            yield replace(chunk, headers=shown) if shown else chunk
+                            shown = {}
                     return
             except AttemptFailed as failure:
                 refused = first and isinstance(failure, Credential)
@@ -70,10 +68,10 @@ class Upstream:
                 failure.hide(secret)
                 raise
 
-    async def _failure(self, reply: Reply, wire: Wire) -> AttemptFailed:
+    async def _failure(self, reply: Reply, exchange: Exchange) -> AttemptFailed:
         # A date in `retry-after` counts from the answer's own; one without is as old as it looks from here.
         answered = {"date": formatdate(self._clock(), usegmt=True), **reply.headers}
-        return wire.failure(reply.status, answered, await _read(reply, ERROR_LIMIT, cut=True))
+        return exchange.failure(reply.status, answered, await _read(reply, ERROR_LIMIT, cut=True))
 
     async def _secret(self, provider: Provider) -> str:
         """The provider's key; empty where it wants none."""
@@ -101,18 +99,68 @@ class Upstream:
         return headers
 
 
-def _answer(reply: Reply, wire: Wire, choices: int) -> AsyncGenerator[Chunk, None]:
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """What is sent to a target, and how its answer is read: as a stream (`decoder`), whole, or as a failure."""
+
+    call: Call
+    stream: bool
+    decoder: Callable[[], Decoder] | None
+    whole: Callable[[Mapping[str, object]], list[Chunk]]
+    failure: Callable[[int, Mapping[str, str], bytes], AttemptFailed]
+
+
+def _exchange(request: ChatRequest | UnaryRequest, target: Target, route: Route | None) -> Exchange:
+    """Raises InvalidRequest where the protocol has no place for something in the request."""
+    quirks = quirks_of(target)
+    if isinstance(request, UnaryRequest):
+        unary = unary_wire_for(request, target)
+        if unary is None:
+            raise InvalidRequest(f"{target.name} has no {request.operation}.")
+        call = unary.call(request, model=target.model, quirks=quirks)
+        return Exchange(call, False, None, lambda body: [unary.chunk(request, body)], unary.failure)
+    wire, stream = wire_for(request, target), target.capabilities.streaming
+    call = wire.call(
+        request,
+        model=target.model,
+        stream=stream,
+        drop=route.may_drop & lost(request, target) if route else frozenset(),
+        max_output_tokens=target.capabilities.max_output_tokens,
+        quirks=quirks,
+    )
+    native = is_native(request, wire)
+    return Exchange(
+        call,
+        stream,
+        partial(wire.decoder, request.choices, native=native, owner=quirks.owner),
+        partial(wire.chunks, native=native, owner=quirks.owner),
+        wire.failure,
+    )
+
+
+def shown_headers(headers: Mapping[str, str]) -> dict[str, str]:
+    """What a caller may see of the answering provider's headers: its rate limits, in OpenAI's words."""
+    return {
+        name.removeprefix("anthropic-").replace("ratelimit", "x-ratelimit", 1)
+        if name.startswith("anthropic-ratelimit-")
+        else name: value
+        for name, value in headers.items()
+        if name.startswith(("x-ratelimit-", "anthropic-ratelimit-"))
+    }
+
+
+def _answer(reply: Reply, exchange: Exchange) -> AsyncGenerator[Chunk, None]:
     """The chunks of a stream, or of a whole answer.  Raises Garbage where it is neither."""
     kind = reply.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind == "text/event-stream":
-        return _events(reply, wire.decoder(choices))
+    if kind == "text/event-stream" and exchange.decoder is not None:
+        return _events(reply, exchange.decoder())
     if kind == "application/json":
-        return _at_once(reply, wire)
+        return _at_once(reply, exchange)
     raise Garbage(f"it answered with {kind or 'no content type'} instead of an answer", status=200)
 
 
-async def _at_once(reply: Reply, wire: Wire) -> AsyncGenerator[Chunk, None]:
-    for chunk in _whole(await _read(reply, BODY_LIMIT), wire):
+async def _at_once(reply: Reply, exchange: Exchange) -> AsyncGenerator[Chunk, None]:
+    for chunk in _whole(await _read(reply, BODY_LIMIT), exchange):
         yield chunk
 
 
@@ -173,12 +221,12 @@ async def _next(body: AsyncIterator[bytes], until: float | None) -> bytes | None
         return None
 
 
-def _whole(body: bytes, wire: Wire) -> list[Chunk]:
+def _whole(body: bytes, exchange: Exchange) -> list[Chunk]:
     try:
         parsed = json.loads(body)
         if not isinstance(parsed, Mapping):
             raise ValueError("not a JSON object")
-        chunks = wire.chunks(parsed)
+        chunks = exchange.whole(parsed)
     except (ValueError, RecursionError) as error:
         raise Garbage(f"its answer cannot be read: {error}", status=200) from error
     if not any(chunk.finish_reasons for chunk in chunks):

@@ -1,11 +1,13 @@
-"""Provider protocols: one file each, pure.  `WIRES` is the only registry."""
+"""Provider protocols: one file each, pure.  `WIRES` and `UNARY_WIRES` are the only registries."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 from understudy.wire.anthropic import AnthropicWire
-from understudy.wire.base import Wire
+from understudy.wire.base import UnaryWire, Wire
 from understudy.wire.openai import OpenAIWire
 
 WIRES: Mapping[str, Wire] = {"openai": OpenAIWire(), "anthropic": AnthropicWire()}
+UNARY_WIRES: Mapping[tuple[str, str], UnaryWire] = {}
+"""By protocol and operation."""

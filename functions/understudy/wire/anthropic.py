@@ -14,7 +14,7 @@ from understudy.chat.stream import Chunk
 from understudy.errors import AttemptFailed, Garbage
 from understudy.wire import anthropic_request
 from understudy.wire.anthropic_stream import AnthropicDecoder
-from understudy.wire.base import Call, Decoder
+from understudy.wire.base import PLAIN, Call, Decoder, Quirks
 from understudy.wire.failures import classify, reported
 
 # Later versions refuse sampling parameters, even at their default values.
@@ -24,7 +24,9 @@ VERSION = "2023-06-01"
 class AnthropicWire:
     """See `understudy.wire.base.Wire`."""
 
-    def cannot_carry(self, request: ChatRequest) -> Set[str]:
+    protocol = "anthropic"
+
+    def cannot_carry(self, request: ChatRequest, quirks: Quirks = PLAIN) -> Set[str]:  # noqa: ARG002
         return anthropic_request.cannot_carry(request)
 
     def call(
@@ -35,16 +37,17 @@ class AnthropicWire:
         stream: bool,
         drop: Set[str],
         max_output_tokens: int | None,
+        quirks: Quirks = PLAIN,  # noqa: ARG002
     ) -> Call:
         body = anthropic_request.messages_body(
             request, model=model, stream=stream, drop=drop, max_output_tokens=max_output_tokens
         )
         return Call("/v1/messages", anthropic_request.encoded(body), {"anthropic-version": VERSION})
 
-    def decoder(self, choices: int = 1) -> Decoder:  # noqa: ARG002 - this protocol gives one answer
+    def decoder(self, choices: int = 1, *, native: bool = False, owner: str = "") -> Decoder:  # noqa: ARG002
         return AnthropicDecoder()
 
-    def chunks(self, body: Mapping[str, object]) -> list[Chunk]:
+    def chunks(self, body: Mapping[str, object], *, native: bool = False, owner: str = "") -> list[Chunk]:  # noqa: ARG002
         if body.get("type") == "error":
             raise reported(body)
         content, reason = body.get("content"), body.get("stop_reason")

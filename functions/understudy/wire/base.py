@@ -11,6 +11,7 @@ from typing import Protocol
 
 from understudy.chat.request import ChatRequest
 from understudy.chat.stream import Chunk
+from understudy.chat.unary import UnaryRequest
 from understudy.errors import AttemptFailed
 
 
@@ -29,6 +30,20 @@ class Event:
 
     name: str
     data: str
+
+
+@dataclass(frozen=True, slots=True)
+class Quirks:
+    """How a target departs from its protocol: see `understudy.catalog.Provider.rename` and `Capabilities`; `owner` is
+    its mark on what only it can read again (understudy.chat.bound)."""
+
+    owner: str = ""
+    rename: Mapping[str, str] = field(default_factory=dict)
+    reasoning_control: str = "none"
+    image_urls: bool = True
+
+
+PLAIN = Quirks()
 
 
 class Decoder(Protocol):
@@ -50,21 +65,52 @@ class Decoder(Protocol):
         """
 
 
-class Wire(Protocol):
-    """One provider protocol."""
+class UnaryWire(Protocol):
+    """One operation of a protocol whose answer is one object: embeddings, the count of a prompt's tokens."""
 
-    def cannot_carry(self, request: ChatRequest) -> Set[str]:
-        """Names of the request's fields that this protocol has no place for."""
+    def call(self, request: UnaryRequest, *, model: str, quirks: Quirks = PLAIN) -> Call:
+        """Translate a request.  Raises InvalidRequest naming what cannot be carried."""
+
+    def chunk(self, request: UnaryRequest, body: Mapping[str, object]) -> Chunk:
+        """The answer (`understudy.chat.unary.unary_chunk`).
+
+        Raises ValueError on another shape, AttemptFailed on an error object sent with status 200.
+        """
+
+    def failure(self, status: int, headers: Mapping[str, str], body: bytes) -> AttemptFailed:
+        """As `Wire.failure`."""
+
+
+class Wire(Protocol):
+    """One provider protocol.  `protocol` is its name, as `understudy.chat.request.Native` has it."""
+
+    @property
+    def protocol(self) -> str: ...
+
+    def cannot_carry(self, request: ChatRequest, quirks: Quirks = PLAIN) -> Set[str]:
+        """Names of the request's fields that this protocol, or a target with these quirks, has no place for."""
 
     def call(
-        self, request: ChatRequest, *, model: str, stream: bool, drop: Set[str], max_output_tokens: int | None
+        self,
+        request: ChatRequest,
+        *,
+        model: str,
+        stream: bool,
+        drop: Set[str],
+        max_output_tokens: int | None,
+        quirks: Quirks = PLAIN,
     ) -> Call:
         """Translate a request.  `drop` are fields the route agreed to lose; `max_output_tokens` the target's own."""
 
-    def decoder(self, choices: int = 1) -> Decoder:
-        """A fresh decoder for one streamed answer of so many choices."""
+    def decoder(self, choices: int = 1, *, native: bool = False, owner: str = "") -> Decoder:
+        """A fresh decoder for one streamed answer of so many choices.
 
-    def chunks(self, body: Mapping[str, object]) -> list[Chunk]:
+        `native`: the caller speaks this protocol, so every chunk carries the events it was read from; an event that
+        says nothing in the chat shape makes a chunk without choices then.  `owner` marks what only this target can
+        read again (understudy.chat.bound).
+        """
+
+    def chunks(self, body: Mapping[str, object], *, native: bool = False, owner: str = "") -> list[Chunk]:
         """Chunks of a whole (non-streamed) answer.  Raises ValueError or AttemptFailed as `Decoder.feed` does."""
 
     def failure(self, status: int, headers: Mapping[str, str], body: bytes) -> AttemptFailed:

@@ -13,7 +13,7 @@ from understudy.chat.request import ChatRequest
 from understudy.chat.response import chunks_from_completion
 from understudy.chat.stream import Chunk, chunk_from
 from understudy.errors import AttemptFailed, Garbage
-from understudy.wire.base import Call, Event
+from understudy.wire.base import PLAIN, Call, Event, Quirks
 from understudy.wire.body import decode_object, encode
 from understudy.wire.failures import classify, reported
 
@@ -26,7 +26,9 @@ _NO_ANSWER = frozenset({"role", "tool_call_id", "name", "reasoning", "reasoning_
 class OpenAIWire:
     """Any server with an OpenAI-compatible `/chat/completions`."""
 
-    def cannot_carry(self, request: ChatRequest) -> Set[str]:  # noqa: ARG002
+    protocol = "openai"
+
+    def cannot_carry(self, request: ChatRequest, quirks: Quirks = PLAIN) -> Set[str]:  # noqa: ARG002
         """Nothing is impossible by protocol; what a server does not know, it refuses itself."""
         return frozenset()
 
@@ -38,13 +40,17 @@ class OpenAIWire:
         stream: bool,
         drop: Set[str],
         max_output_tokens: int | None,  # noqa: ARG002 - this protocol lets a server have its own default
+        quirks: Quirks = PLAIN,
     ) -> Call:
-        """The caller's body with the target's model, the wanted mode and without `drop`.
+        """The caller's body with the target's model, the wanted mode, the server's own names and without `drop`.
 
         A stream always asks for usage, unless the route drops `stream_options` for a server that refuses it.
         Raises InvalidRequest where the body is no JSON.
         """
-        body: dict[str, Any] = {k: v for k, v in request.body.items() if k not in drop or k in ("model", "messages")}
+        rename = quirks.rename
+        kept = {k: v for k, v in request.body.items() if k not in drop or k in ("model", "messages")}
+        # Where both names are given, the server's own stays as it is.
+        body: dict[str, Any] = {rename.get(k, k): v for k, v in kept.items() if rename.get(k) not in kept}
         body["model"] = model
         if stream:
             body["stream"] = True
@@ -56,11 +62,11 @@ class OpenAIWire:
                 body["stream"] = False
         return Call(PATH, encode(body))
 
-    def decoder(self, choices: int = 1) -> OpenAIDecoder:
-        """A fresh decoder for one streamed answer of so many choices."""
+    def decoder(self, choices: int = 1, *, native: bool = False, owner: str = "") -> OpenAIDecoder:  # noqa: ARG002
+        """A fresh decoder for one streamed answer of so many choices; its chunks are the events themselves."""
         return OpenAIDecoder(choices)
 
-    def chunks(self, body: Mapping[str, object]) -> list[Chunk]:
+    def chunks(self, body: Mapping[str, object], *, native: bool = False, owner: str = "") -> list[Chunk]:  # noqa: ARG002
         """Chunks of a `chat.completion`.
 
         Raises AttemptFailed on an error object sent with status 200 (Garbage where there are no choices, or only

@@ -176,7 +176,7 @@ NEEDS = [
 def test_what_a_request_needs(fields: dict[str, Any], needs: tuple[bool, bool, bool]) -> None:
     """Tools, images and JSON schemas are seen wherever they stand."""
     one = request(**fields)
-    assert needs == (one.needs_tools, one.needs_vision, one.needs_json_schema)
+    assert needs == (one.needs_tools, "image_url" in one.part_types, one.needs_json_schema)
 
 
 @pytest.mark.parametrize(
@@ -306,6 +306,6 @@ def test_any_json_is_a_request_or_refused(body: Any) -> None:
     except InvalidRequest as error:
         assert error.message
         return
-    answers = (one.stream, one.include_usage, one.needs_tools, one.needs_vision, one.needs_json_schema)
+    answers = (one.stream, one.include_usage, one.needs_tools, "image_url" in one.part_types, one.needs_json_schema)
     assert (True, True) == (all(isinstance(a, bool) for a in answers), one.size >= 0)
     assert (one.body, one.messages) == (chat_request(one.body).body, one.body["messages"])

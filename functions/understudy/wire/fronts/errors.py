@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from understudy.errors import (
@@ -69,6 +70,13 @@ def error_answer(error: BaseException) -> tuple[int, dict[str, Any]]:
     if isinstance(error, NoTargetAnswered) and isinstance(error.last, RateLimited):
         status, kind = 429, "rate_limit_error"
     return status, error_body(error, kind)
+
+
+def retry_after(error: BaseException) -> dict[str, str]:
+    """The `retry-after` header where a wait is known: in whole seconds, rounded up, as providers asked for it."""
+    failure = error.last if isinstance(error, NoTargetAnswered) else error
+    wait = failure.retry_after if isinstance(failure, AttemptFailed) else None
+    return {} if wait is None else {"retry-after": str(math.ceil(wait))}
 
 
 def error_body(error: BaseException, kind: str | None = None) -> dict[str, Any]:

@@ -1,0 +1,100 @@
+"""What the log says of a request: one line with the whole decision, or why it was turned away."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from understudy.catalog import Limits, Route
+from understudy.chat.request import ChatRequest
+from understudy.chat.unary import UnaryRequest
+from understudy.errors import Cause
+from understudy.keys import ClientKey
+from understudy.ports import Logger
+from understudy.routing.journal import Journal
+from understudy.routing.policy import Decision
+from understudy.services import measures
+
+
+@dataclass(slots=True)
+class Handling:
+    """One request on its way; `front` is the path of the API that its caller speaks, `bound` the owners of what only
+    they can read again."""
+
+    id: str
+    front: str
+    client: ClientKey
+    request: ChatRequest | UnaryRequest
+    route: Route
+    decision: Decision
+    bound: frozenset[str]
+    journal: Journal
+    version: int
+    limits: Limits
+    started_at: float
+    committed_at: float | None = None
+
+
+def log_decision(logger: Logger, handling: Handling, error: BaseException | None, now: float) -> None:
+    """The decision, whole, on one line, which also counts for the route and for the target that answered; the
+    others that were asked have a short line each.
+
+    Usage and cost are those of the target whose answer the caller has; what all attempts cost together stands
+    beside them.
+    """
+    journal, decision, limits = handling.journal, handling.decision, handling.limits
+    answering = journal.answering
+    spent = answering.cost if answering else None
+    committed, seconds = handling.committed_at, now - handling.started_at
+    asked = measures.of_targets(journal.attempts)
+    metrics = [measures.of_route(handling.route.name, journal, error, seconds)]
+    if answering and (measured := asked.pop(answering.target.name, None)):
+        metrics.append(measured)
+    for name, measured in asked.items():
+        logger.info("asked in vain", target=name, metrics=[measured])
+    logger.info(
+        "decision",
+        metrics=metrics,
+        request_id=handling.id,
+        client=handling.client.name,
+        front=handling.front,
+        route=handling.route.name,
+        document_version=handling.version,
+        stream=handling.request.stream,
+        outcome="ok" if error is None else type(error).__name__,
+        target=answering.target.name if answering else None,
+        reported_model=answering.model if answering else None,
+        candidates=[{"target": r.target.name, "reason": r.reason} for r in decision.candidates],
+        denied=_told(decision.denied),
+        unfit=_told(decision.unfit),
+        skipped=_told(journal.skipped),
+        attempts=[attempt.fields() for attempt in journal.attempts],
+        resumed=[resumption.fields() for resumption in journal.resumptions],
+        usage=answering.usage.payload() if answering and answering.usage else None,
+        usage_estimated=bool(answering and answering.estimated),
+        cost_usd=None if spent is None else str(spent),
+        attempts_cost_usd=str(journal.spent),
+        limits={
+            "request_ms": round(limits.request * 1000),
+            "max_cost_usd": None if limits.max_cost is None else str(limits.max_cost),
+        },
+        time_to_commit_ms=None if committed is None else round((committed - handling.started_at) * 1000, 1),
+        ms=round(seconds * 1000, 1),
+    )
+
+
+def refusal(error: BaseException) -> dict[str, Any]:
+    """What the log may say of a request that was turned away: words of ours, never the caller's content."""
+    named = {name: _word(getattr(error, name, None)) for name in ("code", "param")}
+    return {"outcome": type(error).__name__, **named, "causes": _told(getattr(error, "causes", ()))}
+
+
+def _told(causes: Sequence[Cause]) -> list[dict[str, str]]:
+    return [{"target": cause.target, "reason": cause.kept or cause.reason} for cause in causes]
+
+
+def _word(said: object) -> str | None:
+    """A code or the name of a field; not whatever else a provider may have put in its place."""
+    return said if isinstance(said, str) and re.fullmatch(r"[\w.:\[\]-]{1,100}", said) else None
