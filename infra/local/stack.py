@@ -11,13 +11,13 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from string import Template
 from typing import Any
 from urllib.parse import unquote
 
 from infra.local.aws import BUS, REGION, TABLE, LocalAws, start_aws
 from infra.local.front import Front
 from infra.local.simulators import FAULTS, SimulatedProvider
+from infra.local.simulators.provider import WIRES
 from infra.local.sources import Sources
 from infra.local.template import Room, wiring
 from understudy.control.checks import is_loopback
@@ -39,7 +39,7 @@ class LocalError(UnderstudyError):
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """`port` is the front's; the simulators and the AWS endpoint take the next three (0: any free ones)."""
+    """`port` is the front's; the simulators and the AWS endpoint take the next ones (0: any free ones)."""
 
     host: str = "127.0.0.1"
     port: int = 8080
@@ -71,7 +71,7 @@ class LocalStack:
             self.stop()
             port = self._options.port
             raise LocalError(
-                f"a port of {port} to {port + 3} on {self._options.host} cannot be used ({error.strerror}); "
+                f"a port of {port} to {port + 1 + len(WIRES)} on {self._options.host} cannot be used ({error.strerror}); "
                 "choose another with --port, or 0 for any free ones"
             ) from error
         except BaseException:
@@ -89,12 +89,12 @@ class LocalStack:
     def _start(self) -> None:
         template = wiring()
         if self._options.simulators:
-            for offset, wire in enumerate(("openai", "anthropic"), start=1):
+            for offset, wire in enumerate(WIRES, start=1):
                 self.simulators[wire] = self._simulator(wire, offset)
         folder = Path(tempfile.mkdtemp(prefix="understudy-"))
         self._started.append(lambda: shutil.rmtree(folder, ignore_errors=True))
         self._decisions = folder / "decisions.jsonl"
-        self._aws = start_aws(template.table, QUEUES, self._options.host, self._port(3))
+        self._aws = start_aws(template.table, QUEUES, self._options.host, self._port(1 + len(WIRES)))
         self._started.append(self._aws.stop)
         self._settings(self._aws)
         self.store = Store(DynamoTable(TABLE))
@@ -150,9 +150,8 @@ class LocalStack:
                 raise LocalError(
                     "without simulators there is nobody to route to: give a control document with --config"
                 )
-            text = Template(text).substitute(
-                openai_url=self.simulators["openai"].base_url, anthropic_url=self.simulators["anthropic"].base_url
-            )
+        for wire, simulator in self.simulators.items():
+            text = text.replace(f"${{{wire}_url}}", simulator.base_url)
         publish(self.store, text, now=time.time(), by="understudy up", filename=name)
         self.store.put_key(ClientKey(hash_key(self.api_key), "local", time.time()))
 
