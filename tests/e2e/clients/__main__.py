@@ -141,7 +141,9 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--cache", type=Path, default=environments.cache(), help="directory of the clients' environments (%(default)s)"
     )
-    parser.add_argument("--allow-missing", action="store_true", help="wires and fronts that do not exist are no failure")
+    parser.add_argument(
+        "--allow-missing", action="store_true", help="wires and fronts that do not exist are no failure"
+    )
     parser.add_argument("-v", "--verbose", action="store_true", help="every check with its time")
     return parser.parse_args(arguments)
 

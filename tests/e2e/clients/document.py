@@ -58,9 +58,9 @@ class Document:
 
     def _wire(self, name: str, wire: Mapping[str, Any]) -> None:
         self._route(name, list(self._chain(name, wire["targets"])))
-        if embedders := [one for one in wire.get("embeddings", wire["targets"])]:
-            can = {"capabilities": {"chat": False, "embeddings": True}}
-            self._route(embeddings(name), list(self._chain(embeddings(name), [one | can for one in embedders])))
+        can = {"capabilities": {"chat": False, "embeddings": True}}
+        embedders = [one | can for one in wire.get("embeddings", wire["targets"])]
+        self._route(embeddings(name), list(self._chain(embeddings(name), embedders)))
 
     def _cell(self, cell: Cell, wire: Mapping[str, Any]) -> None:
         self._route(faulty(cell), list(self._chain(faulty(cell), wire["targets"])))

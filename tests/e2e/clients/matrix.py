@@ -1,4 +1,4 @@
-"""What matrix.yaml says: every client's every front on every wire, which checks run there, and why the others do not."""
+"""What matrix.yaml says: every client's every front on every wire, what is checked, and why something is not."""
 
 from __future__ import annotations
 

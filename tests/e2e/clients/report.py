@@ -41,7 +41,9 @@ class Report:
         wanted = {cell.front for cell in self.matrix.cells}
         self._fronts = fronts & wanted
         self.missed = [f"wire {name}: {reason}" for name, reason in wires.items()]
-        self.missed += [f"front {name}: nothing answers at {self.matrix.paths[name]}" for name in sorted(wanted - fronts)]
+        self.missed += [
+            f"front {name}: nothing answers at {self.matrix.paths[name]}" for name in sorted(wanted - fronts)
+        ]
 
     def runs(self, cell: Cell) -> bool:
         return cell.wire in self._wires and cell.front in self._fronts

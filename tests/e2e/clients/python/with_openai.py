@@ -151,7 +151,9 @@ def chat_embeddings(cell: Cell) -> None:
     one = client(cell).embeddings.create(model=cell.embeddings, input=c.QUESTION)
     true(one.data[0].embedding and all(isinstance(value, float) for value in one.data[0].embedding), one)
     true(one.usage.total_tokens > 0, one.usage)
-    two = client(cell).embeddings.create(model=cell.embeddings, input=[c.QUESTION, c.MULTIBYTE], encoding_format="float")
+    two = client(cell).embeddings.create(
+        model=cell.embeddings, input=[c.QUESTION, c.MULTIBYTE], encoding_format="float"
+    )
     same([0, 1], [each.index for each in two.data])
     same(len(one.data[0].embedding), len(two.data[1].embedding))
 
@@ -218,8 +220,7 @@ def responses_tools_stream(cell: Cell) -> None:
     same(["get_weather", "get_time"], [one.name for one in calls])
     same([{"city": "simulated city"}] * 2, [json.loads(one.arguments) for one in calls])
     plain = [
-        {"type": "function_call", "call_id": one.call_id, "name": one.name, "arguments": one.arguments}
-        for one in calls
+        {"type": "function_call", "call_id": one.call_id, "name": one.name, "arguments": one.arguments} for one in calls
     ]
     events = list(respond(cell, [*asked, *plain, *outputs(calls)], tools=TOOLS, stream=True))
     cell.told(deltas(events), "sunny ☀", "noon")
