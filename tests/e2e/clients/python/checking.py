@@ -111,13 +111,19 @@ def raised(kind: type[BaseException] | tuple[type[BaseException], ...], run: Cal
 def main(fronts: Mapping[str, Mapping[str, Check]]) -> None:
     """Run the cells that standard input asks for."""
     asked = json.load(sys.stdin)
-    cells = [Cell(**{**one, "url": asked["url"], "key": asked["key"]}) for one in asked["cells"]]
+    cells = [
+        Cell(**{**one, "url": asked["url"], "key": asked["key"], "checks": tuple(one["checks"])})
+        for one in asked["cells"]
+    ]
     lock = threading.Lock()
+
+    loop = asyncio.new_event_loop()
+    threading.Thread(target=loop.run_forever, daemon=True).start()
 
     def run(cell: Cell) -> None:
         for name in cell.checks:
             began = time.monotonic()
-            detail = _tried(fronts.get(cell.front, {}).get(name), cell)
+            detail = _tried(fronts.get(cell.front, {}).get(name), cell, loop)
             line = {
                 "front": cell.front,
                 "wire": cell.wire,
@@ -133,14 +139,14 @@ def main(fronts: Mapping[str, Mapping[str, Check]]) -> None:
         list(pool.map(run, cells))
 
 
-def _tried(check: Check | None, cell: Cell) -> str | None:
-    """Why the check failed, or None."""
+def _tried(check: Check | None, cell: Cell, loop: asyncio.AbstractEventLoop) -> str | None:
+    """Why the check failed, or None.  All coroutines share one loop, because some packages share their connections."""
     if check is None:
         return "the script has no such check"
     try:
         result = check(cell)
         if inspect.isawaitable(result):
-            asyncio.run(_wait(result))
+            asyncio.run_coroutine_threadsafe(_wait(result), loop).result()
     except Exception as error:  # noqa: BLE001 - whatever a client raises is what the matrix shows
         frames = [one for one in traceback.extract_tb(error.__traceback__) if Path(one.filename).parent == HERE]
         where = ", ".join(f"{Path(one.filename).name}:{one.lineno}" for one in frames[1:])

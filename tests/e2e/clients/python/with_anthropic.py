@@ -12,6 +12,9 @@ from pydantic import BaseModel
 
 TOOLS: list[Any] = [{"name": name, "description": f"The {name}.", "input_schema": c.PLACE} for name in c.TOOL_RESULTS]
 THINKING: Any = {"type": "enabled", "budget_tokens": 1024}
+# One pool for all, because making one costs more than a check.
+HTTP, ASYNC_HTTP = anthropic.DefaultHttpxClient(), anthropic.DefaultAsyncHttpxClient()
+OPTIONS: dict[str, Any] = {"max_retries": 0, "timeout": 20}
 SENDS_BEARER = anthropic.Anthropic(api_key="x").auth_headers.get("Authorization") is not None
 
 
@@ -22,7 +25,7 @@ class Person(BaseModel):
 
 
 def client(cell: Cell, **options: Any) -> anthropic.Anthropic:
-    return anthropic.Anthropic(**{"base_url": cell.url, "api_key": cell.key, "max_retries": 0, "timeout": 20} | options)
+    return anthropic.Anthropic(**OPTIONS | {"base_url": cell.url, "api_key": cell.key, "http_client": HTTP} | options)
 
 
 def asked(cell: Cell, text: Any = c.QUESTION, **options: Any) -> Any:
@@ -63,11 +66,11 @@ def stream(cell: Cell) -> None:
 
 
 async def asynchronous(cell: Cell) -> None:
-    async with anthropic.AsyncAnthropic(base_url=cell.url, api_key=cell.key, max_retries=0, timeout=20) as one:
-        checked(cell, await one.messages.create(**asked(cell)))
-        async with one.messages.stream(**asked(cell)) as given:
-            cell.answered("".join([text async for text in given.text_stream]))
-            checked(cell, await given.get_final_message())
+    one = anthropic.AsyncAnthropic(**OPTIONS, base_url=cell.url, api_key=cell.key, http_client=ASYNC_HTTP)
+    checked(cell, await one.messages.create(**asked(cell)))
+    async with one.messages.stream(**asked(cell)) as given:
+        cell.answered("".join([text async for text in given.text_stream]))
+        checked(cell, await given.get_final_message())
 
 
 def uses(message: Any) -> list[Any]:

@@ -20,6 +20,12 @@ MODES = {
 }
 
 
+SDKS: dict[str, Any] = {"chat": openai, "responses": openai, "messages": anthropic}
+# One pool for all, because making one costs more than a check.
+HTTP = {sdk: sdk.DefaultHttpxClient() for sdk in (openai, anthropic)}
+ASYNC_HTTP = {sdk: sdk.DefaultAsyncHttpxClient() for sdk in (openai, anthropic)}
+
+
 class Person(BaseModel):
     """Somebody."""
 
@@ -28,12 +34,16 @@ class Person(BaseModel):
     tags: list[str]
 
 
-def client(cell: Cell, mode: Mode | None = None, **options: Any) -> Any:
-    given: dict[str, Any] = {"api_key": cell.key, "max_retries": 0, "timeout": 20} | options
+def client(cell: Cell, mode: Mode | None = None, *, asynchronous: bool = False, **options: Any) -> Any:
+    sdk = SDKS[cell.front]
+    http = ASYNC_HTTP if asynchronous else HTTP
+    given: dict[str, Any] = {"api_key": cell.key, "max_retries": 0, "timeout": 20, "http_client": http[sdk]} | options
     mode = mode or MODES[cell.front][0]
-    if cell.front == "messages":
-        return instructor.from_anthropic(anthropic.Anthropic(base_url=cell.url, **given), mode=mode)
-    return instructor.from_openai(openai.OpenAI(base_url=cell.base_url, **given), mode=mode)
+    if sdk is anthropic:
+        made: Any = anthropic.AsyncAnthropic if asynchronous else anthropic.Anthropic
+        return instructor.from_anthropic(made(base_url=cell.url, **given), mode=mode)
+    made = openai.AsyncOpenAI if asynchronous else openai.OpenAI
+    return instructor.from_openai(made(base_url=cell.base_url, **given), mode=mode)
 
 
 def asked(cell: Cell, text: Any = "Who?", **options: Any) -> Any:
@@ -46,33 +56,28 @@ def asked(cell: Cell, text: Any = "Who?", **options: Any) -> Any:
 def structured(cell: Cell) -> None:
     for mode in MODES[cell.front]:
         person, raw = client(cell, mode).create_with_completion(**asked(cell))
-        same(Person(**c.PERSON), person)
+        same(c.PERSON, person.model_dump())
         true(raw.usage, raw)
 
 
 def stream(cell: Cell) -> None:
     *_, last = client(cell).create_partial(**asked(cell))
     same(c.PERSON, last.model_dump())
-    same([Person(**c.PERSON)], list(client(cell).create_iterable(**asked(cell)))[:1])
+    same([c.PERSON], [one.model_dump() for one in client(cell).create_iterable(**asked(cell))])
 
 
 async def asynchronous(cell: Cell) -> None:
-    given: dict[str, Any] = {"api_key": cell.key, "max_retries": 0, "timeout": 20}
-    mode = MODES[cell.front][0]
-    if cell.front == "messages":
-        one: Any = instructor.from_anthropic(anthropic.AsyncAnthropic(base_url=cell.url, **given), mode=mode)
-    else:
-        one = instructor.from_openai(openai.AsyncOpenAI(base_url=cell.base_url, **given), mode=mode)
-    same(Person(**c.PERSON), await one.create(**asked(cell)))
+    person = await client(cell, asynchronous=True).create(**asked(cell))
+    same(c.PERSON, person.model_dump())
 
 
 def image(cell: Cell) -> None:
     picture = instructor.Image.from_base64(f"data:image/png;base64,{c.IMAGE}")
-    same(Person(**c.PERSON), client(cell).create(**asked(cell, ["Who?", picture])))
+    same(c.PERSON, client(cell).create(**asked(cell, ["Who?", picture])).model_dump())
 
 
 def multibyte(cell: Cell) -> None:
-    same(Person(**c.PERSON), client(cell).create(**asked(cell, c.MULTIBYTE)))
+    same(c.PERSON, client(cell).create(**asked(cell, c.MULTIBYTE)).model_dump())
 
 
 def failed(cell: Cell, run: Any) -> Any:
@@ -90,8 +95,7 @@ def expected(name: str, **options: Any) -> c.Check:
         body = {key: value for key, value in options.items() if key not in connection}
         body = {key: getattr(cell, value[1:]) if str(value)[:1] == "@" else value for key, value in body.items()}
         error = failed(cell, lambda: client(cell, **connection).create(**asked(cell, **body)))
-        sdk = anthropic if cell.front == "messages" else openai
-        true(isinstance(error, getattr(sdk, name)), f"{type(error).__name__}: {error}")
+        true(isinstance(error, getattr(SDKS[cell.front], name)), f"{type(error).__name__}: {error}")
 
     return check
 
@@ -108,7 +112,7 @@ def retry(fault: str, name: str) -> c.Check:
     def check(cell: Cell) -> None:
         broken(fault, 1, expected(name, model="@faulty"))(cell)
         with cell.broken(fault, 1):
-            same(Person(**c.PERSON), client(cell, max_retries=2).create(**asked(cell, model=cell.faulty)))
+            same(c.PERSON, client(cell, max_retries=2).create(**asked(cell, model=cell.faulty)).model_dump())
 
     return check
 

@@ -14,6 +14,9 @@ from llama_index.embeddings.openai_like import OpenAILikeEmbedding
 from llama_index.llms.openai_like import OpenAILike
 from pydantic import BaseModel
 
+# One pool for all, because making one costs more than a check.
+HTTP, ASYNC_HTTP = openai.DefaultHttpxClient(), openai.DefaultAsyncHttpxClient()
+
 
 class Person(BaseModel):
     """Somebody."""
@@ -43,6 +46,8 @@ def llm(cell: Cell, name: str = "", **options: Any) -> OpenAILike:
         "api_key": cell.key,
         "max_retries": 0,
         "timeout": 20.0,
+        "http_client": HTTP,
+        "async_http_client": ASYNC_HTTP,
         "is_chat_model": True,
         "is_function_calling_model": True,
         "should_use_structured_outputs": True,

@@ -10,6 +10,9 @@ import openai
 from checking import Cell, raised, same, true
 from pydantic import BaseModel
 
+# One pool for all, because making one costs more than a check.
+HTTP, ASYNC_HTTP = openai.DefaultHttpxClient(), openai.DefaultAsyncHttpxClient()
+OPTIONS: dict[str, Any] = {"max_retries": 0, "timeout": 20}
 HEADERS = ("x-request-id", "x-understudy-target")
 
 
@@ -20,7 +23,11 @@ class Person(BaseModel):
 
 
 def client(cell: Cell, **options: Any) -> openai.OpenAI:
-    return openai.OpenAI(**{"base_url": cell.base_url, "api_key": cell.key, "max_retries": 0, "timeout": 20} | options)
+    return openai.OpenAI(**OPTIONS | {"base_url": cell.base_url, "api_key": cell.key, "http_client": HTTP} | options)
+
+
+def async_client(cell: Cell) -> openai.AsyncOpenAI:
+    return openai.AsyncOpenAI(**OPTIONS, base_url=cell.base_url, api_key=cell.key, http_client=ASYNC_HTTP)
 
 
 def user(text: Any) -> list[Any]:
@@ -77,13 +84,12 @@ def chunks_checked(cell: Cell, chunks: list[Any]) -> None:
 
 
 async def chat_async(cell: Cell) -> None:
-    async with openai.AsyncOpenAI(base_url=cell.base_url, api_key=cell.key, max_retries=0, timeout=20) as asked:
-        done = await asked.chat.completions.create(model=cell.model, messages=user(c.QUESTION))
-        cell.answered(done.choices[0].message.content)
-        stream = await asked.chat.completions.create(
-            model=cell.model, messages=user(c.QUESTION), stream=True, stream_options={"include_usage": True}
-        )
-        chunks_checked(cell, [one async for one in stream])
+    create = async_client(cell).chat.completions.create
+    done = await create(model=cell.model, messages=user(c.QUESTION))
+    cell.answered(done.choices[0].message.content)
+    options: Any = {"stream": True, "stream_options": {"include_usage": True}}
+    stream = await create(model=cell.model, messages=user(c.QUESTION), **options)
+    chunks_checked(cell, [one async for one in stream])
 
 
 def chat_tools(cell: Cell) -> None:
@@ -191,10 +197,10 @@ def deltas(events: Any) -> str:
 
 
 async def responses_async(cell: Cell) -> None:
-    async with openai.AsyncOpenAI(base_url=cell.base_url, api_key=cell.key, max_retries=0, timeout=20) as asked:
-        cell.answered((await asked.responses.create(model=cell.model, input=c.QUESTION)).output_text)
-        stream = await asked.responses.create(model=cell.model, input=c.QUESTION, stream=True)
-        events_checked(cell, [one async for one in stream])
+    create = async_client(cell).responses.create
+    cell.answered((await create(model=cell.model, input=c.QUESTION)).output_text)
+    stream = await create(model=cell.model, input=c.QUESTION, stream=True)
+    events_checked(cell, [one async for one in stream])
 
 
 def outputs(calls: list[Any]) -> list[Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from base64 import b64decode
 from typing import Any
 
 import anthropic
@@ -10,13 +11,16 @@ import checking as c
 import openai
 from checking import Cell, same, true
 from pydantic import BaseModel
-from pydantic_ai import Agent, BinaryContent, Embedder, NativeOutput, ThinkingPart, ToolOutput
+from pydantic_ai import Agent, BinaryContent, Embedder, NativeOutput, ThinkingPart, ToolOutput, UsageLimits
 from pydantic_ai.embeddings.openai import OpenAIEmbeddingModel
 from pydantic_ai.exceptions import AgentRunError, ModelAPIError, ModelHTTPError
 from pydantic_ai.models.anthropic import AnthropicModel
 from pydantic_ai.models.openai import OpenAIChatModel, OpenAIResponsesModel
 from pydantic_ai.providers.anthropic import AnthropicProvider
 from pydantic_ai.providers.openai import OpenAIProvider
+
+# One pool for all, because making one costs more than a check.
+HTTP: dict[Any, Any] = {sdk: sdk.DefaultAsyncHttpxClient() for sdk in (openai, anthropic)}
 
 
 class Person(BaseModel):
@@ -37,15 +41,19 @@ def get_time(city: str) -> str:
     return c.TOOL_RESULTS["get_time"]
 
 
+def openai_sdk(cell: Cell, **options: Any) -> openai.AsyncOpenAI:
+    return openai.AsyncOpenAI(base_url=cell.base_url, http_client=HTTP[openai], **options)
+
+
 def agent(cell: Cell, name: str = "", output: Any = str, tools: Any = (), **options: Any) -> Agent[Any, Any]:
     given: dict[str, Any] = {"api_key": cell.key, "max_retries": 0, "timeout": 20} | options
     name = name or cell.model
     model: Any
     if cell.front == "messages":
-        sdk = anthropic.AsyncAnthropic(base_url=cell.url, **given)
+        sdk = anthropic.AsyncAnthropic(base_url=cell.url, http_client=HTTP[anthropic], **given)
         model = AnthropicModel(name, provider=AnthropicProvider(anthropic_client=sdk))
     else:
-        provider = OpenAIProvider(openai_client=openai.AsyncOpenAI(base_url=cell.base_url, **given))
+        provider = OpenAIProvider(openai_client=openai_sdk(cell, **given))
         kind = OpenAIChatModel if cell.front == "chat" else OpenAIResponsesModel
         model = kind(name, provider=provider)
     return Agent(model, output_type=output, tools=tools)
@@ -98,7 +106,7 @@ async def structured(cell: Cell) -> None:
 
 
 async def image(cell: Cell) -> None:
-    picture = BinaryContent(data=__import__("base64").b64decode(c.IMAGE), media_type="image/png")
+    picture = BinaryContent(data=b64decode(c.IMAGE), media_type="image/png")
     cell.answered((await agent(cell).run([c.QUESTION, picture])).output, more=" (with 1 image)")
 
 
@@ -167,15 +175,13 @@ async def resume(cell: Cell) -> None:
 
 
 async def embeddings(cell: Cell) -> None:
-    sdk = openai.AsyncOpenAI(base_url=cell.base_url, api_key=cell.key, max_retries=0)
-    made = Embedder(OpenAIEmbeddingModel(cell.embeddings, provider=OpenAIProvider(openai_client=sdk)))
+    provider = OpenAIProvider(openai_client=openai_sdk(cell, api_key=cell.key, max_retries=0))
+    made = Embedder(OpenAIEmbeddingModel(cell.embeddings, provider=provider))
     done = await made.embed_documents([c.QUESTION, c.MULTIBYTE])
     same([len((await made.embed_query(c.QUESTION)).embeddings[0])] * 2, [len(one) for one in done.embeddings])
 
 
 async def count_tokens(cell: Cell) -> None:
-    from pydantic_ai import UsageLimits
-
     limits = UsageLimits(input_tokens_limit=100_000, count_tokens_before_request=True)
     cell.answered((await agent(cell).run(c.QUESTION, usage_limits=limits)).output)
 
