@@ -104,11 +104,11 @@ def _whole(wire: str, parsed: Any, rng: random.Random) -> None:
 
 
 def _decoded(wire: str, content_type: str, body: bytes, rng: random.Random) -> list[Chunk]:
-    framing = SseDecoder() if content_type.startswith("text/event-stream") else EventStreamDecoder()
+    frames = framing(content_type)
     decoder = WIRES[wire].decoder(rng.choice((1, 2)), native=rng.random() < 0.5, owner=OWNER)
     chunks: list[Chunk] = []
     try:
-        events = [event for data in cut(body, rng) for event in framing.feed(data)] + framing.flush()
+        events = [event for data in cut(body, rng) for event in frames.feed(data)] + frames.flush()
     except (ValueError, AttemptFailed):
         return chunks
     at = rng.randrange(len(events) + 1)
@@ -123,6 +123,11 @@ def _decoded(wire: str, content_type: str, body: bytes, rng: random.Random) -> l
             break
     assert decoder.complete in (True, False)
     return chunks
+
+
+def framing(content_type: str) -> Any:
+    """What takes a stream of this type apart."""
+    return SseDecoder() if content_type.startswith("text/event-stream") else EventStreamDecoder()
 
 
 def _damaged_event(event: Event, rng: random.Random) -> Event:
