@@ -74,9 +74,7 @@ def asking(wire: str, rng: random.Random) -> None:
         return
     lost = WIRES[wire].cannot_carry(request, QUIRKS)
     _called(
-        lambda: WIRES[wire]
-        .call(request, model="m", stream=True, drop=lost, max_output_tokens=None, quirks=QUIRKS)
-        .body
+        lambda: WIRES[wire].call(request, model="m", stream=True, drop=lost, max_output_tokens=None, quirks=QUIRKS).body
     )
 
 

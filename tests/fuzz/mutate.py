@@ -13,7 +13,20 @@ STRANGE: tuple[Any, ...] = (
     *([], {}, [[]], [None], {"": None}, {"type": "text"}, {"type": None}, {"type": 7}, [{}], {"a": {"b": {"c": []}}}),
 )
 WORDS = (
-    *("role", "content", "type", "text", "name", "id", "index", "tool_calls", "function", "arguments", "delta", "usage"),
+    *(
+        "role",
+        "content",
+        "type",
+        "text",
+        "name",
+        "id",
+        "index",
+        "tool_calls",
+        "function",
+        "arguments",
+        "delta",
+        "usage",
+    ),
     *("input", "parts", "stop_reason", "finish_reason", "status", "error", "choices", "model", "system", "stream"),
 )
 
@@ -56,7 +69,9 @@ def _change(holder: Any, key: Any, rng: random.Random, places: list[tuple[Any, A
     elif what == 5 and isinstance(holder[key], str):
         text = holder[key]
         cut = rng.randrange(len(text) + 1)
-        holder[key] = text[:cut] + str(rng.choice(("", "\u0000", "😀", '"', "\\", "{"))) + text[cut:][: rng.choice((0, 3, 999))]
+        holder[key] = (
+            text[:cut] + str(rng.choice(("", "\u0000", "😀", '"', "\\", "{"))) + text[cut:][: rng.choice((0, 3, 999))]
+        )
     else:
         holder[key] = copy.deepcopy(rng.choice(STRANGE))
 

@@ -40,7 +40,12 @@ IMAGE = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{PIXE
 FORMAT = {"type": "json_schema", "json_schema": {"name": "trip", "schema": SCHEMA, "strict": True}}
 
 CHAT: tuple[dict[str, Any], ...] = (
-    {"model": "chat", "messages": [{"role": "user", "content": "count to 30 👍"}], "max_tokens": 100, "temperature": 0.3},
+    {
+        "model": "chat",
+        "messages": [{"role": "user", "content": "count to 30 👍"}],
+        "max_tokens": 100,
+        "temperature": 0.3,
+    },
     {"model": "chat", "messages": HISTORY, "tools": TOOLS, "tool_choice": "auto", "stop": ["END"], "top_p": 0.9},
     {"model": "chat", "messages": ASK, "tools": TOOLS, "parallel_tool_calls": True},
     {"model": "chat", "messages": [{"role": "user", "content": [{"type": "text", "text": "what"}, IMAGE]}]},
