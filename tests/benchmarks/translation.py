@@ -129,7 +129,8 @@ class Halfway:
         self._pieces = [piece.data for piece in reply.pieces]
         self._kind = reply.content_type
         self.release = asyncio.Event()
-        self.waiting = 0
+        self._waiting = 0
+        self.all_wait = asyncio.Event()
 
     @asynccontextmanager
     async def send(self, url: str, headers: Mapping[str, str], body: bytes, *, connect: float) -> AsyncIterator[Any]:
@@ -139,7 +140,9 @@ class Halfway:
         half = len(self._pieces) // 2
         for piece in self._pieces[:half]:
             yield piece
-        self.waiting += 1
+        self._waiting += 1
+        if self._waiting == STREAMS:
+            self.all_wait.set()
         await self.release.wait()
         for piece in self._pieces[half:]:
             yield piece
@@ -173,8 +176,7 @@ async def open_streams(wire: str, path: str) -> float:
     tracemalloc.start()
     before = tracemalloc.get_traced_memory()[0]
     tasks = [asyncio.create_task(one()) for _ in range(STREAMS)]
-    while transport.waiting < STREAMS:
-        await asyncio.sleep(0)
+    await transport.all_wait.wait()
     gc.collect()
     held = tracemalloc.get_traced_memory()[0] - before
     tracemalloc.stop()
