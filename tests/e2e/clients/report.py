@@ -70,7 +70,7 @@ class Report:
         if not one.ok or self._verbose:
             word = "ok    " if one.ok else "FAILED"
             place = f"{cell.client} {cell.front} {cell.wire} {one.check}"
-            print(f"{word} {one.seconds:5.2f} s  {place}  {one.detail}", flush=True)
+            print(f"{word} {one.seconds:5.2f} s  {place}  {' '.join(one.detail.split())}", flush=True)
 
     @property
     def failed(self) -> int:

@@ -63,7 +63,6 @@ def structured(cell: Cell) -> None:
 def stream(cell: Cell) -> None:
     *_, last = client(cell).create_partial(**asked(cell))
     same(c.PERSON, last.model_dump())
-    same([c.PERSON], [one.model_dump() for one in client(cell).create_iterable(**asked(cell))])
 
 
 async def asynchronous(cell: Cell) -> None:
