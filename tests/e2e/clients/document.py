@@ -4,7 +4,7 @@ be broken without disturbing another's, and one that breaks off and is gone on w
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from typing import Any
 
 from infra.local.simulators.provider import WIRES as SIMULATED
@@ -43,8 +43,9 @@ class Document:
         self._targets: dict[str, Any] = {}
         self._routes: dict[str, Any] = {}
         self.faults: dict[str, str] = {}
+        embedding = {cell.wire for cell in matrix.cells if "embeddings" in cell.checks}
         for wire in wires:
-            self._wire(wire, matrix.wires[wire])
+            self._wire(wire, matrix.wires[wire], embedding)
         for cell in matrix.cells:
             if cell.wire in wires:
                 self._cell(cell, matrix.wires[cell.wire])
@@ -56,8 +57,10 @@ class Document:
         document = {"schema": 1, "defaults": defaults, "providers": providers, "health": STEADY}
         return json.dumps(document | {"targets": self._targets, "routes": self._routes}, indent=1)
 
-    def _wire(self, name: str, wire: Mapping[str, Any]) -> None:
+    def _wire(self, name: str, wire: Mapping[str, Any], embedding: Set[str]) -> None:
         self._route(name, list(self._chain(name, wire["targets"])))
+        if name not in embedding:
+            return
         can = {"capabilities": {"chat": False, "embeddings": True}}
         embedders = [one | can for one in wire.get("embeddings", wire["targets"])]
         self._route(embeddings(name), list(self._chain(embeddings(name), embedders)))
