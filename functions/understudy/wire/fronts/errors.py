@@ -12,7 +12,6 @@ from understudy.errors import (
     Credential,
     NoCompliantTarget,
     NoTargetAnswered,
-    Overloaded,
     RateLimited,
     Refusal,
     RequestError,
@@ -68,14 +67,9 @@ def error_answer(error: BaseException) -> tuple[int, dict[str, Any]]:
     if isinstance(error, CallerFault) and not isinstance(error, ContextTooLong):
         # The provider's own verdict on the caller's request keeps its status.
         status = error.status if error.status is not None and 400 <= error.status < 500 else status
-    if isinstance(error, NoTargetAnswered) and _throttled(error.last):
+    if isinstance(error, NoTargetAnswered) and isinstance(error.last, RateLimited):
         status, kind = 429, "rate_limit_error"
     return status, error_body(error, kind)
-
-
-def _throttled(failure: BaseException | None) -> bool:
-    """Whether the provider said that there are too many requests, with or without a word on how long."""
-    return isinstance(failure, RateLimited) or (isinstance(failure, Overloaded) and failure.status == 429)
 
 
 def retry_after(error: BaseException) -> dict[str, str]:
