@@ -1,4 +1,4 @@
-"""Instructor: objects by tools and by schemas, over both SDKs."""
+"""Instructor: objects by tools and (where the API has them) by schemas, over both SDKs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pydantic import BaseModel
 
 MODES = {
     "chat": (Mode.TOOLS, Mode.JSON_SCHEMA),
-    "messages": (Mode.ANTHROPIC_TOOLS, Mode.ANTHROPIC_JSON),
+    "messages": (Mode.ANTHROPIC_TOOLS,),
     "responses": (Mode.RESPONSES_TOOLS,),
 }
 

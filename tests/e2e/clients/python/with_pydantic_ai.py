@@ -101,7 +101,9 @@ async def tools_stream(cell: Cell) -> None:
 
 
 async def structured(cell: Cell) -> None:
-    for output in (ToolOutput(Person), NativeOutput(Person)):
+    # What it does with a schema on the Messages API depends on the name of the model.
+    native = [] if cell.front == "messages" else [NativeOutput(Person)]
+    for output in (ToolOutput(Person), *native):
         same(Person(**c.PERSON), (await agent(cell, output=output).run("Who?")).output)
 
 
