@@ -17,7 +17,6 @@ from urllib.parse import unquote
 from infra.local.aws import BUS, REGION, TABLE, LocalAws, start_aws
 from infra.local.front import Front
 from infra.local.simulators import FAULTS, SimulatedProvider
-from infra.local.simulators.provider import WIRES
 from infra.local.sources import Sources
 from infra.local.template import Room, wiring
 from understudy.control.checks import is_loopback
@@ -39,7 +38,7 @@ class LocalError(UnderstudyError):
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """`port` is the front's; the simulators and the AWS endpoint take the next ones (0: any free ones)."""
+    """`port` is the front's; the simulators and the AWS endpoint take the next three (0: any free ones)."""
 
     host: str = "127.0.0.1"
     port: int = 8080
@@ -71,7 +70,7 @@ class LocalStack:
             self.stop()
             port = self._options.port
             raise LocalError(
-                f"a port of {port} to {port + 1 + len(WIRES)} on {self._options.host} cannot be used ({error.strerror}); "
+                f"a port of {port} to {port + 3} on {self._options.host} cannot be used ({error.strerror}); "
                 "choose another with --port, or 0 for any free ones"
             ) from error
         except BaseException:
@@ -89,12 +88,12 @@ class LocalStack:
     def _start(self) -> None:
         template = wiring()
         if self._options.simulators:
-            for offset, wire in enumerate(WIRES, start=1):
+            for offset, wire in enumerate(("openai", "anthropic"), start=1):
                 self.simulators[wire] = self._simulator(wire, offset)
         folder = Path(tempfile.mkdtemp(prefix="understudy-"))
         self._started.append(lambda: shutil.rmtree(folder, ignore_errors=True))
         self._decisions = folder / "decisions.jsonl"
-        self._aws = start_aws(template.table, QUEUES, self._options.host, self._port(1 + len(WIRES)))
+        self._aws = start_aws(template.table, QUEUES, self._options.host, self._port(3))
         self._started.append(self._aws.stop)
         self._settings(self._aws)
         self.store = Store(DynamoTable(TABLE))
