@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterator, Mapping, Set
 from typing import Any
 
+from infra.local.aws import REGION
 from infra.local.simulators.provider import WIRES as SIMULATED
 from tests.e2e.clients.matrix import Cell, Matrix
 from understudy.wire import WIRES
@@ -16,11 +17,12 @@ STEADY = {
     "breaker": {"consecutive_failures": 100, "quiet_failures": 100, "minimum_calls": 10_000, "failure_ratio": 1},
     "probe": {"period_s": 86400},
 }
-AUTH = {
-    "openai": {"header": "Authorization", "scheme": "Bearer"},
-    "anthropic": {"header": "x-api-key", "scheme": ""},
-    "gemini": {"header": "x-goog-api-key", "scheme": ""},
-    "bedrock": {"header": "Authorization", "scheme": "Bearer"},
+SECRET = "env:UNDERSTUDY_SIMULATED_KEY"
+ACCESS: Mapping[str, Mapping[str, Any]] = {
+    "openai": {"auth": {"header": "Authorization", "scheme": "Bearer", "secret": SECRET}},
+    "anthropic": {"auth": {"header": "x-api-key", "scheme": "", "secret": SECRET}},
+    "gemini": {"auth": {"header": "x-goog-api-key", "scheme": "", "secret": SECRET}},
+    "bedrock": {"sigv4": {"service": "bedrock", "region": REGION}},
 }
 
 
@@ -52,7 +54,7 @@ class Document:
 
     def text(self) -> str:
         """JSON, which is YAML; the local stack fills in the addresses."""
-        providers = {name: _provider(name) for name in SIMULATED}
+        providers = {one["provider"]: _provider(one["provider"]) for one in self._targets.values()}
         defaults = {"limits": {"retries_per_target": 0}}
         document = {"schema": 1, "defaults": defaults, "providers": providers, "health": STEADY}
         return json.dumps(document | {"targets": self._targets, "routes": self._routes}, indent=1)
@@ -90,8 +92,7 @@ class Document:
 
 
 def _provider(name: str) -> dict[str, Any]:
-    auth = AUTH[name] | {"secret": "env:UNDERSTUDY_SIMULATED_KEY"}
-    return {"wire": name, "base_url": f"${{{name}_url}}", "auth": auth, "simulated": True}
+    return {"wire": name, "base_url": f"${{{name}_url}}", "simulated": True, **ACCESS[name]}
 
 
 def embeddings(wire: str) -> str:
