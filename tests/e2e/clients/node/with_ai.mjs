@@ -71,7 +71,7 @@ const onFaulty = (options) => (cell) => ({ name: cell.faulty, ...options });
 
 function retry(fault, status) {
   return async (cell) => {
-    await broken(fault, 1, refused(status, onFaulty()))(cell);
+    await broken(fault, null, refused(status, onFaulty()))(cell);
     // It waits 2 s by itself; the errors it retries are what is tried here.
     await cell.broken(fault, 1, async () => cell.answered((await ask(cell, { name: cell.faulty, maxRetries: 1 })).text));
   };
@@ -118,7 +118,7 @@ const CHECKS = {
   unauthenticated: refused(401, { key: "wrong" }),
   unknown_model: refused(404, { name: "no-such-model" }),
   invalid: refused(400, { tools: { "no name!": TOOLS.get_time } }),
-  context_length: broken("context_length", 1, refused(400, onFaulty())),
+  context_length: broken("context_length", null, refused(400, onFaulty())),
   retry_429: retry("http_429_bare", 429),
   retry_503: retry("http_503", 503),
   async timeout(cell) {

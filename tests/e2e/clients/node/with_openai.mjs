@@ -206,7 +206,7 @@ async function ask(cell, options = {}, body = {}) {
 function retry(fault, kind) {
   return async (cell) => {
     const body = { model: cell.faulty };
-    await cell.broken(fault, 1, () => raised(kind, () => ask(cell, {}, body)));
+    await cell.broken(fault, null, () => raised(kind, () => ask(cell, {}, body)));
     await cell.broken(fault, 1, async () => cell.answered(await ask(cell, { maxRetries: 2 }, body)));
   };
 }
@@ -223,7 +223,7 @@ const BOTH = {
     same("temperature", (await raised(OpenAI.BadRequestError, () => ask(cell, {}, { temperature: "hot" }))).param);
   },
   async context_length(cell) {
-    const error = await cell.broken("context_length", 1, () =>
+    const error = await cell.broken("context_length", null, () =>
       raised(OpenAI.BadRequestError, () => ask(cell, {}, { model: cell.faulty })),
     );
     same("context_length_exceeded", error.code);

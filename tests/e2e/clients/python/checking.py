@@ -60,7 +60,7 @@ class Cell:
 
     @contextmanager
     def broken(self, fault: str, times: int | None = None) -> Iterator[None]:
-        """The route `faulty` has this fault meanwhile."""
+        """The route `faulty` has this fault meanwhile, or for so many requests (a probe may be one of them)."""
         self._set(fault, times)
         try:
             yield

@@ -146,14 +146,14 @@ def invalid(cell: Cell) -> None:
 
 
 def context_length(cell: Cell) -> None:
-    with cell.broken("context_length", 1):
+    with cell.broken("context_length"):
         error = raised(anthropic.BadRequestError, lambda: ask(cell, model=cell.faulty))
     same("invalid_request_error", error.body["error"]["type"])
 
 
 def retry(fault: str, kind: type[Exception]) -> c.Check:
     def check(cell: Cell) -> None:
-        with cell.broken(fault, 1):
+        with cell.broken(fault):
             raised(kind, lambda: ask(cell, model=cell.faulty))
         with cell.broken(fault, 1):
             again = client(cell, max_retries=2)

@@ -241,13 +241,13 @@ def not_json(cell: Cell) -> None:
 
 
 def context_length(cell: Cell) -> None:
-    with cell.broken("context_length", 1):
+    with cell.broken("context_length"):
         refused(cell, ask(cell, model=cell.faulty), 400, "invalid_request_error")
 
 
 def retry(fault: str, status: int) -> c.Check:
     def check(cell: Cell) -> None:
-        with cell.broken(fault, 1):
+        with cell.broken(fault):
             refused(cell, ask(cell, model=cell.faulty), status)
         with cell.broken(fault, 1):
             answer = ask(cell, "--retry", "2", "--retry-delay", "0", model=cell.faulty)

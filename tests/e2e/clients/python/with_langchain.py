@@ -144,13 +144,13 @@ def invalid(cell: Cell) -> None:
 
 
 def context_length(cell: Cell) -> None:
-    with cell.broken("context_length", 1):
+    with cell.broken("context_length"):
         raised(errors(cell).BadRequestError, lambda: model(cell, cell.faulty).invoke(c.QUESTION))
 
 
 def retry(fault: str, name: str) -> c.Check:
     def check(cell: Cell) -> None:
-        with cell.broken(fault, 1):
+        with cell.broken(fault):
             raised(getattr(errors(cell), name), lambda: model(cell, cell.faulty).invoke(c.QUESTION))
         with cell.broken(fault, 1):
             cell.answered(model(cell, cell.faulty, max_retries=2).invoke(c.QUESTION).text)

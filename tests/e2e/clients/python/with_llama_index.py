@@ -145,13 +145,13 @@ def invalid(cell: Cell) -> None:
 
 
 def context_length(cell: Cell) -> None:
-    with cell.broken("context_length", 1):
+    with cell.broken("context_length"):
         raised(openai.BadRequestError, lambda: llm(cell, cell.faulty).chat(user(c.QUESTION)))
 
 
 def retry(fault: str, kind: type[Exception]) -> c.Check:
     def check(cell: Cell) -> None:
-        with cell.broken(fault, 1):
+        with cell.broken(fault):
             raised(kind, lambda: llm(cell, cell.faulty).chat(user(c.QUESTION)))
         with cell.broken(fault, 1):
             cell.answered(llm(cell, cell.faulty, max_retries=2).chat(user(c.QUESTION)).message.content)

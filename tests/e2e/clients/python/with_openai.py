@@ -292,14 +292,14 @@ def invalid(cell: Cell) -> None:
 
 
 def context_length(cell: Cell) -> None:
-    with cell.broken("context_length", 1):
+    with cell.broken("context_length"):
         error = raised(openai.BadRequestError, lambda: ask(cell, client(cell), cell.faulty))
     same("context_length_exceeded", error.code)
 
 
 def retry(fault: str, kind: type[Exception]) -> c.Check:
     def check(cell: Cell) -> None:
-        with cell.broken(fault, 1):
+        with cell.broken(fault):
             raised(kind, lambda: ask(cell, client(cell), cell.faulty))
         with cell.broken(fault, 1):
             cell.answered(ask(cell, client(cell, max_retries=2), cell.faulty))

@@ -139,13 +139,13 @@ async def invalid(cell: Cell) -> None:
 
 
 async def context_length(cell: Cell) -> None:
-    with cell.broken("context_length", 1):
+    with cell.broken("context_length"):
         await refused(agent(cell, cell.faulty), 400)
 
 
 def retry(fault: str, status: int) -> c.Check:
     async def check(cell: Cell) -> None:
-        with cell.broken(fault, 1):
+        with cell.broken(fault):
             await refused(agent(cell, cell.faulty), status)
         with cell.broken(fault, 1):
             cell.answered((await agent(cell, cell.faulty, max_retries=2).run(c.QUESTION)).output)
