@@ -193,7 +193,10 @@ class LocalStack:
         records = kept_records(self._decisions, request_id)
         if not records:
             return 404, {"error": f"there is no request {request_id!r} among the last {KEPT} that came to their end"}
-        return 200, {"records": records}
+        decision = next((record for record in records if record.get("message") == "decision"), {})
+        version = decision.get("document_version")
+        targets = self.store.version(version).document["targets"] if isinstance(version, int) else {}
+        return 200, {"records": records, "targets": targets}
 
     def _set_fault(self, name: str, fault: str | None, times: Any) -> tuple[int, Any]:
         pointer = self.store.pointer()
