@@ -30,6 +30,7 @@ from understudy.chat.request import ChatRequest, chat_request
 from understudy.chat.unary import UnaryRequest
 from understudy.keys import ClientKey, hash_key
 from understudy.runtime.gateway import ApiRequest
+from understudy.services.keepsakes import Keepsakes
 from understudy.services.outcomes import LocalOutcomes
 from understudy.services.publish_control import publish
 from understudy.services.read_model import ReadModel
@@ -159,6 +160,7 @@ async def open_streams(wire: str, path: str) -> float:
         ReadModel(store, lambda: 0.0, log),
         LocalOutcomes(store, lambda: 0.0, log, rng),
         upstream,
+        Keepsakes(store, lambda: 0.0, log),
         clock=lambda: 0.0,
         logger=log,
         rng=rng,

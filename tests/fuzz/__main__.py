@@ -1,8 +1,8 @@
 """Fuzzing of every translator: `python -m tests.fuzz --cases 100000`.
 
 Cases are drawn from a seed that is printed, so that a run can be repeated: `--seed`.  A broken promise prints the
-check, the seed of its case and the traceback.  A case that takes longer than SLOWEST seconds, or a process that grows beyond
-LARGEST bytes, is a broken promise too.
+check, the seed of its case and the traceback.  A case that takes longer than SLOWEST seconds, or a process that grows
+beyond LARGEST bytes, is a broken promise too.
 """
 
 from __future__ import annotations
