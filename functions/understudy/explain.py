@@ -60,7 +60,9 @@ def explain(records: Sequence[Record], targets: Record | None = None) -> str:
     lines += _section("limits", [[_plain(decision.get("limits"))]])
     lines += _section("refused", [[_refusal(refused)]])
     if decision.get("candidates") is None:
-        lines += _section("because", _reasons(refused.get("causes")))
+        # The field that nobody takes is named only where that is the reason.
+        declared = targets if refused.get("param") is not None else None
+        lines += _section("because", [[*row, _declared(row[0], declared)] for row in _reasons(refused.get("causes"))])
     for record in (decision, refused):
         lines += _section("also", [[_plain(_rest(record, _TOLD))]])
     for record in others:
@@ -183,8 +185,8 @@ def _declared(name: str, targets: Record | None) -> str:
     if not isinstance(can, Mapping):
         return ""
     usual = {one: getattr(_MOST, one) for one in _MOST.__slots__}
-    differs = {one: value for one, value in can.items() if value not in (usual.get(one), [])}
-    words = [_capability(one, value) for one, value in differs.items()]
+    names = [*(one for one in usual if one in can), *(one for one in can if one not in usual)]
+    words = [_capability(one, can[one]) for one in names if can[one] not in (usual.get(one), [])]
     return f"[it declares: {', '.join(words) or 'nothing'}]"
 
 
