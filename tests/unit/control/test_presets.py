@@ -83,10 +83,10 @@ def test_a_preset_and_the_same_by_hand_are_one_document(text: str) -> None:
 def test_what_the_document_gives_counts(text: str) -> None:
     """A field that is given replaces that of the preset: parts of `auth` and of capabilities one by one."""
     given = "preset: mistral\n    base_url: https://eu.example/v1\n    rename: {}\n"
-    given += "    auth: {header: X-Key, secret: env:M}"
+    given += "    auth: {scheme: Key, secret: env:M}"
     document = parse(changed(by_preset(text, given), "model: big}", "model: big, capabilities: {refuses: [n]}}"))
     alpha, can = document["providers"]["alpha"], document["targets"]["lead"]["capabilities"]
-    expected = ("https://eu.example/v1", {}, {"header": "X-Key", "scheme": "Bearer", "secret": "env:M"})
+    expected = ("https://eu.example/v1", {}, {"header": "Authorization", "scheme": "Key", "secret": "env:M"})
     assert expected == (alpha["base_url"], alpha["rename"], alpha["auth"])
     assert (["n"], "prefix") == (can["refuses"], can["prefill"])
 
@@ -139,8 +139,8 @@ MISTAKES = {
         "providers.alpha.with.regoin (line 6, column 12): the preset `groq` has no place for `regoin`. Fix: remove it.",
     ),
     "a value that would leave its place": (
-        "preset: azure\n    auth: {secret: env:A}\n    with: {resource: 'evil.example/'}",
-        "providers.alpha.with.resource (line 6, column 12): `evil.example/` cannot stand in an address. Fix: use 1 to "
+        "preset: azure\n    auth: {secret: env:A}\n    with: {resource: 'evil.example/ x'}",
+        "providers.alpha.with.resource (line 6, column 12): `evil.example/ x` cannot stand in an address. Fix: use 1 to "
         "128 letters, digits, `-`, `_` or `.`, beginning and ending with a letter or digit.",
     ),
     "values without a preset": (
