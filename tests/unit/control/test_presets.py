@@ -140,8 +140,8 @@ MISTAKES = {
     ),
     "a value that would leave its place": (
         "preset: azure\n    auth: {secret: env:A}\n    with: {resource: 'evil.example/ x'}",
-        "providers.alpha.with.resource (line 6, column 12): `evil.example/ x` cannot stand in an address. Fix: use 1 to "
-        "128 letters, digits, `-`, `_` or `.`, beginning and ending with a letter or digit.",
+        "providers.alpha.with.resource (line 6, column 12): `evil.example/ x` cannot stand in an address. "
+        "Fix: use 1 to 128 letters, digits, `-`, `_` or `.`, beginning and ending with a letter or digit.",
     ),
     "values without a preset": (
         WRITTEN + "    with: {region: x}",
