@@ -41,6 +41,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parse(arguments)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     matrix = _chosen(load(), options)
+    if not matrix.clients:
+        print("nothing is called that; the names stand in tests/e2e/clients/matrix.yaml", file=sys.stderr)
+        return 2
     report = Report(matrix, verbose=options.verbose)
     absent = document.missing(matrix)
     work = Path(tempfile.mkdtemp(prefix="understudy-clients-"))
@@ -57,8 +60,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 router.break_target(target, fault)
             fronts = {name for name, path in matrix.paths.items() if router.knows(path)}
             report.missing(absent, fronts)
+            longest_first = sorted(matrix.clients, key=lambda each: -len(each.cells))
             with ThreadPoolExecutor(AT_ONCE) as pool:
-                runs = [pool.submit(_run, each, commands[each.name], router.url, report) for each in matrix.clients]
+                runs = [pool.submit(_run, each, commands[each.name], router.url, report) for each in longest_first]
             for run in runs:
                 run.result()
         finally:
@@ -144,7 +148,9 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--allow-missing", action="store_true", help="wires and fronts that do not exist are no failure"
     )
-    parser.add_argument("-v", "--verbose", action="store_true", help="every check with its time")
+    parser.add_argument(
+        "-v", "--verbose", action="store_true", help="every check with its time, and why others are not tried"
+    )
     return parser.parse_args(arguments)
 
 

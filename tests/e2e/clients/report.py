@@ -62,6 +62,9 @@ class Report:
                 self._results[client.name, cell.front, cell.wire] = results
                 for one in results:
                     self._print(cell, one)
+                if self._verbose:
+                    for name, reason in cell.absent.items():
+                        print(f"n/a               {cell.client} {cell.front} {cell.wire} {name}  {reason}", flush=True)
 
     def took(self, client: Client, seconds: float) -> None:
         self._took[client.name] = seconds
@@ -87,7 +90,9 @@ class Report:
         lines = ["", "== client matrix ==", *("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows), ""]
         lines += [f"missing: {one}" for one in self.missed]
         every = [one for results in self._results.values() for one in results]
+        absent = sum(len(cell.absent) for cell in filter(self.runs, self.matrix.cells))
         lines.append(f"{len(every) - self.failed} of {len(every)} checks passed in {len(self._results)} cells")
+        lines.append(f"{absent} checks do not apply to their cells; matrix.yaml says why, and so does -v")
         lines.append(f"whole duration {time.monotonic() - self._began:.1f} s")
         return "\n".join(lines)
 
