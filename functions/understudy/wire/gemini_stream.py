@@ -134,11 +134,8 @@ class GeminiDecoder:
     def _block(self) -> list[Chunk]:
         """The prompt was refused, so there is no candidate to say it."""
         self.blocked = True
-        delta = {"role": "assistant"}
-        return [
-            self._chunk([{"index": index, "delta": delta, "finish_reason": "content_filter"}])
-            for index in range(self._choices)
-        ]
+        said: dict[str, Any] = {"delta": {"role": "assistant"}, "finish_reason": "content_filter"}
+        return [self._chunk([{"index": index, **said}]) for index in range(self._choices)]
 
     def _candidate(self, given: object) -> Iterator[Chunk]:
         if not isinstance(given, Mapping):
@@ -150,7 +147,9 @@ class GeminiDecoder:
         content = given.get("content") or {}
         if not isinstance(content, Mapping):
             raise ValueError("`content` is not an object")
-        choices = [{"delta": delta} for part in _list(content, "parts") if (delta := self._delta(part, index))]
+        choices: list[dict[str, Any]] = [
+            {"delta": delta} for part in _list(content, "parts") if (delta := self._delta(part, index))
+        ]
         if choices and candidate.finished:
             raise ValueError("an answer goes on after its stop reason")
         if reason := self._reason(given.get("finishReason"), candidate):
@@ -170,7 +169,7 @@ class GeminiDecoder:
             raise ValueError("a part is not an object")
         signed = self._signed(part.get("thoughtSignature"))
         if part.get("functionCall") is not None:
-            return {"tool_calls": [{**self._call(part["functionCall"], index), **signed}]}
+            return {"tool_calls": [self._call(part["functionCall"], index) | signed]}
         text = part.get("text")
         if text is None and (unknown := sorted(part.keys() - _PART_FIELDS)):
             # Skipped as an unreadable event it would be missing from an answer that looks whole.

@@ -8,14 +8,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from infra.local.simulators import anthropic, openai
+from infra.local.simulators import anthropic, gemini, openai
 from infra.local.simulators.answers import Ask, answer
 from infra.local.simulators.faults import FAULTS, Case, broken
 from infra.local.simulators.replies import RejectedError, Reply
 from infra.local.simulators.seen import RequestLog, SeenRequest, without_credentials
 from infra.local.simulators.server import SimulatorServer
 
-WIRES = {"openai": openai.WIRE, "anthropic": anthropic.WIRE}
+WIRES = {"openai": openai.WIRE, "anthropic": anthropic.WIRE, "gemini": gemini.WIRE}
 EVERY_MODEL = "*"
 # What reading a body of the wrong shape may raise where the rules do not look; the real APIs refuse it too.
 MALFORMED = (AttributeError, IndexError, KeyError, RecursionError, TypeError, ValueError)
@@ -40,7 +40,7 @@ class SimulatedProvider:
 
     def __init__(
         self,
-        wire: Literal["openai", "anthropic"],
+        wire: Literal["openai", "anthropic", "gemini"],
         *,
         host: str = "127.0.0.1",
         port: int = 0,
@@ -118,14 +118,18 @@ class SimulatedProvider:
         """The number of the request in the log, and the reply; `headers` have lower-case names."""
         body = _parsed(raw)
         fields = body if isinstance(body, dict) else {}
+        place = self.wire.place(path)
         model = fields["model"] if isinstance(fields.get("model"), str) else ""
-        asks = method == "POST" and path.partition("?")[0] == self.wire.answer_path
+        stream = fields.get("stream") is True
+        if place is not None and place.model is not None:
+            model, stream = place.model, place.stream
+        asks = method == "POST" and place is not None and place.method == "POST"
         fault, struck = self._meet(model) if asks else (None, 0)
         seen = SeenRequest(
             at=time.time(),
             path=path,
             model=model,
-            stream=fields.get("stream") is True,
+            stream=stream,
             fault=fault,
             status=None,
             headers=without_credentials(headers),
@@ -152,16 +156,18 @@ class SimulatedProvider:
 
     def _healthy(self, method: str, path: str, headers: Mapping[str, str], body: Any) -> tuple[Ask | None, Reply]:
         wire = self.wire
-        expected = {wire.answer_path: "POST", wire.models_path: "GET"}.get(path.partition("?")[0])
-        if expected is None:
+        place = wire.place(path)
+        if place is None:
             return None, wire.refuse(404, f"Invalid URL ({method} {path})")
-        if method != expected:
+        if method != place.method:
             return None, wire.refuse(405, f"Not allowed to {method} on {path}.")
         try:
             wire.authorise(headers, self.api_key)
             if method == "GET":
                 return None, wire.list_models(self.models)
-            ask = wire.read(body)
+            if place.operation == "embeddings" and wire.embed is not None:
+                return None, wire.embed(place, body)
+            ask = wire.read(body if place.model is None else (place, body))
             return ask, wire.render(ask, answer(ask))
         except RejectedError as rejected:
             return None, rejected.reply

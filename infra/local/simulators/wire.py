@@ -12,6 +12,19 @@ HINTS = {"http_429": "30", "retry_after": "2"}
 
 
 @dataclass(frozen=True)
+class Place:
+    """What a path stands for: the `operation` ("answer", "embeddings" or "models") and the HTTP method it wants.
+
+    On a wire that says them in the path also the model, and whether to stream.
+    """
+
+    operation: str
+    method: str
+    model: str | None = None
+    stream: bool = False
+
+
+@dataclass(frozen=True)
 class Wire:
     """The functions of one wire format.
 
@@ -19,6 +32,8 @@ class Wire:
     with the provider's own answer. `trouble` (fault name, model) is an error reply for one of the names in
     `troubles`; `refuse` (status, message) any other error. `first_error` is the reply, streamed or not, in
     which an error stands where the answer should begin.
+    A wire whose paths name the model has `locate` (path with its query), and `read` is given (place, body) there;
+    `embed` (place, body) answers a request for embeddings.
     """
 
     name: str
@@ -35,3 +50,13 @@ class Wire:
     first_error: Callable[[bool], Reply]
     refusal: Callable[[Ask], Reply]
     unreadable: Piece
+    locate: Callable[[str], Place | None] | None = None
+    embed: Callable[[Place, Any], Reply] | None = None
+
+    def place(self, path: str) -> Place | None:
+        """What the path stands for, or None where there is no such path."""
+        if self.locate is not None:
+            return self.locate(path)
+        bare = path.partition("?")[0]
+        known = {self.answer_path: Place("answer", "POST"), self.models_path: Place("models", "GET")}
+        return known.get(bare)
