@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from understudy.chat.bound import kept_by
+from understudy.chat.bound import kept_by, signature_of
 from understudy.errors import InvalidRequest
 
 UNSIGNED = "skip_thought_signature_validator"
@@ -153,7 +153,7 @@ def _parts(message: Mapping[str, Any], path: str, calls: dict[str, str], owner: 
         yield from parts
         return
     parts += _text(message.get("refusal"), f"{path}.refusal")
-    signature = _signature(message, owner)
+    signature = kept_by(signature_of(message), owner)
     if parts and signature:
         parts[-1]["thoughtSignature"] = signature
     yield from parts
@@ -168,20 +168,9 @@ def _call(call: Mapping[str, Any], path: str, calls: dict[str, str], owner: str)
     calls[identifier] = name
     given = _arguments(call["function"].get("arguments"), f"{path}.function.arguments")
     part: Part = {"functionCall": {"id": identifier, "name": name, "args": given}}
-    if signature := _signature(call, owner):
+    if signature := kept_by(signature_of(call), owner):
         part["thoughtSignature"] = signature
     return part
-
-
-def _signature(holder: Mapping[str, Any], owner: str) -> str | None:
-    """The bare signature of a message or a call, where the target may be sent it.
-
-    The shape is that of the provider's OpenAI-compatible endpoint ("OpenAI compatibility", thought signatures).
-    """
-    extra = holder.get("extra_content")
-    inner = extra.get("google") if isinstance(extra, Mapping) else None
-    value = inner.get("thought_signature") if isinstance(inner, Mapping) else None
-    return kept_by(value, owner) if isinstance(value, str) else None
 
 
 def _result(message: Mapping[str, Any], parts: list[Part], path: str, calls: Mapping[str, str]) -> Part:

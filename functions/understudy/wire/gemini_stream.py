@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from understudy.chat.bound import marked
+from understudy.chat.bound import SIGNED, marked, with_signature
 from understudy.chat.stream import Chunk, chunk_from
 from understudy.chat.usage import Usage
 from understudy.errors import Credential, Garbage
@@ -167,9 +167,9 @@ class GeminiDecoder:
         """What one part says; empty where it says nothing."""
         if not isinstance(part, Mapping):
             raise ValueError("a part is not an object")
-        signed = self._signed(part.get("thoughtSignature"))
+        signature = self._signature(part.get("thoughtSignature"))
         if part.get("functionCall") is not None:
-            return {"tool_calls": [self._call(part["functionCall"], index) | signed]}
+            return {"tool_calls": [self._call(part["functionCall"], index, signature)]}
         text = part.get("text")
         if text is None and (unknown := sorted(part.keys() - _PART_FIELDS)):
             # Skipped as an unreadable event it would be missing from an answer that looks whole.
@@ -178,16 +178,14 @@ class GeminiDecoder:
             raise ValueError("`text` is not a string")
         name = "reasoning_content" if part.get("thought") else "content"
         said: dict[str, Any] = {name: text} if text else {}
-        return said | signed
+        return with_signature(said, signature) if signature else said
 
-    def _signed(self, signature: object) -> dict[str, Any]:
-        """The signature in the shape of the provider's OpenAI-compatible endpoint."""
-        if not isinstance(signature, str | None):
+    def _signature(self, given: object) -> str:
+        if not isinstance(given, str | None):
             raise ValueError("`thoughtSignature` is not a string")
-        value = marked(signature or "", self._owner)
-        return {"extra_content": {"google": {"thought_signature": value}}} if value else {}
+        return marked(given or "", self._owner)
 
-    def _call(self, call: object, index: int) -> dict[str, Any]:
+    def _call(self, call: object, index: int, signature: str) -> dict[str, Any]:
         if not isinstance(call, Mapping) or not isinstance(call.get("name"), str):
             raise ValueError("a function call has no name")
         if call.get("willContinue") or call.get("partialArgs"):
@@ -199,18 +197,19 @@ class GeminiDecoder:
         candidate = self._candidates[index]
         place, candidate.calls = candidate.calls, candidate.calls + 1
         written = json.dumps(given, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-        return {
+        made = {
             "index": place,
-            "id": self._call_id(call.get("id"), f"{index}.{place}"),
+            "id": self._call_id(call.get("id"), f"{index}.{place}", signed=bool(signature)),
             "type": "function",
             "function": {"name": call["name"], "arguments": written},
         }
+        return with_signature(made, signature) if signature else made
 
-    def _call_id(self, given: object, place: str) -> str:
-        if isinstance(given, str) and 0 < len(given) <= LONGEST_CALL_ID:
+    def _call_id(self, given: object, place: str, *, signed: bool) -> str:
+        if isinstance(given, str) and 0 < len(given) <= LONGEST_CALL_ID and not signed:
             return given
-        # Made of the answer's id, so that no two answers of a conversation have the same.
-        return "call_" + _digest(f"{self._id} {place} {given}")
+        # Made of the answer's id, so that no two answers have the same.
+        return (SIGNED if signed else "call_") + _digest(f"{self._id} {place} {given}")
 
     def _reason(self, reason: object, candidate: _Candidate) -> str | None:
         if reason is None or candidate.finished:

@@ -254,7 +254,7 @@ TROUBLES: Mapping[str, tuple[int, str]] = {
     "http_429": (429, QUOTA + "\nPlease retry in 30s."),
     "retry_after": (429, QUOTA + "\nPlease retry in 2s."),
     "http_429_bare": (429, "Resource has been exhausted (e.g. check quota)."),
-    "quota": (400, "Gemini API free tier is not available in your country. Please enable billing on your project."),
+    "quota": (402, "Your prepayment credits are depleted."),
     "context_length": (400, "The input token count (1200293) exceeds the maximum number of tokens allowed (1048576)."),
     "model_not_found": (404, "models/{model} is not found for API version v1beta, or is not supported for it."),
     "refuse_prefill": (
@@ -276,7 +276,7 @@ def trouble(name: str, model: str) -> Reply:
             {"@type": "type.googleapis.com/google.rpc.QuotaFailure", "violations": [metric]},
             {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": f"{HINTS[name]}s"},
         ]
-    kind = "FAILED_PRECONDITION" if name == "quota" else ""
+    kind = "RESOURCE_EXHAUSTED" if name == "quota" else ""
     return rules.error(status, message.format(model=model), details, kind)
 
 
