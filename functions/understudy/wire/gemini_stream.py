@@ -214,11 +214,13 @@ class GeminiDecoder:
     def _reason(self, reason: object, candidate: _Candidate) -> str | None:
         if reason is None or candidate.finished:
             return None
+        if not isinstance(reason, str):
+            raise ValueError("`finishReason` is not a string")
         if reason == DISABLED:
             raise Credential("the provider has limited or disabled the account", status=200)
         if reason in BROKEN:
             raise Garbage(f"the answer ended with {reason}", status=200)
-        if not isinstance(reason, str) or reason not in FINISH:
+        if reason not in FINISH:
             raise ValueError(f"an unknown finish reason {reason!r}")
         candidate.finished = True
         return "tool_calls" if candidate.calls and reason == "STOP" else FINISH[reason]

@@ -60,3 +60,8 @@ class Wire:
         bare = path.partition("?")[0]
         known = {self.answer_path: Place("answer", "POST"), self.models_path: Place("models", "GET")}
         return known.get(bare)
+
+    def ask(self, path: str, body: Any) -> Ask:
+        """What a request for an answer comes to; `path` is below the base URL.  Raises RejectedError as `read` does."""
+        place = self.place(self.base_path + path)
+        return self.read(body if place is None or place.model is None else (place, body))
