@@ -61,8 +61,8 @@ def test_every_class_is_recorded_for_every_wire() -> None:
     # Nobody names these: they are what is left when an answer is no answer, or comes too late.
     named -= {"AttemptFailed", "Garbage", "Silent", "OutOfTime"}
     recorded = {wire: {answer["expected"] for of, answer in ANSWERS if of == wire} for wire in WIRES}
-    # This provider refuses in its answer's stop reason, not by an error.
-    assert {"openai": named, "anthropic": named - {"Refusal"}} == recorded
+    # These providers refuse in their answer's stop reason, not by an error.
+    assert {"openai": named, "anthropic": named - {"Refusal"}, "gemini": named - {"Refusal"}} == recorded
     assert all(answer["source"].startswith("https://") for _, answer in ANSWERS)
 
 
@@ -80,6 +80,7 @@ BARE: list[tuple[int, bytes, type[AttemptFailed]]] = [
     (529, b"", Overloaded),
     (408, b"{}", Transient),
     (425, b"{}", Transient),
+    (499, b"", Transient),
     (500, b"<html>", Transient),
     (502, b"", Transient),
     (504, b"x", Transient),
