@@ -6,8 +6,9 @@ from collections.abc import Mapping
 
 from understudy.wire.anthropic import AnthropicWire
 from understudy.wire.base import UnaryWire, Wire
+from understudy.wire.bedrock import BedrockWire
 from understudy.wire.openai import OpenAIWire
 
-WIRES: Mapping[str, Wire] = {"openai": OpenAIWire(), "anthropic": AnthropicWire()}
+WIRES: Mapping[str, Wire] = {"openai": OpenAIWire(), "anthropic": AnthropicWire(), "bedrock": BedrockWire()}
 UNARY_WIRES: Mapping[tuple[str, str], UnaryWire] = {}
 """By protocol and operation."""

@@ -201,7 +201,7 @@ _KEPT_HEADERS = ("request-id", "retry-after", "x-request-id")
 
 def classify(status: int, headers: Mapping[str, str], body: bytes) -> AttemptFailed:
     """Classify an error answer (status >= 400).  Header names are lower case."""
-    return failure_of(read_report(status, body), headers)
+    return failure_of(read_report(status, body, headers), headers)
 
 
 def reported(payload: object) -> AttemptFailed:
