@@ -143,6 +143,7 @@ TABLE: tuple[Row, ...] = (
             r"exceeds? (?:the )?context (?:window|length|size|limit)",
             r"exceeds? the context window",
             r"input token count .{0,60}exceeds",
+            r"number of input tokens exceeds",
             r"`inputs` tokens \+ `max_new_tokens` must be",
             r"must be less than the context length",
             # What is left of the window for an answer; a caller's own limit is checked before it is sent.
