@@ -39,9 +39,7 @@ class SigV4Signer:
         self, service: str, region: str, url: str, headers: Mapping[str, str], body: bytes
     ) -> Mapping[str, str]:
         # Finding and refreshing credentials may ask files, containers and instances; the first call imports botocore.
-        return await asyncio.to_thread(
-            lambda: signature(self._frozen(), service, region, url, headers, body),
-        )
+        return await asyncio.to_thread(lambda: signature(self._frozen(), service, region, url, headers, body))
 
     async def renewed(self, refused: Mapping[str, str]) -> bool:
         used = _identity(refused)
@@ -63,12 +61,11 @@ class SigV4Signer:
         return frozen.access_key, frozen.token or ""
 
     def _frozen(self) -> Any:
-        from botocore.exceptions import BotoCoreError
-
         try:
             found = self._credentials()
             frozen = None if found is None else found.get_frozen_credentials()
-        except BotoCoreError as error:
+        except Exception as error:
+            # Whatever the source of the credentials raises: the SDK's errors are of no one kind here.
             raise SecretError(f"the router's AWS credentials could not be read ({type(error).__name__})") from error
         if frozen is None or not frozen.access_key or not frozen.secret_key:
             raise SecretError("the router has no AWS credentials to sign with")

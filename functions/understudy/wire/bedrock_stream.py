@@ -141,10 +141,10 @@ class BedrockDecoder:
         return self._arguments(block, "{}") if block is not None and needed else []
 
     def _finish(self, reason: object) -> list[Chunk]:
+        if not isinstance(reason, str) or reason not in {*FINISH, *_BROKEN}:
+            raise ValueError(f"an unknown stop reason {reason!r}")
         if reason in _BROKEN:
             raise Garbage(f"the model's answer was malformed ({reason})", status=200)
-        if not isinstance(reason, str) or reason not in FINISH:
-            raise ValueError(f"an unknown stop reason {reason!r}")
         if self._complete:
             raise ValueError("the message stops twice")
         finish = FINISH[reason]

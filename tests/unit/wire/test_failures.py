@@ -38,7 +38,9 @@ def classified(wire: str, answer: dict[str, Any]) -> AttemptFailed:
     body = answer["body"]
     if answer["status"] is None:
         with pytest.raises(AttemptFailed) as caught:
-            WIRES[wire].decoder().feed(Event(answer.get("event", "error" if wire == "anthropic" else ""), json.dumps(body)))
+            WIRES[wire].decoder().feed(
+                Event(answer.get("event", "error" if wire == "anthropic" else ""), json.dumps(body))
+            )
         return caught.value
     raw = body if isinstance(body, str) else json.dumps(body)
     return WIRES[wire].failure(answer["status"], answer["headers"], raw.encode())
