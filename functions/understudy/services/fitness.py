@@ -11,6 +11,9 @@ from understudy.chat.unary import UnaryRequest
 from understudy.wire import UNARY_WIRES, WIRES
 from understudy.wire.base import Quirks, UnaryWire, Wire
 
+OURS = frozenset({"stream_options"})
+"""What the router answers by itself where a server does not take it: it counts by estimate then."""
+
 
 def wire_for(request: ChatRequest, target: Target) -> Wire:
     """The protocol in which the target is asked.
@@ -42,7 +45,7 @@ def quirks_of(target: Target) -> Quirks:
 def lost(request: ChatRequest, target: Target) -> Set[str]:
     """The names of the request's fields that would not reach the target."""
     wire = wire_for(request, target)
-    refused = request.body.keys() & target.capabilities.refuses
+    refused = request.body.keys() & (target.capabilities.refuses - OURS)
     if is_native(request, wire):
         return refused
     return wire.cannot_carry(request, quirks_of(target)) | request.needs | refused
