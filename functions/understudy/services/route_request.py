@@ -14,6 +14,8 @@ from functools import partial
 
 from understudy.catalog import Catalog, Limits
 from understudy.chat.bound import owner_of_target, owners
+from understudy.chat.complete import Completed
+from understudy.chat.request import ChatRequest
 from understudy.chat.stream import Chunk
 from understudy.chat.unary import UnaryRequest
 from understudy.errors import (
@@ -33,7 +35,7 @@ from understudy.routing.journal import Journal
 from understudy.routing.policy import decide
 from understudy.runtime.gateway import ApiRequest
 from understudy.services.decision_log import Handling, log_decision, refusal
-from understudy.services.fitness import named_field, unfit
+from understudy.services.fitness import offence, unfit
 from understudy.services.outcomes import LocalOutcomes
 from understudy.services.read_model import ReadModel
 from understudy.services.upstream import Upstream
@@ -154,10 +156,11 @@ class RouteRequest:
         )
         if not decision.candidates:
             reasons = "; ".join(f"{cause.target}: {cause.reason}" for cause in decision.unfit)
+            first = offence(request, route)
             raise InvalidRequest(
                 f"No target of route {route.name!r} can carry this request ({reasons}).",
-                param=named_field(request, route),
-                code="unsupported_parameter",
+                param=first.field if first else None,
+                code=first.code if first else None,
             )
         return Handling(
             id=request_id,
@@ -188,26 +191,35 @@ class RouteRequest:
         handling.committed_at = self._clock()
         headers |= answer_headers(handling)
         created = int(self._clock())
+        completed = Completed(handling.id, created)
         if isinstance(request, UnaryRequest) or not request.stream:
             async with aclosing(chunks):
                 pieces = [first, *[chunk async for chunk in chunks]]
+            if isinstance(request, ChatRequest):
+                pieces = [each for chunk in pieces for each in completed.feed(chunk, handling.model)]
             self._log(handling, None)
             await self._outcomes.settle(SETTLE)
             body = encode(front.whole(request, pieces, created=created))
             return Answered(200, headers | {"content-type": "application/json"}, body)
         headers |= {"content-type": "text/event-stream; charset=utf-8", "cache-control": "no-cache"}
         writer = front.writer(request, created=created)
-        return Answered(200, headers, self._stream(handling, first, chunks, writer))
+        return Answered(200, headers, self._stream(handling, first, chunks, completed, writer))
 
     async def _stream(
-        self, handling: Handling, first: Chunk, rest: AsyncGenerator[Chunk, None], writer: Writer
+        self,
+        handling: Handling,
+        first: Chunk,
+        rest: AsyncGenerator[Chunk, None],
+        completed: Completed,
+        writer: Writer,
     ) -> AsyncGenerator[bytes, None]:
         failure: BaseException | None = None
         try:
             async with aclosing(rest):
                 async for chunk in _chain(first, rest):
-                    if data := writer.event(chunk):
-                        yield data
+                    for each in completed.feed(chunk, handling.model):
+                        if data := writer.event(each):
+                            yield data
             yield writer.end()
         except UnderstudyError as error:
             # The status is sent: the stream itself must say it.

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from understudy.wire.anthropic import AnthropicWire
 from understudy.wire.base import UnaryWire, Wire
 from understudy.wire.openai import OpenAIWire
+from understudy.wire.openai_embeddings import OpenAIEmbeddings
 
 WIRES: Mapping[str, Wire] = {"openai": OpenAIWire(), "anthropic": AnthropicWire()}
-UNARY_WIRES: Mapping[tuple[str, str], UnaryWire] = {}
+UNARY_WIRES: Mapping[tuple[str, str], UnaryWire] = {("openai", "embeddings"): OpenAIEmbeddings()}
 """By protocol and operation."""
