@@ -127,6 +127,10 @@ class Completed:
         out = []
         for part in parts:
             call = _call_of(state.calls, part)
+            # Whoever begins the next call has said all of the one before.
+            out += [
+                self._begin(choice, state.calls, c, {}) for c in state.calls[: call.place] if c.name and not c.begun
+            ]
             kind = next((kind for kind in _INPUTS if isinstance(part.get(kind), Mapping)), call.kind)
             said = dict(part.get(kind) or {})
             piece, name = _text(said.pop(_INPUTS[kind], None)), said.pop("name", None)

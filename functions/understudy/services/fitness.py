@@ -105,7 +105,6 @@ def _place(field: str, places: Mapping[str, int]) -> tuple[int, ...]:
 
 def _misfits(request: ChatRequest | UnaryRequest, route: Route, target: Target) -> Iterator[Misfit]:
     can = target.capabilities
-    unary = isinstance(request, UnaryRequest)
     if can.context_window is not None and request.size // 8 > can.context_window:
         # A token is rarely more than eight characters, so this never turns away what would fit.
         asked = next((name for name in ("messages", "input") if name in request.body), "messages")

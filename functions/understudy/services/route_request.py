@@ -25,6 +25,7 @@ from understudy.errors import (
     UnderstudyError,
     UnknownModel,
     UnknownPath,
+    UnsupportedEncoding,
     WrongMethod,
 )
 from understudy.keys import ClientKey
@@ -41,7 +42,7 @@ from understudy.services.read_model import ReadModel
 from understudy.services.upstream import Upstream
 from understudy.wire.fronts import FRONTS, front_of
 from understudy.wire.fronts.base import Front, Writer, encode
-from understudy.wire.fronts.errors import retry_after
+from understudy.wire.fronts.errors import error_headers
 from understudy.wire.fronts.models import model, models
 
 BODY_LIMIT = 6 * 1024 * 1024
@@ -112,7 +113,7 @@ class RouteRequest:
                 self._failed(request_id)
             else:
                 self._logger.info("refused", request_id=request_id, status=status, **refusal(error))
-            headers |= retry_after(error)
+            headers |= error_headers(error)
             return Answered(status, {**headers, "content-type": "application/json"}, encode(body), fault)
 
     async def _dispatch(self, request: ApiRequest, request_id: str, headers: dict[str, str]) -> Answered:
@@ -121,7 +122,7 @@ class RouteRequest:
         if front is None and not listing:
             raise UnknownPath(f"There is no {request.path} here; there are: {', '.join(sorted({MODELS, *FRONTS}))}.")
         if request.method != (method := "GET" if listing else "POST"):
-            raise WrongMethod(f"{request.path} takes {method}, not {request.method}.")
+            raise WrongMethod(f"{request.path} takes {method}, not {request.method}.", allowed=method)
         key = caller_key(request)
         known = self._read_model.catalog(urgent=self._outcomes.in_doubt)
         catalog, client = await asyncio.gather(known, self._read_model.authenticate(key))
@@ -129,17 +130,13 @@ class RouteRequest:
             asked = request.path.removeprefix(MODELS).removeprefix("/")
             body = encode(model(asked, catalog.routes) if asked else models(catalog.routes))
             return Answered(200, {**headers, "content-type": "application/json"}, body)
-        if request.body is None:
-            raise InvalidRequest("The body could not be decoded.")
-        if len(request.body) > BODY_LIMIT:
-            raise RequestTooLarge(f"The body has {len(request.body)} bytes; the limit is {BODY_LIMIT}.")
         handling = await self._handling(request, front, request_id, client, catalog)
         return await self._answer(handling, front, headers)
 
     async def _handling(
         self, given: ApiRequest, front: Front, request_id: str, client: ClientKey, catalog: Catalog
     ) -> Handling:
-        request = front.read(given.body or b"")
+        request = front.read(body_of(given))
         route = catalog.routes.get(request.model)
         if route is None:
             known = ", ".join(sorted(catalog.routes))
@@ -285,6 +282,17 @@ def tightened(limits: Limits, request: ApiRequest) -> Limits:
             raise InvalidRequest(f"`{MAX_COST_HEADER}` must be US dollars, such as 0.02.", param=MAX_COST_HEADER)
         money.append(Decimal(given))
     return replace(limits, request=min(times), max_cost=min(money, default=None))
+
+
+def body_of(request: ApiRequest) -> bytes:
+    """The body as it was sent.  Raises RequestTooLarge, UnsupportedEncoding, InvalidRequest."""
+    if request.headers.get("content-encoding", "").strip().lower() not in ("", "identity"):
+        raise UnsupportedEncoding("The body is compressed. Send it as it is, without the header `Content-Encoding`.")
+    if request.body is None:
+        raise InvalidRequest("The body could not be decoded.")
+    if len(request.body) > BODY_LIMIT:
+        raise RequestTooLarge(f"The body has {len(request.body)} bytes; the limit is {BODY_LIMIT}.")
+    return request.body
 
 
 def caller_key(request: ApiRequest) -> str:
