@@ -7,6 +7,7 @@ import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import httpx
@@ -20,6 +21,7 @@ from tests.spoken import JSON, OPENAI, Reply, Speaker
 from understudy.runtime.gateway import Answer, api_request, filler
 from understudy.runtime.loop import LoopThread
 
+_wiring = cache(wiring)
 Party = tuple[Speaker, Sequence[Script]]
 
 
@@ -72,7 +74,7 @@ def fronted(
         loop.run(provider.__aenter__())
     addresses = [(speaker.wire, provider.url) for (speaker, _), provider in zip(parties, providers, strict=True)]
     router = Router(documented or document(addresses, **fields))
-    template = wiring()
+    template = _wiring()
 
     def handler(event: Any, caller: Any) -> Answer:
         answered = loop.run(router.service.answer(api_request(event)), caller.on_start)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Collection, Iterator, Mapping, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -90,9 +90,11 @@ def unfit(request: ChatRequest | UnaryRequest, route: Route, target: Target) -> 
     return misfit.reason if misfit else None
 
 
-def offence(request: ChatRequest | UnaryRequest, route: Route) -> Misfit | None:
-    """Where no target of the route can carry the request: what stands first in it of all that one of them cannot."""
-    found = [misfit for candidate in route.candidates for misfit in _misfits(request, route, candidate.target)]
+def offence(request: ChatRequest | UnaryRequest, route: Route, targets: Collection[str] | None = None) -> Misfit | None:
+    """Where none of these targets of the route (None: of all) can carry the request: what stands first in it of all
+    that one of them cannot."""
+    asked = [c.target for c in route.candidates if targets is None or c.target.name in targets]
+    found = [misfit for target in asked for misfit in _misfits(request, route, target)]
     places = {name: place for place, name in enumerate(request.body)}
     return min(found, key=lambda misfit: _place(misfit.field, places), default=None)
 

@@ -153,7 +153,7 @@ class RouteRequest:
         )
         if not decision.candidates:
             reasons = "; ".join(f"{cause.target}: {cause.reason}" for cause in decision.unfit)
-            first = offence(request, route)
+            first = offence(request, route, {cause.target for cause in decision.unfit})
             raise InvalidRequest(
                 f"No target of route {route.name!r} can carry this request ({reasons}).",
                 param=first.field if first else None,
