@@ -4,7 +4,7 @@ UnderstudyError
 ├── RequestError                 the caller's request cannot be served as it is
 │   ├── InvalidRequest           malformed, wrong type, or nobody on the route can carry a field
 │   ├── RequestTooLarge          body above the limit
-│   ├── UnsupportedEncoding      a compressed body
+│   ├── UnsupportedEncoding      a body compressed in an unknown way
 │   ├── Unauthenticated          key missing or unknown
 │   ├── UnknownModel             no such route
 │   ├── OverBudget               the request's money budget allows no call

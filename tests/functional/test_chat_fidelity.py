@@ -5,12 +5,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import openai
 import pytest
+import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
 from openai.lib.streaming.chat import ChatCompletionStreamState
 
 from tests.fronted import Fronted, fronted
@@ -143,6 +146,26 @@ def test_a_bare_answer_is_whole_for_a_strict_client(front: Fronted) -> None:
     assert {"role": "assistant", "content": "hello", "refusal": None} == choice.message.model_dump(exclude_unset=True)
     assert one.usage is not None
     assert (3, 2, 5) == (one.usage.prompt_tokens, one.usage.completion_tokens, one.usage.total_tokens)
+
+
+SCHEMAS = yaml.safe_load((Path(__file__).parents[2] / "infra" / "openapi.yaml").read_text())["components"]["schemas"]
+
+
+def wrong(name: str, value: Any) -> list[str]:
+    """What a schema of our OpenAPI document has against a value."""
+    schema = {"$ref": f"#/components/schemas/{name}", "components": {"schemas": SCHEMAS}}
+    return [error.message for error in Draft202012Validator(schema).iter_errors(value)]
+
+
+@pytest.mark.parametrize("asks", [{}, {"tools": "TOOLS"}])
+def test_answers_are_as_our_own_document_says(front: Fronted, asks: dict[str, Any]) -> None:
+    """Every chunk of a stream and every whole answer, whatever the server left out."""
+    body = {**ASK, **({"tools": TOOLS} if asks else {})}
+    assert [] == wrong("ChatCompletion", front.post(body).json())
+    raw = front.post({**body, **COUNTED}).text
+    chunks = [json.loads(line[6:]) for line in raw.splitlines() if line and line != "data: [DONE]"]
+    assert [] == [error for chunk in chunks for error in wrong("ChatChunk", chunk)]
+    assert [] != wrong("ChatChunk", BARE[0])
 
 
 def test_a_bare_stream_is_whole_for_a_strict_client(front: Fronted) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import socket
+import zlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -96,15 +97,41 @@ def spoken(answer: Any) -> tuple[int, str]:
     return answer.status_code, answer.json()["choices"][0]["message"]["content"]
 
 
-def test_a_compressed_body_is_refused_with_a_reason(front: Fronted) -> None:
-    """415 that says what to do; a body that says it is as it is, is read."""
-    answer = front.post(gzip.compress(json.dumps(ASK).encode()), content_encoding="gzip")
-    assert (415, "unsupported_content_encoding") == (answer.status_code, answer.json()["error"]["code"])
-    assert ("identity", True) == (
-        answer.headers["accept-encoding"],
-        "Content-Encoding" in answer.json()["error"]["message"],
-    )
-    assert (200, "hello") == spoken(front.post(ASK, content_encoding="identity"))
+WHOLE = json.dumps(ASK).encode()
+COMPRESSED = {
+    "gzip": ("gzip", gzip.compress(WHOLE)),
+    "in other letters": ("GZIP", gzip.compress(WHOLE)),
+    "deflate": ("deflate", zlib.compress(WHOLE)),
+    "not at all": ("identity", WHOLE),
+    "by whom the gateway has decompressed": ("gzip", WHOLE),
+}
+
+
+@pytest.mark.parametrize("how", COMPRESSED)
+def test_a_compressed_body_is_read(front: Fronted, how: str) -> None:
+    """Whether the gateway has decompressed it already or not; what goes on is not compressed."""
+    coding, body = COMPRESSED[how]
+    assert (200, "hello") == spoken(front.post(body, content_encoding=coding))
+    assert "content-encoding" not in front.lead.calls[-1].headers
+
+
+TWISTED = {
+    "an unknown way": ("br", WHOLE, 415, "unsupported_content_encoding"),
+    "two ways": ("gzip, gzip", gzip.compress(gzip.compress(WHOLE)), 415, "unsupported_content_encoding"),
+    "half": ("gzip", gzip.compress(WHOLE)[:-9], 400, "invalid_request"),
+    "broken": ("gzip", b"\x1f\x8b" + b"x" * 40, 400, "invalid_request"),
+    "no JSON inside": ("gzip", gzip.compress(b"{"), 400, "invalid_json"),
+    "a bomb": ("gzip", gzip.compress(b" " * 3 * BODY_LIMIT), 413, "request_too_large"),
+}
+
+
+@pytest.mark.parametrize("how", TWISTED)
+def test_a_body_that_cannot_be_decompressed_is_refused(front: Fronted, how: str) -> None:
+    """Never a 5xx, and no more of it is inflated than shows that it is too large."""
+    coding, body, status, code = TWISTED[how]
+    answer = front.post(body, content_encoding=coding)
+    assert (status, code) == (answer.status_code, answer.json()["error"]["code"])
+    assert ("gzip, deflate, identity" if status == 415 else None) == answer.headers.get("accept-encoding")
 
 
 def test_a_body_above_the_limit_is_a_413(front: Fronted) -> None:

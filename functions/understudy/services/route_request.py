@@ -6,6 +6,7 @@ import asyncio
 import random
 import re
 import uuid
+import zlib
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from dataclasses import dataclass, replace
@@ -47,6 +48,8 @@ from understudy.wire.fronts.models import model, models
 
 BODY_LIMIT = 6 * 1024 * 1024
 """Bytes; the limit of a synchronous Lambda invocation (AWS Lambda developer guide, "Lambda quotas")."""
+COMPRESSED = {"gzip": b"\x1f\x8b", "x-gzip": b"\x1f\x8b", "deflate": b"\x78"}
+"""Content codings that are read, and how their bytes begin (RFC 1952, RFC 1950); no JSON begins so."""
 SETTLE = 0.02
 """Seconds an answered request waits for its failure reports to be written before the environment may freeze."""
 RESERVE = 2.0
@@ -285,14 +288,33 @@ def tightened(limits: Limits, request: ApiRequest) -> Limits:
 
 
 def body_of(request: ApiRequest) -> bytes:
-    """The body as it was sent.  Raises RequestTooLarge, UnsupportedEncoding, InvalidRequest."""
-    if request.headers.get("content-encoding", "").strip().lower() not in ("", "identity"):
-        raise UnsupportedEncoding("The body is compressed. Send it as it is, without the header `Content-Encoding`.")
-    if request.body is None:
+    """The body as it was before it was compressed.  Raises RequestTooLarge, UnsupportedEncoding, InvalidRequest.
+
+    API Gateway decompresses what it can (developer guide, "Call an API method with a compressed payload") and may leave
+    the header as it was, so it is the bytes that say whether there is something to be done.
+    """
+    coding, body = request.headers.get("content-encoding", "").strip().lower(), request.body
+    if coding not in ("", "identity", *COMPRESSED):
+        raise UnsupportedEncoding("The body is compressed in a way that is not known here: use gzip, deflate or none.")
+    if body is None:
         raise InvalidRequest("The body could not be decoded.")
-    if len(request.body) > BODY_LIMIT:
-        raise RequestTooLarge(f"The body has {len(request.body)} bytes; the limit is {BODY_LIMIT}.")
-    return request.body
+    if coding in COMPRESSED and body.startswith(COMPRESSED[coding]):
+        body = _decompressed(body)
+    if len(body) > BODY_LIMIT:
+        raise RequestTooLarge(f"The body is larger than {BODY_LIMIT} bytes, which is the limit.")
+    return body
+
+
+def _decompressed(body: bytes) -> bytes:
+    """Of a larger body no more than shows that it is too large."""
+    inflating = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)  # tells the two formats apart by itself
+    try:
+        whole = inflating.decompress(body, BODY_LIMIT + 1)
+    except zlib.error as error:
+        raise InvalidRequest("The body could not be decompressed.") from error
+    if not inflating.eof and len(whole) <= BODY_LIMIT:
+        raise InvalidRequest("The compressed body breaks off.")
+    return whole
 
 
 def caller_key(request: ApiRequest) -> str:

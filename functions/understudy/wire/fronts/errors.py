@@ -91,12 +91,12 @@ def _out_of_quota(last: AttemptFailed | None) -> bool:
 
 
 def error_headers(error: BaseException) -> dict[str, str]:
-    """The headers that belong to an error: how long to wait, which method to use, that nothing may be compressed."""
+    """The headers that belong to an error: how long to wait, which methods to use, which codings are read."""
     headers = retry_after(error)
     if isinstance(error, WrongMethod):
         headers["allow"] = f"{error.allowed}, OPTIONS"
     elif isinstance(error, UnsupportedEncoding):
-        headers["accept-encoding"] = "identity"
+        headers["accept-encoding"] = "gzip, deflate, identity"
     return headers
 
 
