@@ -14,6 +14,8 @@ from understudy.chat.unary import UnaryRequest
 from understudy.wire import UNARY_WIRES, WIRES
 from understudy.wire.base import Quirks, UnaryWire, Wire
 
+OURS = frozenset({"stream_options"})
+"""What the router answers by itself where a server does not take it: it counts by estimate then."""
 SHOWN = frozenset({"annotations", "reasoning", "reasoning_content", "reasoning_details"})
 """What an answer shows of its making.  Echoed in a conversation it says nothing that a target must know."""
 IDLE: Mapping[str, object] = {
@@ -78,10 +80,10 @@ def lost(request: ChatRequest, target: Target) -> Set[str]:
 
 def idle(request: ChatRequest, target: Target) -> Set[str]:
     """What the target refuses and may be left out, because it says nothing: fields with the value that they have where
-    they are not given, and what earlier answers showed of their making."""
+    they are not given, what the router answers by itself, and what earlier answers showed of their making."""
     refuses = target.capabilities.refuses
     unsaid = {name for name in request.body.keys() & refuses & IDLE.keys() if request.body[name] == IDLE[name]}
-    return unsaid | (SHOWN & refuses)
+    return unsaid | ((OURS | SHOWN) & refuses)
 
 
 def unfit(request: ChatRequest | UnaryRequest, route: Route, target: Target) -> str | None:

@@ -38,6 +38,7 @@ from understudy.routing.policy import decide
 from understudy.runtime.gateway import ApiRequest
 from understudy.services.decision_log import Handling, log_decision, refusal
 from understudy.services.fitness import offence, unfit
+from understudy.services.keepsakes import Keepsakes
 from understudy.services.outcomes import LocalOutcomes
 from understudy.services.read_model import ReadModel
 from understudy.services.upstream import Upstream
@@ -88,6 +89,7 @@ class RouteRequest:
         read_model: ReadModel,
         outcomes: LocalOutcomes,
         upstream: Upstream,
+        keepsakes: Keepsakes,
         *,
         clock: Clock,
         logger: Logger,
@@ -96,6 +98,7 @@ class RouteRequest:
         self._read_model = read_model
         self._outcomes = outcomes
         self._upstream = upstream
+        self._keepsakes = keepsakes
         self._clock = clock
         self._logger = logger
         self._rng = rng
@@ -144,6 +147,8 @@ class RouteRequest:
         if route is None:
             known = ", ".join(sorted(catalog.routes))
             raise UnknownModel(f"There is no model {request.model!r} here; there are: {known}.", param="model")
+        if isinstance(request, ChatRequest):
+            request = await self._keepsakes.put_back(client, request)
         fleet = await self._read_model.health([candidate.target.name for candidate in route.candidates])
         self._outcomes.adopt(catalog.health, fleet, trusted=self._read_model.trusted)
         bound = frozenset(owners(request.native.body if request.native else request.body))
@@ -161,6 +166,7 @@ class RouteRequest:
                 f"No target of route {route.name!r} can carry this request ({reasons}).",
                 param=first.field if first else None,
                 code=first.code if first else None,
+                causes=decision.unfit,
             )
         return Handling(
             id=request_id,
@@ -181,12 +187,13 @@ class RouteRequest:
         ask = partial(self._upstream, route=route)
         engine = Attempts(ask, self._outcomes, self._outcomes.lease, rng=self._rng)
         whole = route.assured or not request.stream or request.is_structured
-        chunks = engine.run(request, handling.decision, handling.limits, handling.journal, whole=whole)
+        given = engine.run(request, handling.decision, handling.limits, handling.journal, whole=whole)
+        chunks = self._kept(handling.client, given)
         try:
             first = await anext(chunks)
         except BaseException as error:
             self._log(handling, error)
-            await self._outcomes.settle(SETTLE)
+            await self._settle()
             raise
         handling.committed_at = self._clock()
         headers |= answer_headers(handling)
@@ -198,12 +205,23 @@ class RouteRequest:
             if isinstance(request, ChatRequest):
                 pieces = [each for chunk in pieces for each in completed.feed(chunk, handling.model)]
             self._log(handling, None)
-            await self._outcomes.settle(SETTLE)
+            await self._settle()
             body = encode(front.whole(request, pieces, created=created))
             return Answered(200, headers | {"content-type": "application/json"}, body)
         headers |= {"content-type": "text/event-stream; charset=utf-8", "cache-control": "no-cache"}
         writer = front.writer(request, created=created)
         return Answered(200, headers, self._stream(handling, first, chunks, completed, writer))
+
+    async def _kept(self, client: ClientKey, chunks: AsyncGenerator[Chunk, None]) -> AsyncGenerator[Chunk, None]:
+        async with aclosing(chunks):
+            async for chunk in chunks:
+                if chunk.has_tool_calls:
+                    self._keepsakes.keep(client, chunk)
+                yield chunk
+
+    async def _settle(self) -> None:
+        """Before the environment may freeze, what was begun is given a moment to be written."""
+        await asyncio.gather(self._outcomes.settle(SETTLE), self._keepsakes.settle(SETTLE))
 
     async def _stream(
         self,
@@ -236,7 +254,7 @@ class RouteRequest:
             raise
         finally:
             self._log(handling, failure)
-            await self._outcomes.settle(SETTLE)
+            await self._settle()
 
     def _failed(self, request_id: str) -> None:
         """Say that the exception being handled is a bug of ours."""
