@@ -10,6 +10,7 @@ from understudy.wire.bedrock import BedrockWire
 from understudy.wire.gemini import GeminiWire
 from understudy.wire.gemini_embeddings import GeminiEmbeddings
 from understudy.wire.openai import OpenAIWire
+from understudy.wire.openai_embeddings import OpenAIEmbeddings
 
 WIRES: Mapping[str, Wire] = {
     "openai": OpenAIWire(),
@@ -17,5 +18,8 @@ WIRES: Mapping[str, Wire] = {
     "gemini": GeminiWire(),
     "bedrock": BedrockWire(),
 }
-UNARY_WIRES: Mapping[tuple[str, str], UnaryWire] = {("gemini", "embeddings"): GeminiEmbeddings()}
+UNARY_WIRES: Mapping[tuple[str, str], UnaryWire] = {
+    ("openai", "embeddings"): OpenAIEmbeddings(),
+    ("gemini", "embeddings"): GeminiEmbeddings(),
+}
 """By protocol and operation."""
