@@ -29,7 +29,7 @@ from understudy.telemetry import KEPT, kept_records
 
 DOCUMENT = Path(__file__).with_name("router.local.yaml")
 SIMULATED_KEY = "simulated"
-PORTS = {"openai": 1, "anthropic": 2, "bedrock": 5}
+PORTS = {"openai": 1, "anthropic": 2, "gemini": 4, "bedrock": 5}
 """Of the simulators, counted from the front's."""
 AWS_PORT = 3
 QUEUES = ("ProbeQueue", "DueQueue", "DeadLetterQueue")
