@@ -64,6 +64,7 @@ class LocalStack:
         self._started: list[Callable[[], object]] = []
         self.api_key = options.api_key or new_key()
         self.simulators: dict[str, SimulatedProvider] = {}
+        self._documents: dict[int, Any] = {}
 
     def start(self) -> None:
         """Raises LocalError or DocumentError; what was started until then is stopped again."""
@@ -207,8 +208,11 @@ class LocalStack:
 
     def _set_fault(self, name: str, fault: str | None, times: Any) -> tuple[int, Any]:
         pointer = self.store.pointer()
-        targets = self.store.version(pointer.version).document["targets"] if pointer else {}
-        providers = self.store.version(pointer.version).document["providers"] if pointer else {}
+        if pointer and pointer.version not in self._documents:
+            # A version never changes.
+            self._documents[pointer.version] = self.store.version(pointer.version).document
+        document = self._documents[pointer.version] if pointer else {"targets": {}, "providers": {}}
+        targets, providers = document["targets"], document["providers"]
         if name not in targets:
             return 404, {"error": f"there is no target {name!r}; there are: {', '.join(sorted(targets))}"}
         if fault is not None and fault not in FAULTS:
