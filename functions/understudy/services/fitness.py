@@ -44,8 +44,13 @@ def lost(request: ChatRequest, target: Target) -> Set[str]:
     wire = wire_for(request, target)
     refused = request.body.keys() & target.capabilities.refuses
     if is_native(request, wire):
-        return refused
+        return refused | set(foreign(request, target))
     return wire.cannot_carry(request, quirks_of(target)) | request.needs | refused
+
+
+def foreign(request: ChatRequest, target: Target) -> list[str]:
+    """The names of the fields that another target alone can serve."""
+    return sorted(name for name, owner in request.owned.items() if owner != owner_of_target(target.name))
 
 
 def unfit(request: ChatRequest | UnaryRequest, route: Route, target: Target) -> str | None:
@@ -75,6 +80,9 @@ def _reasons(request: ChatRequest | UnaryRequest, route: Route, target: Target) 
     if not can.chat:
         yield "it does not answer chats"
     yield from (reason for reason, _ in _misfits(request, target))
+    yield from (
+        f"`{name}` names what another target has" for name in foreign(request, target) if name not in route.may_drop
+    )
     if names := lost(request, target) - route.may_drop:
         yield f"it cannot carry {', '.join(f'`{name}`' for name in sorted(names))}"
 

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from understudy.wire.anthropic import AnthropicWire
 from understudy.wire.base import UnaryWire, Wire
 from understudy.wire.openai import OpenAIWire
+from understudy.wire.responses import ResponsesWire
 
-WIRES: Mapping[str, Wire] = {"openai": OpenAIWire(), "anthropic": AnthropicWire()}
+WIRES: Mapping[str, Wire] = {"openai": OpenAIWire(), "anthropic": AnthropicWire(), "responses": ResponsesWire()}
 UNARY_WIRES: Mapping[tuple[str, str], UnaryWire] = {}
 """By protocol and operation."""
