@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from infra.local.simulators import anthropic, openai
+from infra.local.simulators import anthropic, openai, openai_responses
 from infra.local.simulators.answers import Ask, answer
 from infra.local.simulators.faults import FAULTS, Case, broken
 from infra.local.simulators.replies import RejectedError, Reply
@@ -52,6 +52,8 @@ class SimulatedProvider:
         if host != "localhost" and not ipaddress.IPv4Address(host).is_loopback:
             raise ValueError(f"a simulated provider listens on loopback only, not on {host!r}")
         self.wire = WIRES[wire]
+        also = (openai_responses.Memory().wire(),) if wire == "openai" else ()
+        self._wires = {one.answer_path: one for one in (self.wire, *also)}
         self.host = host
         self.port = port
         self.api_key = api_key
@@ -119,7 +121,8 @@ class SimulatedProvider:
         body = _parsed(raw)
         fields = body if isinstance(body, dict) else {}
         model = fields["model"] if isinstance(fields.get("model"), str) else ""
-        asks = method == "POST" and path.partition("?")[0] == self.wire.answer_path
+        wire = self._wires.get(path.partition("?")[0])
+        asks = method == "POST" and wire is not None
         fault, struck = self._meet(model) if asks else (None, 0)
         seen = SeenRequest(
             at=time.time(),
@@ -135,7 +138,7 @@ class SimulatedProvider:
         ask, reply = self._healthy(method, path, headers, body)
         if fault is not None:
             delays = (self.first_token_delay, self.drip_delay)
-            reply = broken(Case(fault, self.wire, model, reply, ask, struck, *delays))
+            reply = broken(Case(fault, wire or self.wire, model, reply, ask, struck, *delays))
         return number, reply
 
     def _meet(self, model: str) -> tuple[str | None, int]:
@@ -151,8 +154,9 @@ class SimulatedProvider:
             return met.fault, met.struck - 1
 
     def _healthy(self, method: str, path: str, headers: Mapping[str, str], body: Any) -> tuple[Ask | None, Reply]:
-        wire = self.wire
-        expected = {wire.answer_path: "POST", wire.models_path: "GET"}.get(path.partition("?")[0])
+        asked = path.partition("?")[0]
+        wire = self._wires.get(asked, self.wire)
+        expected = {wire.answer_path: "POST", wire.models_path: "GET"}.get(asked)
         if expected is None:
             return None, wire.refuse(404, f"Invalid URL ({method} {path})")
         if method != expected:
