@@ -14,6 +14,7 @@ from functools import partial
 
 from understudy.catalog import Catalog, Limits
 from understudy.chat.bound import owner_of_target, owners
+from understudy.chat.request import ChatRequest
 from understudy.chat.stream import Chunk
 from understudy.chat.unary import UnaryRequest
 from understudy.errors import (
@@ -34,6 +35,7 @@ from understudy.routing.policy import decide
 from understudy.runtime.gateway import ApiRequest
 from understudy.services.decision_log import Handling, log_decision, refusal
 from understudy.services.fitness import named_field, unfit
+from understudy.services.keepsakes import Keepsakes
 from understudy.services.outcomes import LocalOutcomes
 from understudy.services.read_model import ReadModel
 from understudy.services.upstream import Upstream
@@ -82,6 +84,7 @@ class RouteRequest:
         read_model: ReadModel,
         outcomes: LocalOutcomes,
         upstream: Upstream,
+        keepsakes: Keepsakes,
         *,
         clock: Clock,
         logger: Logger,
@@ -90,6 +93,7 @@ class RouteRequest:
         self._read_model = read_model
         self._outcomes = outcomes
         self._upstream = upstream
+        self._keepsakes = keepsakes
         self._clock = clock
         self._logger = logger
         self._rng = rng
@@ -142,6 +146,8 @@ class RouteRequest:
         if route is None:
             known = ", ".join(sorted(catalog.routes))
             raise UnknownModel(f"There is no model {request.model!r} here; there are: {known}.", param="model")
+        if isinstance(request, ChatRequest):
+            request = await self._keepsakes.put_back(client, request)
         fleet = await self._read_model.health([candidate.target.name for candidate in route.candidates])
         self._outcomes.adopt(catalog.health, fleet, trusted=self._read_model.trusted)
         bound = frozenset(owners(request.native.body if request.native else request.body))
@@ -178,12 +184,13 @@ class RouteRequest:
         ask = partial(self._upstream, route=route)
         engine = Attempts(ask, self._outcomes, self._outcomes.lease, rng=self._rng)
         whole = route.assured or not request.stream or request.is_structured
-        chunks = engine.run(request, handling.decision, handling.limits, handling.journal, whole=whole)
+        given = engine.run(request, handling.decision, handling.limits, handling.journal, whole=whole)
+        chunks = self._kept(handling.client, given)
         try:
             first = await anext(chunks)
         except BaseException as error:
             self._log(handling, error)
-            await self._outcomes.settle(SETTLE)
+            await self._settle()
             raise
         handling.committed_at = self._clock()
         headers |= answer_headers(handling)
@@ -192,12 +199,23 @@ class RouteRequest:
             async with aclosing(chunks):
                 pieces = [first, *[chunk async for chunk in chunks]]
             self._log(handling, None)
-            await self._outcomes.settle(SETTLE)
+            await self._settle()
             body = encode(front.whole(request, pieces, created=created))
             return Answered(200, headers | {"content-type": "application/json"}, body)
         headers |= {"content-type": "text/event-stream; charset=utf-8", "cache-control": "no-cache"}
         writer = front.writer(request, created=created)
         return Answered(200, headers, self._stream(handling, first, chunks, writer))
+
+    async def _kept(self, client: ClientKey, chunks: AsyncGenerator[Chunk, None]) -> AsyncGenerator[Chunk, None]:
+        async with aclosing(chunks):
+            async for chunk in chunks:
+                if chunk.has_tool_calls:
+                    self._keepsakes.keep(client, chunk)
+                yield chunk
+
+    async def _settle(self) -> None:
+        """Before the environment may freeze, what was begun is given a moment to be written."""
+        await asyncio.gather(self._outcomes.settle(SETTLE), self._keepsakes.settle(SETTLE))
 
     async def _stream(
         self, handling: Handling, first: Chunk, rest: AsyncGenerator[Chunk, None], writer: Writer
@@ -224,7 +242,7 @@ class RouteRequest:
             raise
         finally:
             self._log(handling, failure)
-            await self._outcomes.settle(SETTLE)
+            await self._settle()
 
     def _failed(self, request_id: str) -> None:
         """Say that the exception being handled is a bug of ours."""
