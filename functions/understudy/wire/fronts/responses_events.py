@@ -176,28 +176,34 @@ class Answer:
 
     def _call(self, call: Mapping[str, Any]) -> None:
         """A tool call, or a piece of its arguments; a custom tool's are its `input` and told when they are whole."""
-        index, raw = call.get("index", len(self._calls)), call.get("custom")
-        function = raw if isinstance(raw, Mapping) else call.get("function") or {}
+        place, raw = call.get("index"), isinstance(call.get("custom"), Mapping)
+        index = place if isinstance(place, int) else len(self._calls)
+        function = call.get("custom" if raw else "function")
+        function = function if isinstance(function, Mapping) else {}
         item = self._calls.get(index)
         if item is None:
-            last = self._state.last
-            if last is not None and not self._calls:
-                self._close(last, "completed")
-            name = str(function.get("name") or "")
-            custom = isinstance(raw, Mapping) or name in self._custom
-            identifier = call.get("id") or objects.made_id("call", self._state.response.get("id"), index)
-            value = {"type": "custom_tool_call" if custom else "function_call", "status": "in_progress"}
-            value |= {"call_id": identifier, "name": name, "input" if custom else "arguments": ""}
-            item = self._calls[index] = self._open("ctc" if custom else "fc", value)
-            if isinstance(raw, Mapping):
-                self._raw.add(item.index)
-        piece = function.get("input" if isinstance(raw, Mapping) else "arguments")
+            item = self._calls[index] = self._called(call.get("id"), str(function.get("name") or ""), raw=raw)
+        piece = function.get("input" if raw else "arguments")
         if not isinstance(piece, str) or not piece:
             return
         if item.kind == "function_call":
             self._say("response.function_call_arguments.delta", **self._where(item), delta=piece)
         else:
             item.arguments.append(piece)
+
+    def _called(self, identifier: object, name: str, *, raw: bool) -> Item:
+        last = self._state.last
+        if last is not None and not self._calls:
+            self._close(last, "completed")
+        custom = raw or name in self._custom
+        if not isinstance(identifier, str) or not identifier:
+            identifier = objects.made_id("call", self._state.response.get("id"), len(self._calls))
+        value = {"type": "custom_tool_call" if custom else "function_call", "status": "in_progress"}
+        value |= {"call_id": identifier, "name": name, "input" if custom else "arguments": ""}
+        item = self._open("ctc" if custom else "fc", value)
+        if raw:
+            self._raw.add(item.index)
+        return item
 
     # closed
 
