@@ -226,7 +226,9 @@ class RouteRequest:
                 async for chunk in _chain(first, rest):
                     if data := writer.event(chunk):
                         yield data
-            yield writer.end()
+            if data := writer.end():
+                # An empty piece would end a chunked body.
+                yield data
         except UnderstudyError as error:
             # The status is sent: the stream itself must say it.
             failure = error
