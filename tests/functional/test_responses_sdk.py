@@ -320,10 +320,9 @@ def test_an_answer_that_nobody_can_finish_is_raised(stack: LocalStack, client: o
     """A cut after the first words is an exception, and no completed response comes before it."""
     for lead in ("lead-alone", "lead-alone-too"):
         stack.simulators["openai"].set_fault(lead, "cut_midstream")
-    heard = []
+    heard: list[str] = []
     stream = client.responses.create(model="lead-alone", input="count to 30", stream=True)
     with pytest.raises(openai.APIError, match="broke off in the middle of its answer"):
-        for event in stream:
-            heard.append(event.type)
+        heard.extend(event.type for event in stream)
     assert "response.output_text.delta" in heard
     assert not {"response.completed", "response.incomplete", "response.failed"} & set(heard)

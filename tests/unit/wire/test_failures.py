@@ -62,7 +62,7 @@ def test_every_class_is_recorded_for_every_wire() -> None:
     named -= {"AttemptFailed", "Garbage", "Silent", "OutOfTime"}
     recorded = {wire: {answer["expected"] for of, answer in ANSWERS if of == wire} for wire in WIRES}
     # This provider refuses in its answer's stop reason, not by an error.
-    assert {"openai": named, "anthropic": named - {"Refusal"}} == recorded
+    assert {"openai": named, "responses": named, "anthropic": named - {"Refusal"}} == recorded
     assert all(answer["source"].startswith("https://") for _, answer in ANSWERS)
 
 
