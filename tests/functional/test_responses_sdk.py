@@ -27,6 +27,7 @@ targets:
   native: {provider: a, model: native, capabilities: {responses: true}}
   beside: {provider: a, model: beside, capabilities: {responses: true}}
 ${leads}
+  prefilled: {provider: a, model: prefilled, capabilities: {responses: true, prefill: prefix}}
   chatty: {provider: a, model: chatty}
   claude: {provider: b, model: claude}
 routes:
@@ -38,8 +39,9 @@ routes:
 ${routes}
 """
 FAULTS = ["http_500", "http_429", "error_first_event", "garbage", "cut_midstream"]
-SPARES = ["chatty", "claude", "beside"]
+SPARES = ["chatty", "claude", "beside", "prefilled"]
 LEADS = {f"lead-{spare}": spare for spare in SPARES} | {f"lead-{fault}": "claude" for fault in FAULTS}
+LEADS |= {"lead-searches": "prefilled"}
 LEADS |= {"lead-alone": "lead-alone-too", "lead-alone-too": "lead-alone"}
 """Each test that breaks a target has one of its own, so that nobody's breaker is another's; with who goes on for it."""
 EVERYWHERE = ["native", "chat", "messages"]
@@ -314,6 +316,16 @@ def test_an_answer_goes_on_where_a_native_one_broke_off(stack: LocalStack, clien
     assert 1 == sum(event.type == "response.output_item.added" for event in events)
     (resumed,) = final.response.understudy["resumed"]
     assert (lead, spare) == (resumed["from"], resumed["to"])
+
+
+def test_a_continuation_does_not_lose_what_chat_has_no_place_for(stack: LocalStack, client: openai.OpenAI) -> None:
+    """Who could be asked in chat's words to go on is asked in the caller's own for the same answer, tools and all."""
+    stack.simulators["openai"].set_fault("lead-searches", "cut_midstream")
+    told: Any = {"input": "recite to 30", "tools": [{"type": "web_search"}], "stream": True}
+    *_, last = client.responses.create(model="lead-searches", **told)
+    assert last.response.output_text.endswith(" 29 30")
+    path, body = seen(stack, "prefilled")[-1]
+    assert ("/v1/responses", [{"type": "web_search"}]) == (path, body["tools"])
 
 
 def test_an_answer_that_nobody_can_finish_is_raised(stack: LocalStack, client: openai.OpenAI) -> None:
