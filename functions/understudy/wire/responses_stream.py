@@ -104,9 +104,9 @@ class ResponsesDecoder:
         self._created = int(created) if isinstance(created, int | float) and 0 <= created < 1e12 else self._created
 
     def _open(self, index: int, item: Mapping[str, Any]) -> Chunk:
-        kind = item.get("type")
+        kind = str(item.get("type"))
         if kind in ("function_call", "custom_tool_call"):
-            return self._call(index, item, str(kind))
+            return self._call(index, item, kind)
         if kind in _ANSWERS:
             return self._nothing()
         self._asks = self._asks or kind in _ASKS
@@ -132,10 +132,10 @@ class ResponsesDecoder:
 
     def _close(self, index: int, item: Mapping[str, Any]) -> Chunk:
         """A call may bring its arguments only when it is done; a server may name an item only then."""
-        kind = item.get("type")
+        kind = str(item.get("type"))
         if kind in ("function_call", "custom_tool_call"):
             if index not in self._calls:
-                return self._call(index, item, str(kind))
+                return self._call(index, item, kind)
             name, words = ("function", "arguments") if kind == "function_call" else ("custom", "input")
             if index not in self._written and item.get(words):
                 return self._piece(name, index, _string(item, words))

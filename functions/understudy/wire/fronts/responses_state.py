@@ -103,6 +103,8 @@ class State:
         kind, number = event.get("type"), event.get("sequence_number")
         self.number = number + 1 if isinstance(number, int) else self.number + 1
         response = event.get("response")
+        if not isinstance(kind, str):
+            return
         if isinstance(response, Mapping):
             if kind in TERMINAL:
                 self.final = dict(response)
@@ -110,7 +112,7 @@ class State:
                 self.response = dict(response)
             return
         index = event.get("output_index")
-        if not isinstance(index, int) or not isinstance(kind, str):
+        if not isinstance(index, int):
             return
         if kind == "response.output_item.added" and isinstance(event.get("item"), Mapping):
             self.items[index] = Item(index, dict(event["item"]))
