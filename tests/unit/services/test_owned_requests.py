@@ -39,6 +39,7 @@ def test_only_the_owner_may_have_it() -> None:
     assert [True, None, True] == [
         (reason := unfit(asked(), route, one)) and NAME in reason for one in (BESIDE, OWNING, CHATTY)
     ]
+    assert [{NAME}, set(), {NAME}] == [lost(asked(), one) for one in (BESIDE, OWNING, CHATTY)]
     assert NAME == named_field(asked(), route)
 
 
