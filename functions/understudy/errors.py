@@ -4,6 +4,7 @@ UnderstudyError
 ├── RequestError                 the caller's request cannot be served as it is
 │   ├── InvalidRequest           malformed, wrong type, or nobody on the route can carry a field
 │   ├── RequestTooLarge          body above the limit
+│   ├── UnsupportedEncoding      a body compressed in an unknown way
 │   ├── Unauthenticated          key missing or unknown
 │   ├── UnknownModel             no such route
 │   ├── OverBudget               the request's money budget allows no call
@@ -49,15 +50,19 @@ class UnderstudyError(Exception):
 class RequestError(UnderstudyError):
     """The caller's request cannot be served.
 
-    `param` names the field in the caller's own body; `code` is a stable word for programs.
+    `param` names the field in the caller's own body; `code` is a stable word for programs; `causes` say which target
+    could not carry it, and why.
     """
 
     code: str | None = None
 
-    def __init__(self, message: str, *, param: str | None = None, code: str | None = None) -> None:
+    def __init__(
+        self, message: str, *, param: str | None = None, code: str | None = None, causes: Sequence[Cause] = ()
+    ) -> None:
         super().__init__(message)
         self.message = message
         self.param = param
+        self.causes = tuple(causes)
         if code is not None:
             self.code = code
 
@@ -68,6 +73,10 @@ class InvalidRequest(RequestError):
 
 class RequestTooLarge(RequestError):
     code = "request_too_large"
+
+
+class UnsupportedEncoding(RequestError):
+    code = "unsupported_content_encoding"
 
 
 class Unauthenticated(RequestError):
@@ -87,7 +96,13 @@ class UnknownPath(RequestError):
 
 
 class WrongMethod(RequestError):
+    """`allowed` is the method that the endpoint takes."""
+
     code = "method_not_allowed"
+
+    def __init__(self, message: str, *, allowed: str = "") -> None:
+        super().__init__(message)
+        self.allowed = allowed
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from tests.builders import request, target
 from understudy.catalog import Candidate, Capabilities, Route, Target
 from understudy.chat.bound import owner_of_target
 from understudy.chat.request import ChatRequest, Native
-from understudy.services.fitness import lost, named_field, unfit, wire_for
+from understudy.services.fitness import lost, offence, unfit, wire_for
 from understudy.wire import WIRES
 
 NAME = "previous_response_id"
@@ -40,7 +40,7 @@ def test_only_the_owner_may_have_it() -> None:
         (reason := unfit(asked(), route, one)) and NAME in reason for one in (BESIDE, OWNING, CHATTY)
     ]
     assert [{NAME}, set(), {NAME}] == [lost(asked(), one) for one in (BESIDE, OWNING, CHATTY)]
-    assert NAME == named_field(asked(), route)
+    assert NAME == getattr(offence(asked(), route), "field", None)
 
 
 def test_what_nobody_owns_may_go_to_whoever_speaks_the_protocol() -> None:

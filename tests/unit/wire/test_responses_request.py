@@ -306,6 +306,21 @@ def test_what_is_no_such_thing_is_refused_by_name(given: dict[str, Any], expecte
     assert (expected, True) == (refused.value.param, f"`{expected}`" in str(refused.value))
 
 
+WRITTEN = [
+    ("messages[3].content[0]", "input"),
+    ("response_format", "text.format"),
+    ("tools[0]", "tools[0]"),
+    (None, None),
+]
+
+
+@pytest.mark.parametrize(("named", "expected"), WRITTEN)
+def test_an_error_names_what_the_caller_wrote(named: str | None, expected: str | None) -> None:
+    """Where a target cannot carry a part of the translated request, the caller is told its own name for it."""
+    status, body = FRONT.error(InvalidRequest("no place for it", param=named))
+    assert (400, expected) == (status, body["error"]["param"])
+
+
 NAMES = ["model", "input", "tools", "text", "reasoning", "include", "tool_choice", "instructions", "stream", "new"]
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-9, 99) | st.floats(allow_nan=False) | st.text(max_size=6),

@@ -17,6 +17,16 @@ from understudy.wire.fronts.errors import error_answer, error_body
 from understudy.wire.fronts.responses_events import Answer, Events
 from understudy.wire.fronts.responses_request import responses_request
 
+# Errors name what the request became; callers know what they wrote.
+_WRITTEN: Mapping[str, str] = {
+    "logprobs": "include",
+    "max_completion_tokens": "max_output_tokens",
+    "messages": "input",
+    "reasoning_effort": "reasoning.effort",
+    "response_format": "text.format",
+    "verbosity": "text.verbosity",
+}
+
 
 class ResponsesFront:
     """See `understudy.wire.fronts.base.Front`."""
@@ -37,7 +47,12 @@ class ResponsesFront:
         return answer.final or {}
 
     def error(self, error: BaseException) -> tuple[int, dict[str, Any]]:
-        return error_answer(error)
+        status, body = error_answer(error)
+        param = body["error"]["param"]
+        if isinstance(param, str):
+            # Items are not messages one by one, so that of a path only its root can be told.
+            body["error"]["param"] = _WRITTEN.get(param.partition("[")[0], param)
+        return status, body
 
 
 class EventWriter:
