@@ -114,6 +114,6 @@ def answers(wire: str) -> tuple[Reply, ...]:
             call = WIRES[wire].call(
                 request, model="large-1", stream=stream, drop=lost, max_output_tokens=None, quirks=QUIRKS
             )
-            asked = simulated.read(json.loads(call.body))
+            asked = simulated.ask(call.path, json.loads(call.body))
             found.append(simulated.render(asked, answer(asked)))
     return tuple(found)

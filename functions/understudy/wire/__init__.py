@@ -7,8 +7,15 @@ from collections.abc import Mapping
 from understudy.wire.anthropic import AnthropicWire
 from understudy.wire.base import UnaryWire, Wire
 from understudy.wire.bedrock import BedrockWire
+from understudy.wire.gemini import GeminiWire
+from understudy.wire.gemini_embeddings import GeminiEmbeddings
 from understudy.wire.openai import OpenAIWire
 
-WIRES: Mapping[str, Wire] = {"openai": OpenAIWire(), "anthropic": AnthropicWire(), "bedrock": BedrockWire()}
-UNARY_WIRES: Mapping[tuple[str, str], UnaryWire] = {}
+WIRES: Mapping[str, Wire] = {
+    "openai": OpenAIWire(),
+    "anthropic": AnthropicWire(),
+    "gemini": GeminiWire(),
+    "bedrock": BedrockWire(),
+}
+UNARY_WIRES: Mapping[tuple[str, str], UnaryWire] = {("gemini", "embeddings"): GeminiEmbeddings()}
 """By protocol and operation."""

@@ -182,8 +182,9 @@ TABLE: tuple[Row, ...] = (
             "resourcenotfoundexception",
         },
     ),
-    # 408, 409, 424 and 425 are the provider's own timeout, lock, failed part and "too early": nothing of the request's.
-    Row(Transient, statuses={408, 409, 424, 425, *_SERVER_ERRORS}),
+    # 408, 409, 424, 425 and 499 are the provider's own timeout, lock, failed part, "too early" and "cancelled": nothing
+    # of the request's.
+    Row(Transient, statuses={408, 409, 424, 425, 499, *_SERVER_ERRORS}),
     Row(
         CallerFault,
         statuses=_CLIENT_ERRORS,

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from infra.local.simulators import anthropic, bedrock, openai
+from infra.local.simulators import anthropic, bedrock, gemini, openai
 from infra.local.simulators.answers import Ask, answer
 from infra.local.simulators.faults import FAULTS, Case, broken
 from infra.local.simulators.replies import RejectedError, Reply
@@ -16,7 +16,7 @@ from infra.local.simulators.seen import RequestLog, SeenRequest, without_credent
 from infra.local.simulators.server import SimulatorServer
 from infra.local.simulators.wire import Arrived
 
-WIRES = {"openai": openai.WIRE, "anthropic": anthropic.WIRE, "bedrock": bedrock.WIRE}
+WIRES = {"openai": openai.WIRE, "anthropic": anthropic.WIRE, "gemini": gemini.WIRE, "bedrock": bedrock.WIRE}
 EVERY_MODEL = "*"
 # What reading a body of the wrong shape may raise where the rules do not look; the real APIs refuse it too.
 MALFORMED = (AttributeError, IndexError, KeyError, RecursionError, TypeError, ValueError)
@@ -42,7 +42,7 @@ class SimulatedProvider:
 
     def __init__(
         self,
-        wire: Literal["openai", "anthropic", "bedrock"],
+        wire: Literal["openai", "anthropic", "gemini", "bedrock"],
         *,
         host: str = "127.0.0.1",
         port: int = 0,
@@ -171,6 +171,8 @@ class SimulatedProvider:
                 wire.authorise(arrived.headers, self.api_key)
             if method == "GET":
                 return None, wire.list_models(self.models)
+            if place.operation == "embeddings" and wire.embed is not None:
+                return None, wire.embed(place, body)
             ask = wire.read(body if place.model is None else (place, body))
             return ask, wire.render(ask, answer(ask))
         except RejectedError as rejected:

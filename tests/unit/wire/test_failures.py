@@ -64,7 +64,7 @@ def test_every_class_is_recorded_for_every_wire() -> None:
     named -= {"AttemptFailed", "Garbage", "Silent", "OutOfTime"}
     recorded = {wire: {answer["expected"] for of, answer in ANSWERS if of == wire} for wire in WIRES}
     # These refuse in their answer's stop reason, not by an error.
-    by_reason = dict.fromkeys(("anthropic", "bedrock"), named - {"Refusal"})
+    by_reason = dict.fromkeys(("anthropic", "gemini", "bedrock"), named - {"Refusal"})
     assert {"openai": named, **by_reason} == recorded
     assert all(answer["source"].startswith("https://") for _, answer in ANSWERS)
 
@@ -83,6 +83,7 @@ BARE: list[tuple[int, bytes, type[AttemptFailed]]] = [
     (529, b"", Overloaded),
     (408, b"{}", Transient),
     (425, b"{}", Transient),
+    (499, b"", Transient),
     (500, b"<html>", Transient),
     (502, b"", Transient),
     (504, b"x", Transient),
