@@ -17,13 +17,14 @@ from understudy.chat.request import ChatRequest, chat_request
 from understudy.chat.stream import Chunk
 from understudy.chat.unary import UnaryRequest
 from understudy.errors import AttemptFailed, Garbage, InvalidRequest, StreamBroken
+from understudy.transport.eventstream import EventStream
 from understudy.wire import UNARY_WIRES, WIRES
 from understudy.wire.base import Event
 from understudy.wire.fronts import FRONTS
 from understudy.wire.fronts.base import Front, encode
 from understudy.wire.sse import SseDecoder
 
-EventStreamDecoder = SseDecoder
+EventStreamDecoder = partial(EventStream, Event)
 
 Check = Callable[[random.Random], None]
 
