@@ -17,7 +17,7 @@ MODEL = "eu.example.large-v1:0"
 SIGNED = f"""
 schema: 1
 defaults:
-  limits: {{first_token_s: 0.4, first_token_min_s: 0.2, stall_s: 0.4, stall_min_s: 0.2, request_s: 6, backoff_s: 0.01}}
+  limits: {{first_token_s: 2, first_token_min_s: 2, stall_s: 1, stall_min_s: 1, request_s: 10, backoff_s: 0.01}}
 providers:
   signed: {{wire: bedrock, base_url: "BEDROCK", sigv4: {{service: bedrock, region: eu-central-1}}, simulated: true}}
   keyed: {{wire: bedrock, base_url: "BEDROCK", simulated: true,

@@ -166,5 +166,5 @@ def all_checks() -> Iterator[tuple[str, Check]]:
     for wire in WIRES:
         if wire != "responses":
             yield f"wire {wire}: request", partial(asking, wire)
-            yield f"wire {wire}: answer, and written by every front", partial(answering, wire)
+        yield f"wire {wire}: answer, and written by every front", partial(answering, wire)
         yield f"wire {wire}: error", partial(failing, wire)

@@ -183,6 +183,10 @@ def _exchange(request: ChatRequest | UnaryRequest, target: Target, route: Route 
         call = unary.call(request, model=target.model, quirks=quirks)
         return Exchange(call, False, None, lambda body: [unary.chunk(request, body)], unary.failure)
     wire, stream = wire_for(request, target), target.capabilities.streaming
+    native = is_native(request, wire)
+    if not native and (needs := request.needs - (route.may_drop if route else frozenset())):
+        # Where the router added to a request, it is not sent as it was written; half of it is not sent either.
+        raise InvalidRequest(f"`{min(needs)}` has no place in what {target.name} would be sent.", param=min(needs))
     call = wire.call(
         request,
         model=target.model,
@@ -191,7 +195,6 @@ def _exchange(request: ChatRequest | UnaryRequest, target: Target, route: Route 
         max_output_tokens=target.capabilities.max_output_tokens,
         quirks=quirks,
     )
-    native = is_native(request, wire)
     return Exchange(
         call,
         stream,
