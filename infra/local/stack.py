@@ -151,9 +151,7 @@ class LocalStack:
         text = (self._options.config or DOCUMENT).read_text()
         name = str(self._options.config or DOCUMENT.name)
         if self._options.config is None and not self.simulators:
-            raise LocalError(
-                "without simulators there is nobody to route to: give a control document with --config"
-            )
+            raise LocalError("without simulators there is nobody to route to: give a control document with --config")
         for wire, simulator in self.simulators.items():
             text = text.replace(f"${{{wire}_url}}", simulator.base_url)
         publish(self.store, text, now=time.time(), by="understudy up", filename=name)

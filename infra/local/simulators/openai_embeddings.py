@@ -36,7 +36,8 @@ def embed(_: Place, body: Any) -> Reply:
         rules.reject(f"Unrecognized request argument supplied: {', '.join(unknown)}")
     if not isinstance(body.get("model"), str) or not body["model"]:
         rules.reject("you must provide a model parameter")
-    coding, count = body.get("encoding_format") or "float", body.get("dimensions") or DIMENSIONS
+    coding, count = body.get("encoding_format") or "float", body.get("dimensions")
+    count = DIMENSIONS if count is None else count
     if coding not in ("float", "base64"):
         rules.reject(f"Invalid value for 'encoding_format': {coding!r}.", "encoding_format")
     if not isinstance(count, int) or isinstance(count, bool) or count < 1:
