@@ -24,8 +24,6 @@ from understudy.wire.fronts import FRONTS
 from understudy.wire.fronts.base import Front, encode
 from understudy.wire.sse import SseDecoder
 
-EventStreamDecoder = partial(EventStream, Event)
-
 Check = Callable[[random.Random], None]
 
 
@@ -126,7 +124,7 @@ def _decoded(wire: str, content_type: str, body: bytes, rng: random.Random) -> l
 
 def framing(content_type: str) -> Any:
     """What takes a stream of this type apart."""
-    return SseDecoder() if content_type.startswith("text/event-stream") else EventStreamDecoder()
+    return SseDecoder() if content_type.startswith("text/event-stream") else EventStream(Event)
 
 
 def _damaged_event(event: Event, rng: random.Random) -> Event:
@@ -168,5 +166,5 @@ def all_checks() -> Iterator[tuple[str, Check]]:
     for wire in WIRES:
         if wire != "responses":
             yield f"wire {wire}: request", partial(asking, wire)
-            yield f"wire {wire}: answer, and written by every front", partial(answering, wire)
+        yield f"wire {wire}: answer, and written by every front", partial(answering, wire)
         yield f"wire {wire}: error", partial(failing, wire)

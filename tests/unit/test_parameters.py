@@ -147,8 +147,8 @@ def test_both_methods_stream_where_streaming_is_on() -> None:
         },
     }
     methods = API["DefinitionBody"]["paths"]["/{proxy+}"]
-    assert {"get", "post"} == set(methods)
-    assert [expected] * 2 == [method["x-amazon-apigateway-integration"] for method in methods.values()]
+    assert {"get", "post", "options"} == set(methods)
+    assert [expected] * 3 == [method["x-amazon-apigateway-integration"] for method in methods.values()]
 
 
 def test_the_stage_tells_the_function_how_to_answer() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import aclosing
@@ -18,7 +19,7 @@ from understudy.chat.stream import Chunk, without_calls
 from understudy.chat.unary import UnaryRequest
 from understudy.errors import AttemptFailed, Credential, Garbage, InvalidRequest, SecretError
 from understudy.ports import Clock, Framing, Reply, Secrets, Signer, Transport
-from understudy.services.fitness import OURS, is_native, lost, quirks_of, unary_wire_for, wire_for
+from understudy.services.fitness import idle, is_native, lost, quirks_of, unary_wire_for, wire_for
 from understudy.wire.base import Call, Decoder
 from understudy.wire.sse import SseDecoder
 
@@ -29,6 +30,11 @@ TAIL = 1.0
 """Seconds to wait for usage and the end of the stream after the stop reason has arrived."""
 AFTER_END = 0.05
 """Seconds to wait for the end of the body after the end marker, so that the connection can be used again."""
+# `x-ratelimit-remaining-tokens`, or `anthropic-ratelimit-tokens-remaining`; nothing else that begins like this.
+_RATE_LIMIT = re.compile(
+    r"x-ratelimit-(?P<kind>limit|remaining|reset)(?:-(?P<what>[a-z0-9-]{1,40}))?"
+    r"|anthropic-ratelimit-(?P<first>[a-z-]{1,40})-(?P<last>limit|remaining|reset)"
+)
 UNREADABLE_EVENTS = 1
 """Events of one stream that may be unreadable before it counts as garbage."""
 
@@ -177,15 +183,18 @@ def _exchange(request: ChatRequest | UnaryRequest, target: Target, route: Route 
         call = unary.call(request, model=target.model, quirks=quirks)
         return Exchange(call, False, None, lambda body: [unary.chunk(request, body)], unary.failure)
     wire, stream = wire_for(request, target), target.capabilities.streaming
+    native = is_native(request, wire)
+    if not native and (needs := request.needs - (route.may_drop if route else frozenset())):
+        # Where the router added to a request, it is not sent as it was written; half of it is not sent either.
+        raise InvalidRequest(f"`{min(needs)}` has no place in what {target.name} would be sent.", param=min(needs))
     call = wire.call(
         request,
         model=target.model,
         stream=stream,
-        drop=(route.may_drop & lost(request, target) if route else frozenset()) | (OURS & target.capabilities.refuses),
+        drop=idle(request, target) | (route.may_drop & lost(request, target) if route else frozenset()),
         max_output_tokens=target.capabilities.max_output_tokens,
         quirks=quirks,
     )
-    native = is_native(request, wire)
     return Exchange(
         call,
         stream,
@@ -196,14 +205,13 @@ def _exchange(request: ChatRequest | UnaryRequest, target: Target, route: Route 
 
 
 def shown_headers(headers: Mapping[str, str]) -> dict[str, str]:
-    """What a caller may see of the answering provider's headers: its rate limits, in OpenAI's words."""
-    return {
-        name.removeprefix("anthropic-").replace("ratelimit", "x-ratelimit", 1)
-        if name.startswith("anthropic-ratelimit-")
-        else name: value
-        for name, value in headers.items()
-        if name.startswith(("x-ratelimit-", "anthropic-ratelimit-"))
-    }
+    """What a caller may see of the answering provider's headers: its rate limits, under OpenAI's names."""
+    shown = {}
+    for name, value in headers.items():
+        if found := _RATE_LIMIT.fullmatch(name):
+            kind, what = (found["kind"], found["what"]) if found["kind"] else (found["last"], found["first"])
+            shown[f"x-ratelimit-{kind}" + (f"-{what}" if what else "")] = value
+    return shown
 
 
 async def _at_once(reply: Reply, exchange: Exchange) -> AsyncGenerator[Chunk, None]:
@@ -271,7 +279,8 @@ async def _next(body: AsyncIterator[bytes], until: float | None) -> bytes | None
 
 def _whole(body: bytes, exchange: Exchange) -> list[Chunk]:
     try:
-        parsed = json.loads(body)
+        # NaN and the infinities are no JSON, and would break the caller's parser.
+        parsed = json.loads(body, parse_constant=lambda _: None)
         if not isinstance(parsed, Mapping):
             raise ValueError("not a JSON object")
         chunks = exchange.whole(parsed)

@@ -169,6 +169,12 @@ TABLE: tuple[Row, ...] = (
             r"content exists risk",
         ),
     ),
+    # What a request names and the provider does not keep is no fault of its, whatever the status says.
+    Row(
+        CallerFault,
+        codes={"previous_response_not_found"},
+        words=_words(r"\b(?:item|response) with id .{1,200} not found"),
+    ),
     # A model or a path that is not there is our configuration, like a key that may not use it.
     Row(
         Credential,

@@ -8,13 +8,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from infra.local.simulators import anthropic, bedrock, gemini, openai
+from infra.local.simulators import anthropic, bedrock, gemini, openai, openai_responses
 from infra.local.simulators.answers import Ask, answer
 from infra.local.simulators.faults import FAULTS, Case, broken
 from infra.local.simulators.replies import RejectedError, Reply
 from infra.local.simulators.seen import RequestLog, SeenRequest, without_credentials
 from infra.local.simulators.server import SimulatorServer
-from infra.local.simulators.wire import Arrived
+from infra.local.simulators.wire import Arrived, Wire
 
 WIRES = {"openai": openai.WIRE, "anthropic": anthropic.WIRE, "gemini": gemini.WIRE, "bedrock": bedrock.WIRE}
 EVERY_MODEL = "*"
@@ -54,6 +54,8 @@ class SimulatedProvider:
         if host != "localhost" and not ipaddress.IPv4Address(host).is_loopback:
             raise ValueError(f"a simulated provider listens on loopback only, not on {host!r}")
         self.wire = WIRES[wire]
+        also = (openai_responses.Memory().wire(),) if wire == "openai" else ()
+        self._wires = (self.wire, *also)
         self.host = host
         self.port = port
         self.api_key = api_key
@@ -121,7 +123,8 @@ class SimulatedProvider:
         """The number of the request in the log, and the reply; `headers` have lower-case names."""
         body = _parsed(raw)
         fields = body if isinstance(body, dict) else {}
-        place = self.wire.place(path)
+        wire = self._spoken(path)
+        place = wire.place(path)
         model = fields["model"] if isinstance(fields.get("model"), str) else ""
         stream = fields.get("stream") is True
         if place is not None and place.model is not None:
@@ -142,7 +145,7 @@ class SimulatedProvider:
         ask, reply = self._healthy(Arrived(method, path, headers, raw), body)
         if fault is not None:
             delays = (self.first_token_delay, self.drip_delay)
-            reply = broken(Case(fault, self.wire, model, reply, ask, struck, *delays))
+            reply = broken(Case(fault, wire, model, reply, ask, struck, *delays))
         return number, reply
 
     def _meet(self, model: str) -> tuple[str | None, int]:
@@ -157,8 +160,12 @@ class SimulatedProvider:
                 del self._faults[key]
             return met.fault, met.struck - 1
 
+    def _spoken(self, path: str) -> Wire:
+        """The wire that knows the path."""
+        return next((one for one in self._wires if one.place(path) is not None), self.wire)
+
     def _healthy(self, arrived: Arrived, body: Any) -> tuple[Ask | None, Reply]:
-        wire, method, path = self.wire, arrived.method, arrived.path
+        wire, method, path = self._spoken(arrived.path), arrived.method, arrived.path
         place = wire.place(path)
         if place is None:
             return None, wire.refuse(404, f"Invalid URL ({method} {path})")

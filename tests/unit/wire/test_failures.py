@@ -65,7 +65,7 @@ def test_every_class_is_recorded_for_every_wire() -> None:
     recorded = {wire: {answer["expected"] for of, answer in ANSWERS if of == wire} for wire in WIRES}
     # These refuse in their answer's stop reason, not by an error.
     by_reason = dict.fromkeys(("anthropic", "gemini", "bedrock"), named - {"Refusal"})
-    assert {"openai": named, **by_reason} == recorded
+    assert {"openai": named, "responses": named, **by_reason} == recorded
     assert all(answer["source"].startswith("https://") for _, answer in ANSWERS)
 
 
