@@ -67,7 +67,7 @@ def spoken(wire: str) -> Reply:
     call = WIRES[wire].call(
         chat_request(LONG), model="large-1", stream=True, drop=frozenset(), max_output_tokens=100_000, quirks=QUIRKS
     )
-    asked = SIMULATED[wire].read(json.loads(call.body) | {"stream": True})
+    asked = SIMULATED[wire].ask(call.path, json.loads(call.body))
     return SIMULATED[wire].render(asked, answer(asked))
 
 

@@ -25,7 +25,7 @@ DEADLINE, BUDGET = "x-understudy-deadline-ms", "x-understudy-max-cost"
 PRICE = {"price": {"input_per_million": "1000", "output_per_million": "10000"}}
 """A thousandth of a dollar for a token of prompt, a hundredth for one of the answer."""
 
-crossed = pytest.mark.parametrize(("lead", "spare"), CROSSED, ids=["openai", "anthropic"])
+crossed = pytest.mark.parametrize(("lead", "spare"), CROSSED, ids=[lead.wire for lead, _ in CROSSED])
 both = pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
 
 

@@ -55,6 +55,9 @@ class Completed:
 
     def feed(self, chunk: Chunk, model: str) -> Sequence[Chunk]:
         """The chunk as it should be, sometimes in two; `model` is who answers, where the chunk does not say it."""
+        if chunk.native:
+            # Its caller reads the events that it was read from.
+            return (chunk,)
         payload = chunk.payload
         fixed = self._head(payload, model)
         if chunk.usage is not None and isinstance(payload.get("usage"), Mapping):

@@ -74,8 +74,13 @@ def lost(request: ChatRequest, target: Target) -> Set[str]:
     wire = wire_for(request, target)
     refused = (request.body.keys() & target.capabilities.refuses) - idle(request, target)
     if is_native(request, wire):
-        return refused
+        return refused | set(foreign(request, target))
     return wire.cannot_carry(request, quirks_of(target)) | request.needs | refused
+
+
+def foreign(request: ChatRequest, target: Target) -> list[str]:
+    """The names of the fields that another target alone can serve."""
+    return sorted(name for name, owner in request.owned.items() if owner != owner_of_target(target.name))
 
 
 def idle(request: ChatRequest, target: Target) -> Set[str]:
@@ -123,6 +128,9 @@ def _misfits(request: ChatRequest | UnaryRequest, route: Route, target: Target) 
     if not can.chat:
         yield Misfit("it does not answer chats", "model")
     yield from _undeclared(request, target)
+    for name in foreign(request, target):
+        if name not in route.may_drop:
+            yield Misfit(f"`{name}` names what another target has", name)
     for name in sorted(lost(request, target) - route.may_drop):
         yield Misfit(f"it cannot carry `{name}`", name)
 

@@ -238,7 +238,9 @@ class RouteRequest:
                     for each in completed.feed(chunk, handling.model):
                         if data := writer.event(each):
                             yield data
-            yield writer.end()
+            if data := writer.end():
+                # An empty piece would end a chunked body.
+                yield data
         except UnderstudyError as error:
             # The status is sent: the stream itself must say it.
             failure = error

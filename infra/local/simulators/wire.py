@@ -12,6 +12,29 @@ HINTS = {"http_429": "30", "retry_after": "2"}
 
 
 @dataclass(frozen=True)
+class Place:
+    """What a path stands for: the `operation` ("answer", "embeddings" or "models") and the HTTP method it wants.
+
+    On a wire that says them in the path also the model, and whether to stream.
+    """
+
+    operation: str
+    method: str
+    model: str | None = None
+    stream: bool = False
+
+
+@dataclass(frozen=True)
+class Arrived:
+    """A request as it came, which is what a signature covers; header names are lower case."""
+
+    method: str
+    path: str
+    headers: Mapping[str, str]
+    raw: bytes
+
+
+@dataclass(frozen=True)
 class Wire:
     """The functions of one wire format.
 
@@ -19,6 +42,9 @@ class Wire:
     with the provider's own answer. `trouble` (fault name, model) is an error reply for one of the names in
     `troubles`; `refuse` (status, message) any other error. `first_error` is the reply, streamed or not, in
     which an error stands where the answer should begin.
+    A wire whose paths name the model has `locate` (path with its query), and `read` is given (place, body) there;
+    `embed` (place, body) answers a request for embeddings. A wire whose calls are signed has `verify` (the request, the
+    expected key, the secrets of AWS keys by their ids) in place of `authorise`.
     """
 
     name: str
@@ -35,3 +61,19 @@ class Wire:
     first_error: Callable[[bool], Reply]
     refusal: Callable[[Ask], Reply]
     unreadable: Piece
+    locate: Callable[[str], Place | None] | None = None
+    embed: Callable[[Place, Any], Reply] | None = None
+    verify: Callable[[Arrived, str, Mapping[str, str]], None] | None = None
+
+    def place(self, path: str) -> Place | None:
+        """What the path stands for, or None where there is no such path."""
+        if self.locate is not None:
+            return self.locate(path)
+        bare = path.partition("?")[0]
+        known = {self.answer_path: Place("answer", "POST"), self.models_path: Place("models", "GET")}
+        return known.get(bare)
+
+    def ask(self, path: str, body: Any) -> Ask:
+        """What a request for an answer comes to; `path` is below the base URL.  Raises RejectedError as `read` does."""
+        place = self.place(self.base_path + path)
+        return self.read(body if place is None or place.model is None else (place, body))
