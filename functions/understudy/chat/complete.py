@@ -139,7 +139,7 @@ class Completed:
             if self._one_call and call.place:
                 continue
             kind = next((kind for kind in _INPUTS if isinstance(part.get(kind), Mapping)), call.kind)
-            said = dict(part.get(kind) or {})
+            said = dict(part[kind]) if isinstance(part.get(kind), Mapping) else {}
             piece, name = _text(said.pop(_INPUTS[kind], None)), said.pop("name", None)
             rest = {k: v for k, v in part.items() if k not in ("index", "id", "type", kind) and v is not None}
             call.said = call.said or bool(piece.strip())

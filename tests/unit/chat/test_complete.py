@@ -241,7 +241,9 @@ PIECE = st.fixed_dictionaries(
     optional={
         "index": st.integers(0, 2) | st.none(),
         "id": st.sampled_from(["", "a", "b"]) | st.none(),
-        "function": st.fixed_dictionaries(
+        "function": st.none()
+        | st.text(max_size=2)
+        | st.fixed_dictionaries(
             {},
             optional={
                 "name": st.sampled_from(["", "f", "g"]) | st.none(),
