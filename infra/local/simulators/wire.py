@@ -43,8 +43,9 @@ class Wire:
     `troubles`; `refuse` (status, message) any other error. `first_error` is the reply, streamed or not, in
     which an error stands where the answer should begin.
     A wire whose paths name the model has `locate` (path with its query), and `read` is given (place, body) there;
-    `embed` (place, body) answers a request for embeddings, at `embed_path` where there is no `locate`. A wire whose calls are signed has `verify` (the request, the
-    expected key, the secrets of AWS keys by their ids) in place of `authorise`.
+    `embed` (place, body) answers a request for embeddings, at `embed_path` where there is no `locate`. A wire whose
+    calls are signed has `verify` (the request, the expected key, the secrets of AWS keys by their ids) in place of
+    `authorise`.
     """
 
     name: str
