@@ -43,8 +43,9 @@ def lost(request: ChatRequest, target: Target) -> Set[str]:
     """The names of the request's fields that would not reach the target."""
     wire = wire_for(request, target)
     refused = request.body.keys() & target.capabilities.refuses
-    if is_native(request, wire):
-        return refused
+    if request.native and is_native(request, wire):
+        # Here a field may also be named as its own protocol has it.
+        return refused | request.native.body.keys() & target.capabilities.refuses
     return wire.cannot_carry(request, quirks_of(target)) | request.needs | refused
 
 

@@ -137,7 +137,7 @@ class RouteRequest:
     async def _handling(
         self, given: ApiRequest, front: Front, request_id: str, client: ClientKey, catalog: Catalog
     ) -> Handling:
-        request = front.read(given.body or b"")
+        request = front.read(given.body or b"", given.headers)
         route = catalog.routes.get(request.model)
         if route is None:
             known = ", ".join(sorted(catalog.routes))

@@ -6,12 +6,20 @@ from collections.abc import Mapping
 
 from understudy.wire.fronts.base import Front
 from understudy.wire.fronts.chat import ChatFront
+from understudy.wire.fronts.messages import VERSION_HEADER, CountFront, MessagesFront
 
 _CHAT = ChatFront()
-FRONTS: Mapping[str, Front] = {"/chat/completions": _CHAT}
+_MESSAGES = MessagesFront()
+FRONTS: Mapping[str, Front] = {
+    "/chat/completions": _CHAT,
+    "/messages": _MESSAGES,
+    "/messages/count_tokens": CountFront(),
+}
 """By path."""
 
 
-def front_of(path: str, headers: Mapping[str, str]) -> Front:  # noqa: ARG001
+def front_of(path: str, headers: Mapping[str, str]) -> Front:
     """The API that a request speaks, whatever it asks for, so that its errors can be read by who sent it."""
-    return FRONTS.get(path, _CHAT)
+    if path in FRONTS:
+        return FRONTS[path]
+    return _MESSAGES if path.startswith("/messages/") or VERSION_HEADER in headers else _CHAT

@@ -18,7 +18,7 @@ DONE = b"data: [DONE]\n\n"
 class ChatFront:
     """See `understudy.wire.fronts.base.Front`."""
 
-    def read(self, body: bytes) -> ChatRequest:
+    def read(self, body: bytes, headers: Mapping[str, str]) -> ChatRequest:  # noqa: ARG002
         return chat_request(decoded(body))
 
     def writer(self, request: ChatRequest, *, created: int) -> StreamWriter:
