@@ -70,8 +70,8 @@ def _reasons(request: ChatRequest | UnaryRequest, route: Route, target: Target) 
     if isinstance(request, UnaryRequest):
         if request.operation == "embeddings" and not can.embeddings:
             yield "it does not make embeddings"
-        if unary_wire_for(request, target) is None:
-            yield f"its protocol has no {request.operation.replace('_', ' ')}"
+        if unary_wire_for(request, target) is None or request.operation in can.refuses:
+            yield f"it has no {request.operation.replace('_', ' ')}"
         return
     if not can.chat:
         yield "it does not answer chats"

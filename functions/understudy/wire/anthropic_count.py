@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from understudy.chat.stream import Chunk
 from understudy.chat.unary import UnaryRequest, unary_chunk
 from understudy.chat.usage import Usage
-from understudy.errors import AttemptFailed, CallerFault, InvalidRequest
+from understudy.errors import AttemptFailed, InvalidRequest, NotOffered
 from understudy.wire.anthropic_native import counted_body
 from understudy.wire.base import PLAIN, Call, Quirks
 from understudy.wire.body import encode
@@ -44,5 +44,5 @@ class AnthropicCountWire:
         failure = classify(status, headers, body)
         if status in ABSENT:
             # A server without this path is not broken: it answers messages as before.
-            return CallerFault(failure.message, status=status, quoted=failure.quoted)
+            return NotOffered(failure.message, status=status, quoted=failure.quoted)
         return failure

@@ -119,7 +119,7 @@ class MessageWriter:
 
     def _start(self, chunk: Chunk) -> Told:
         self._started = True
-        message = {
+        message: Told = {
             "id": self._id(chunk),
             "type": "message",
             "role": "assistant",
@@ -153,9 +153,11 @@ class MessageWriter:
 
     def _say(self, kind: str, piece: str) -> Iterator[Told]:
         if self._held and kind == "text":
-            if not isinstance(self._held[-1], _Words):
-                self._held.append(_Words())
-            self._held[-1].text += piece
+            last = self._held[-1]
+            if not isinstance(last, _Words):
+                last = _Words()
+                self._held.append(last)
+            last.text += piece
             return
         if self._open is None or self._open[1] != kind:
             # The API takes no text without a visible character back, so none is begun with one.
