@@ -24,6 +24,7 @@ from understudy.health.observation import observation_from
 from understudy.keys import ClientKey, hash_key
 from understudy.ports import Due
 from understudy.runtime.gateway import ApiRequest
+from understudy.services.keepsakes import Keepsakes
 from understudy.services.outcomes import LocalOutcomes
 from understudy.services.probe_targets import ProbeTargets
 from understudy.services.publish_control import publish
@@ -126,6 +127,7 @@ class Fleet:
             ReadModel(self.store, self.clock, log),
             LocalOutcomes(self.store, self.clock, log, rng),
             self.providers.asked_by(name),  # type: ignore[arg-type]
+            Keepsakes(self.store, self.clock, log),
             clock=self.clock,
             logger=log,
             rng=rng,

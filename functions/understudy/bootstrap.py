@@ -52,6 +52,7 @@ def renew() -> None:
 
 
 def route_request(settings: Settings) -> RouteRequest:
+    from understudy.services.keepsakes import Keepsakes
     from understudy.services.outcomes import LocalOutcomes
     from understudy.services.read_model import ReadModel
     from understudy.services.route_request import RouteRequest
@@ -66,6 +67,7 @@ def route_request(settings: Settings) -> RouteRequest:
         ReadModel(store, time.time, logger),
         LocalOutcomes(store, time.time, logger, rng),
         _upstream(settings),
+        Keepsakes(store, time.time, logger),
         clock=time.time,
         logger=logger,
         rng=rng,

@@ -91,6 +91,15 @@ class NoticeStore(Protocol):
     def release(self, notice_id: str) -> None: ...
 
 
+class KeepsakeStore(Protocol):
+    """Signatures of tool calls by the call's id, apart for each client key; kept for a day."""
+
+    def keep(self, key_hash: str, signatures: Mapping[str, str], now: float) -> None: ...
+
+    def kept(self, key_hash: str, names: Sequence[str]) -> Mapping[str, str]:
+        """Eventually consistent; those that are not there are left out."""
+
+
 class SnapshotStore(Protocol):
     def snapshot(self, targets: Sequence[str], key_hashes: Sequence[str]) -> Snapshot:
         """One batch read, eventually consistent.  Raises StoreError."""

@@ -34,8 +34,8 @@ CORE = {
     *("routing", "runtime", "settings", "store", "telemetry", "wire"),
     *("control", "control.load", "control.paths", "control.versions"),
     *("incidents", "incidents.incident"),
-    *("services", "services.decision_log", "services.fitness", "services.measures", "services.outcomes"),
-    *("services.read_model", "services.route_request", "services.upstream"),
+    *("services", "services.decision_log", "services.fitness", "services.keepsakes", "services.measures"),
+    *("services.outcomes", "services.read_model", "services.route_request", "services.upstream"),
     *("transport", "transport.http", "transport.secrets"),
 }
 READY = LOGGING | HTTP | {"route_request"} | {"understudy", *(f"understudy.{part}" for part in CORE)}

@@ -606,3 +606,11 @@ def _operations(table: Table) -> dict[str, Callable[[], object]]:
         "query": lambda: table.query(keys.CONTROL),
         "delete": lambda: table.delete(keys.pointer()),
     }
+
+
+def test_signatures_are_kept_apart_for_each_key(store: Store) -> None:
+    """A signature is found under the key and the call that it was kept for, and nowhere else."""
+    store.keep("k1", {"call_1": "one", "call_2": "two"}, NOW)
+    store.keep("k2", {"call_1": "other"}, NOW)
+    assert {"call_1": "one", "call_2": "two"} == store.kept("k1", ["call_1", "call_2", "call_3"])
+    assert ({"call_1": "other"}, {}) == (store.kept("k2", ["call_1", "call_2"]), store.kept("k3", ["call_1"]))

@@ -26,6 +26,7 @@ from understudy.catalog import Target
 from understudy.errors import Transient
 from understudy.keys import ClientKey, hash_key
 from understudy.runtime.gateway import ApiRequest
+from understudy.services.keepsakes import Keepsakes
 from understudy.services.publish_control import publish
 from understudy.services.read_model import ReadModel
 from understudy.services.route_request import RouteRequest
@@ -107,6 +108,7 @@ class Plane:
             ReadModel(store, lambda: 0.0, log),
             Unmoved(),  # type: ignore[arg-type]
             Upstream(self.wires, secrets, "understudy/test", lambda: 0.0),
+            Keepsakes(store, lambda: 0.0, log),
             clock=lambda: 0.0,
             logger=log,
             rng=random.Random(1),

@@ -52,3 +52,27 @@ def owners(value: Any, depth: int = 64) -> Iterator[str]:
         inner = value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ()
         for one in inner:
             yield from owners(one, depth - 1)
+
+
+SIGNED = "call_signed_"
+"""How the id of a tool call begins whose thought signature is to come back with it: no other is looked for."""
+
+
+def signature_of(call: Mapping[str, Any]) -> str:
+    """The thought signature of a tool call, empty where it has none.
+
+    It stands where Google's OpenAI-compatible endpoint puts it (Gemini API, "Thought signatures").
+    """
+    extra = call.get("extra_content")
+    inner = extra.get("google") if isinstance(extra, Mapping) else None
+    value = inner.get("thought_signature") if isinstance(inner, Mapping) else None
+    return value if isinstance(value, str) else ""
+
+
+def with_signature(call: Mapping[str, Any], signature: str) -> dict[str, Any]:
+    """The tool call with its signature where `signature_of` looks for it."""
+    extra = call.get("extra_content")
+    inner = extra.get("google") if isinstance(extra, Mapping) else None
+    kept = dict(inner) if isinstance(inner, Mapping) else {}
+    google = {**kept, "thought_signature": signature}
+    return {**call, "extra_content": {**(extra if isinstance(extra, Mapping) else {}), "google": google}}

@@ -37,6 +37,7 @@ from understudy.routing.policy import decide
 from understudy.runtime.gateway import ApiRequest
 from understudy.services.decision_log import Handling, log_decision, refusal
 from understudy.services.fitness import named_field, unfit
+from understudy.services.keepsakes import Keepsakes
 from understudy.services.outcomes import LocalOutcomes
 from understudy.services.read_model import ReadModel
 from understudy.services.upstream import Upstream
@@ -86,6 +87,7 @@ class RouteRequest:
         read_model: ReadModel,
         outcomes: LocalOutcomes,
         upstream: Upstream,
+        keepsakes: Keepsakes,
         *,
         clock: Clock,
         logger: Logger,
@@ -94,6 +96,7 @@ class RouteRequest:
         self._read_model = read_model
         self._outcomes = outcomes
         self._upstream = upstream
+        self._keepsakes = keepsakes
         self._clock = clock
         self._logger = logger
         self._rng = rng
@@ -146,6 +149,8 @@ class RouteRequest:
         if route is None:
             known = ", ".join(sorted(catalog.routes))
             raise UnknownModel(f"There is no model {request.model!r} here; there are: {known}.", param="model")
+        if isinstance(request, ChatRequest):
+            request = await self._keepsakes.put_back(client, request)
         fleet = await self._read_model.health([candidate.target.name for candidate in route.candidates])
         self._outcomes.adopt(catalog.health, fleet, trusted=self._read_model.trusted)
         bound = frozenset(owners(request.native.body if request.native else request.body))
@@ -184,14 +189,15 @@ class RouteRequest:
         ask = partial(self._upstream, route=route)
         engine = Attempts(ask, self._outcomes, self._outcomes.lease, rng=self._rng)
         whole = route.assured or not request.stream or request.is_structured
-        chunks = engine.run(request, handling.decision, handling.limits, handling.journal, whole=whole)
+        given = engine.run(request, handling.decision, handling.limits, handling.journal, whole=whole)
+        chunks = self._kept(handling.client, given)
         try:
             first = await anext(chunks)
         except BaseException as error:
             if estimate_of(request) is not None and isinstance(error, NoTargetAnswered):
                 return await self._estimated(handling, front, headers)
             self._log(handling, error)
-            await self._outcomes.settle(SETTLE)
+            await self._settle()
             raise
         handling.committed_at = self._clock()
         headers |= answer_headers(handling)
@@ -200,7 +206,7 @@ class RouteRequest:
             async with aclosing(chunks):
                 pieces = [first, *[chunk async for chunk in chunks]]
             self._log(handling, None)
-            await self._outcomes.settle(SETTLE)
+            await self._settle()
             body = encode(front.whole(request, pieces, created=created))
             return Answered(200, headers | {"content-type": "application/json"}, body)
         headers |= {"content-type": "text/event-stream; charset=utf-8", "cache-control": "no-cache"}
@@ -210,11 +216,22 @@ class RouteRequest:
     async def _estimated(self, handling: Handling, front: Front, headers: dict[str, str]) -> Answered:
         """What stands for the answer where nobody on the route can give one."""
         self._log(handling, None)
-        await self._outcomes.settle(SETTLE)
+        await self._settle()
         chunk = unary_chunk(estimate_of(handling.request) or {}, None)
         body = encode(front.whole(handling.request, [chunk], created=int(self._clock())))
         headers |= answer_headers(handling) | {ESTIMATED_HEADER: "true", "content-type": "application/json"}
         return Answered(200, headers, body)
+
+    async def _kept(self, client: ClientKey, chunks: AsyncGenerator[Chunk, None]) -> AsyncGenerator[Chunk, None]:
+        async with aclosing(chunks):
+            async for chunk in chunks:
+                if chunk.has_tool_calls:
+                    self._keepsakes.keep(client, chunk)
+                yield chunk
+
+    async def _settle(self) -> None:
+        """Before the environment may freeze, what was begun is given a moment to be written."""
+        await asyncio.gather(self._outcomes.settle(SETTLE), self._keepsakes.settle(SETTLE))
 
     async def _stream(
         self, handling: Handling, first: Chunk, rest: AsyncGenerator[Chunk, None], writer: Writer
@@ -241,7 +258,7 @@ class RouteRequest:
             raise
         finally:
             self._log(handling, failure)
-            await self._outcomes.settle(SETTLE)
+            await self._settle()
 
     def _failed(self, request_id: str) -> None:
         """Say that the exception being handled is a bug of ours."""

@@ -9,6 +9,7 @@
 | current incident      | incident          | TARGET#KIND                 | update_health (rev)        |
 | past incident         | incident_history  | MILLIS#TARGET#KIND          | update_health (once)       |
 | notice                | notice#ID         | notice                      | publish_alerts (ttl)       |
+| signature of a call   | call#SHA256#ID    | signature                   | routers (once, ttl)        |
 | client key            | keys              | SHA256                      | understudy keys (rev)      |
 
 The stream filters of template.yaml name these keys; a test compares the two.
@@ -25,6 +26,7 @@ VERSION = "version#"
 KEYS = "keys"
 OBSERVATION_TTL = 7 * 86400
 NOTICE_TTL = 30 * 86400
+KEEPSAKE_TTL = 86400
 
 
 def pointer() -> tuple[str, str]:
@@ -57,6 +59,10 @@ def history(subject: str, kind: str, opened_at: float) -> tuple[str, str]:
 
 def notice(notice_id: str) -> tuple[str, str]:
     return f"notice#{notice_id}", "notice"
+
+
+def keepsake(key_hash: str, call_id: str) -> tuple[str, str]:
+    return f"call#{key_hash}#{call_id}", "signature"
 
 
 def client_key(key_hash: str) -> tuple[str, str]:

@@ -18,7 +18,8 @@ from understudy.store.table import Item, Table
 
 
 class Store:
-    """See `understudy.ports`: control, health, observations, client keys, incidents, notices, snapshots."""
+    """See `understudy.ports`: control, health, observations, client keys, incidents, notices, keepsakes,
+    snapshots."""
 
     def __init__(self, table: Table) -> None:
         self._table = table
@@ -111,6 +112,18 @@ class Store:
         # Drawn, not counted: a claim that was settled, or given back and taken again, must not look like the one seen.
         rev = secrets.randbits(60) + 1
         self._table.put(Item(keys.notice(notice_id), body, rev=rev, ttl=claimed_at + keys.NOTICE_TTL), seen=seen)
+
+    # signatures of tool calls
+
+    def keep(self, key_hash: str, signatures: Mapping[str, str], now: float) -> None:
+        for call_id, signature in signatures.items():
+            key = keys.keepsake(key_hash, call_id)
+            self._table.put(Item(key, {"signature": signature}, ttl=now + keys.KEEPSAKE_TTL))
+
+    def kept(self, key_hash: str, names: Sequence[str]) -> Mapping[str, str]:
+        wanted = {keys.keepsake(key_hash, name): name for name in names}
+        found = self._table.batch(list(wanted))
+        return {name: found[key].body["signature"] for key, name in wanted.items() if key in found}
 
     # one read for the data plane
 

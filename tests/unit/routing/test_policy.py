@@ -10,6 +10,7 @@ import pytest
 
 from tests.builders import target
 from understudy.catalog import Candidate, Constraints, DataFacts, Route, Target
+from understudy.chat.bound import owner_of_target
 from understudy.errors import Cause, NoCompliantTarget
 from understudy.health.standing import Standing
 from understudy.routing.policy import Decision, decide
@@ -133,3 +134,27 @@ def test_a_returning_target_serves_where_nobody_else_can() -> None:
     of = route(at("back", 1))
     health = {"back": Standing(0.1, "coming back")}
     assert {("back",)} == {tuple(names(decided(of, health, seed=seed))) for seed in range(50)}
+
+
+def bound_to(of: Route, *owners: str, **health: Standing) -> Decision:
+    marks = {owner_of_target(name) for name in owners}
+    standing = lambda t: health.get(t.name, Standing())  # noqa: E731
+    return decide(of, unfit=lambda _: None, standing=standing, rng=random.Random(0), bound=marks)
+
+
+def test_who_made_what_the_request_brings_back_goes_first() -> None:
+    """The owner of bound content is asked before those of a lower order, and the reason says so."""
+    decision = bound_to(route(at("a", 1), at("b", 2), at("c", 3)), "c")
+    assert ["c", "a", "b"] == names(decision)
+    assert "made what the request brings back" in decision.candidates[0].reason
+
+
+def test_an_owner_that_is_out_stays_out() -> None:
+    """Affinity changes no health: an owner whose breaker is open is a last resort like any other."""
+    assert ["a", "(c)"] == names(bound_to(route(at("a", 1), at("c", 2)), "c", c=DOWN))
+
+
+def test_an_owner_must_be_compliant() -> None:
+    """Affinity opens no door that a constraint has closed."""
+    of = route(at("us", 1, data=DataFacts()), at("eu", 2), constraints=Constraints(frozenset({"EU"})))
+    assert ["eu"] == names(bound_to(of, "us"))
