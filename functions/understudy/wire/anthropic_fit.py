@@ -77,25 +77,25 @@ def cannot_carry(request: ChatRequest, quirks: Quirks = PLAIN) -> Set[str]:
     if body.get("service_tier", "auto") not in ("auto", "default"):
         names.add("service_tier")
     names.update(reasoning.misfits(request, quirks.reasoning_control))
-    if not _carries_format(body.get("response_format", {})):
+    if not carries_format(body.get("response_format", {})):
         names.add("response_format")
-    if not _carries_choice(body.get("tool_choice", "auto"), bool(body.get("tools"))):
+    if not carries_choice(body.get("tool_choice", "auto"), bool(body.get("tools"))):
         names.add("tool_choice")
     for i, tool in enumerate(body.get("tools", ())):
-        names.update(_tool_misfits(tool, f"tools[{i}]"))
+        names.update(tool_misfits(tool, f"tools[{i}]"))
     for i, message in enumerate(request.messages):
         names.update(_message_misfits(message, f"messages[{i}]", quirks))
     return names
 
 
-def _carries_format(wanted: Mapping[str, Any]) -> bool:
+def carries_format(wanted: Mapping[str, Any]) -> bool:
     if wanted.get("type") == "json_schema":
         described = wanted.get("json_schema")
         return isinstance(described, Mapping) and isinstance(described.get("schema"), Mapping)
     return bool(wanted.get("type", "text") == "text")
 
 
-def _carries_choice(choice: object, has_tools: bool) -> bool:
+def carries_choice(choice: object, has_tools: bool) -> bool:
     if isinstance(choice, Mapping):
         function = choice.get("function")
         named = isinstance(function, Mapping) and isinstance(function.get("name"), str)
@@ -103,7 +103,7 @@ def _carries_choice(choice: object, has_tools: bool) -> bool:
     return choice in ("auto", "none") or (choice == "required" and has_tools)
 
 
-def _tool_misfits(tool: Mapping[str, Any], path: str) -> Iterator[str]:
+def tool_misfits(tool: Mapping[str, Any], path: str) -> Iterator[str]:
     if tool.get("type") != "function":
         yield path
         return

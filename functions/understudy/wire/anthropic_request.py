@@ -87,13 +87,13 @@ def encoded(body: Mapping[str, Any]) -> bytes:
 
 def _output_format(described: Mapping[str, Any]) -> dict[str, Any]:
     """The name is a label without effect, and the API is always strict; the description is kept in the schema."""
-    schema = _constrained(described["schema"])
+    schema = constrained(described["schema"])
     if described.get("description"):
         schema.setdefault("description", described["description"])
     return {"type": "json_schema", "schema": schema}
 
 
-def _constrained(schema: Mapping[str, Any], depth: int = 0) -> dict[str, Any]:
+def constrained(schema: Mapping[str, Any], depth: int = 0) -> dict[str, Any]:
     """A schema as structured outputs want it, in the way of Anthropic's own SDKs.
 
     Objects are closed where the schema leaves that open, and unsupported limits move into the description.
@@ -120,7 +120,7 @@ def _constrained(schema: Mapping[str, Any], depth: int = 0) -> dict[str, Any]:
 
 
 def _inner(schema: Any, depth: int) -> Any:
-    return _constrained(schema, depth + 1) if isinstance(schema, Mapping) else schema
+    return constrained(schema, depth + 1) if isinstance(schema, Mapping) else schema
 
 
 def _tooling(body: Mapping[str, Any]) -> dict[str, Any]:
@@ -149,7 +149,7 @@ def _tool(function: Mapping[str, Any], path: str) -> dict[str, Any]:
         tool["description"] = function["description"]
     if function.get("strict"):
         tool["strict"] = True
-        tool["input_schema"] = _constrained(tool["input_schema"])
+        tool["input_schema"] = constrained(tool["input_schema"])
     return tool
 
 
@@ -252,11 +252,11 @@ def _document(file: Mapping[str, Any], path: str) -> Block:
 def _tool_use(call: Mapping[str, Any], path: str) -> Block:
     if not isinstance(call.get("id"), str):
         raise InvalidRequest(f"`{path}.id` must be a string.", param=f"{path}.id")
-    given = _arguments(call["function"].get("arguments"), f"{path}.function.arguments")
+    given = arguments(call["function"].get("arguments"), f"{path}.function.arguments")
     return {"type": "tool_use", "id": tool_id(call["id"]), "name": call["function"]["name"], "input": given}
 
 
-def _arguments(text: object, path: str) -> dict[str, Any]:
+def arguments(text: object, path: str) -> dict[str, Any]:
     """The object that the arguments spell; a call without arguments is an empty one."""
     if text is None or (isinstance(text, str) and not text.strip()):
         return {}
@@ -269,11 +269,11 @@ def _arguments(text: object, path: str) -> dict[str, Any]:
     return given
 
 
-def tool_id(identifier: str) -> str:
+def tool_id(identifier: str, allowed: re.Pattern[str] = TOOL_ID) -> str:
     """The id where it fits the API's pattern, else one made from it: always the same, and never another's.
 
     An id that looks like a made one is made anew too, so that none can be mistaken for another.
     """
-    if TOOL_ID.fullmatch(identifier) and not identifier.startswith(_MAPPED):
+    if allowed.fullmatch(identifier) and not identifier.startswith(_MAPPED):
         return identifier
     return _MAPPED + hashlib.sha256(identifier.encode("utf-8", "surrogatepass")).hexdigest()[:56]

@@ -119,7 +119,7 @@ class SimulatedProvider:
         body = _parsed(raw)
         fields = body if isinstance(body, dict) else {}
         model = fields["model"] if isinstance(fields.get("model"), str) else ""
-        asks = method == "POST" and path.partition("?")[0] == self.wire.answer_path
+        asks = method == "POST" and path.partition("?")[0] in (self.wire.answer_path, *self.wire.also)
         fault, struck = self._meet(model) if asks else (None, 0)
         seen = SeenRequest(
             at=time.time(),
@@ -152,7 +152,8 @@ class SimulatedProvider:
 
     def _healthy(self, method: str, path: str, headers: Mapping[str, str], body: Any) -> tuple[Ask | None, Reply]:
         wire = self.wire
-        expected = {wire.answer_path: "POST", wire.models_path: "GET"}.get(path.partition("?")[0])
+        asked = path.partition("?")[0]
+        expected = {**dict.fromkeys((wire.answer_path, *wire.also), "POST"), wire.models_path: "GET"}.get(asked)
         if expected is None:
             return None, wire.refuse(404, f"Invalid URL ({method} {path})")
         if method != expected:
@@ -161,6 +162,8 @@ class SimulatedProvider:
             wire.authorise(headers, self.api_key)
             if method == "GET":
                 return None, wire.list_models(self.models)
+            if asked in wire.also:
+                return None, wire.also[asked](body)
             ask = wire.read(body)
             return ask, wire.render(ask, answer(ask))
         except RejectedError as rejected:

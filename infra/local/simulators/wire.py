@@ -1,7 +1,7 @@
 """What the simulator needs to know of a provider's wire format; one value of this for each wire."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from infra.local.simulators.answers import Answer, Ask
@@ -18,7 +18,8 @@ class Wire:
     `authorise` (headers with lower-case names, expected key) and `read` (parsed body) raise RejectedError
     with the provider's own answer. `trouble` (fault name, model) is an error reply for one of the names in
     `troubles`; `refuse` (status, message) any other error. `first_error` is the reply, streamed or not, in
-    which an error stands where the answer should begin.
+    which an error stands where the answer should begin. `also` are other paths to which a body is posted, each with
+    what answers it.
     """
 
     name: str
@@ -35,3 +36,4 @@ class Wire:
     first_error: Callable[[bool], Reply]
     refusal: Callable[[Ask], Reply]
     unreadable: Piece
+    also: Mapping[str, Callable[[Any], Reply]] = field(default_factory=dict)
