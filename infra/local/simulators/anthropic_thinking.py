@@ -99,7 +99,7 @@ def _made(block: Mapping[str, Any], model: str) -> bool:
         words = base64.b64decode(str(block.get("data")), validate=True).decode().partition("|")[2]
     except ValueError:
         return False
-    return block["data"] == _sealed(words, model)
+    return bool(block["data"] == _sealed(words, model))
 
 
 def _signature(words: str, model: str) -> str:

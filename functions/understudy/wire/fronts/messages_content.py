@@ -84,7 +84,9 @@ class Turns:
                     _string(block, "data" if kind == "redacted_thinking" else "thinking", at)
                 case _:
                     self.needs.add(at)
-        message: dict[str, Any] = {"role": "assistant", "content": "".join(texts) if texts else None}
+        message: dict[str, Any] = {"role": "assistant"}
+        if texts:
+            message["content"] = "".join(texts)
         if calls:
             message["tool_calls"] = calls
         if texts or calls:
