@@ -86,7 +86,7 @@ def _fault(options: argparse.Namespace) -> int:
 
 def _explain(options: argparse.Namespace) -> int:
     found = _local_call(options.local_url, f"decisions/{urllib.parse.quote(options.request_id, safe='')}")
-    print(explain(found["records"]))
+    print(explain(found["records"], found.get("targets") or {}))
     return 0
 
 
@@ -96,6 +96,34 @@ def _validate(options: argparse.Namespace) -> int:
     document = parse(options.file.read_text(), filename=str(options.file))
     _warn(warnings(document))
     print(f"{options.file} is valid: {len(document['targets'])} targets, {len(document['routes'])} routes")
+    return 0
+
+
+def _show(options: argparse.Namespace) -> int:
+    """A document with every default and preset written out: a valid document again."""
+    import yaml
+
+    from understudy.control.document import parse, warnings
+
+    if options.file is not None:
+        document: Any = parse(options.file.read_text(), filename=str(options.file))
+        _warn(warnings(document))
+    else:
+        store = _store(options)
+        pointer = store.pointer()
+        if pointer is None:
+            raise CommandError("no control document is in force; publish one with `understudy publish FILE`")
+        document = store.version(options.version or pointer.version).document
+    print(yaml.safe_dump(dict(document), sort_keys=False, allow_unicode=True, width=120), end="")
+    return 0
+
+
+def _presets(options: argparse.Namespace) -> int:  # noqa: ARG001 - every command is given its options
+    from understudy.control.presets import presets
+
+    head = ("PRESET", "WIRE", "ADDRESS", "CREDENTIAL", "READ", "SOURCE")
+    rows = [(row.name, row.wire, row.base_url, row.credential, row.date, row.source[0]) for row in presets().values()]
+    _print_columns([head, *rows])
     return 0
 
 
@@ -157,14 +185,18 @@ def _status(options: argparse.Namespace) -> int:
         first = "-" if seen.first_token is None else f"{seen.first_token * 1000:.0f} ms"
         failure = f"{when(seen.last_failure_at)} {seen.last_failure}" if seen.last_failure_at else "-"
         rows.append((name, seen.state, when(seen.breaker.changed_at), f"{seen.score:.0%}", first, failure))
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    for row in rows:
-        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    _print_columns(rows)
     print(f"\nopen incidents: {len(incidents) or 'none'}")
     for incident in incidents:
         print(f"  {incident.severity} {incident.subject} {incident.kind} since {when(incident.opened_at)}")
         print(f"    {incident.summary}")
     return 0
+
+
+def _print_columns(rows: Sequence[Sequence[str]]) -> None:
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    for row in rows:
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
 def _keys(options: argparse.Namespace) -> int:
@@ -311,6 +343,12 @@ def _document_parsers(commands: Any, where: argparse.ArgumentParser) -> None:
     publish.add_argument("--note", default="", help="why")
     for parser in (validate, diff, publish):
         parser.add_argument("file", type=Path, metavar="FILE", help="control document (YAML)")
+    show = commands.add_parser("show", parents=[where], help="a control document with defaults and presets written out")
+    show.set_defaults(run=_show)
+    show.add_argument("file", type=Path, nargs="?", metavar="FILE", help="control document (default: the one in force)")
+    show.add_argument("--version", type=int, help="an earlier version (default: the one in force)")
+    presets = commands.add_parser("presets", help="the providers that a control document can name")
+    presets.set_defaults(run=_presets)
     rollback = commands.add_parser("rollback", parents=[where], help="put an earlier version in force again")
     rollback.set_defaults(run=_rollback)
     rollback.add_argument("version", type=int, nargs="?", help="version number (default: the one before)")

@@ -50,15 +50,19 @@ class UnderstudyError(Exception):
 class RequestError(UnderstudyError):
     """The caller's request cannot be served.
 
-    `param` names the field in the caller's own body; `code` is a stable word for programs.
+    `param` names the field in the caller's own body; `code` is a stable word for programs; `causes` say which target
+    could not carry it, and why.
     """
 
     code: str | None = None
 
-    def __init__(self, message: str, *, param: str | None = None, code: str | None = None) -> None:
+    def __init__(
+        self, message: str, *, param: str | None = None, code: str | None = None, causes: Sequence[Cause] = ()
+    ) -> None:
         super().__init__(message)
         self.message = message
         self.param = param
+        self.causes = tuple(causes)
         if code is not None:
             self.code = code
 

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from understudy.catalog import Capabilities
+
 Record = Mapping[str, Any]
 
 # What has its own place in the words; every other field comes last, as it is.
@@ -23,13 +25,15 @@ _TOLD_OF_ATTEMPT = frozenset({
 })
 # fmt: on
 _LEFT = ("CancelledError", "GeneratorExit")
+_MOST = Capabilities()
 
 
-def explain(records: Sequence[Record]) -> str:
+def explain(records: Sequence[Record], targets: Record | None = None) -> str:
     """What happened to one request, for a person.
 
-    `records` are its log records, oldest first.  A field that is missing is left out, one that is not known here is
-    shown as it is; nothing in a record makes this fail.
+    `records` are its log records, oldest first, `targets` those of the control document that was in force, by name: an
+    unfit one is told with what it declares.  A field that is missing is left out, one that is not known here is shown
+    as it is; nothing in a record makes this fail.
     """
     decision = next((r for r in records if r.get("message") == "decision"), {})
     refused = next((r for r in records if r.get("message") == "refused"), {})
@@ -47,7 +51,7 @@ def explain(records: Sequence[Record]) -> str:
     ]
     lines += _section("candidates", places)
     lines += _section("denied", _reasons(decision.get("denied")))
-    lines += _section("unfit", _reasons(decision.get("unfit")))
+    lines += _section("unfit", [[*row, _declared(row[0], targets)] for row in _reasons(decision.get("unfit"))])
     lines += _section("not asked", _reasons(decision.get("skipped")))
     lines += _section("attempts", _attempts(decision.get("attempts")))
     lines += _section("resumed", [[_resumption(one)] for one in _objects(decision.get("resumed"))])
@@ -56,7 +60,9 @@ def explain(records: Sequence[Record]) -> str:
     lines += _section("limits", [[_plain(decision.get("limits"))]])
     lines += _section("refused", [[_refusal(refused)]])
     if decision.get("candidates") is None:
-        lines += _section("because", _reasons(refused.get("causes")))
+        # The field that nobody takes is named only where that is the reason.
+        declared = targets if refused.get("param") is not None else None
+        lines += _section("because", [[*row, _declared(row[0], declared)] for row in _reasons(refused.get("causes"))])
     for record in (decision, refused):
         lines += _section("also", [[_plain(_rest(record, _TOLD))]])
     for record in others:
@@ -170,6 +176,25 @@ def _refusal(refused: Record) -> str:
 
 def _reasons(causes: object) -> list[list[str]]:
     return [[_text(cause.get("target")), _text(cause.get("reason"))] for cause in _objects(causes)]
+
+
+def _declared(name: str, targets: Record | None) -> str:
+    """What a target declares that differs from what one declares by saying nothing."""
+    target = (targets or {}).get(name)
+    can = target.get("capabilities") if isinstance(target, Mapping) else None
+    if not isinstance(can, Mapping):
+        return ""
+    usual = {one: getattr(_MOST, one) for one in _MOST.__slots__}
+    names = [*(one for one in usual if one in can), *(one for one in can if one not in usual)]
+    words = [_capability(one, can[one]) for one in names if can[one] not in (usual.get(one), [])]
+    return f"[it declares: {', '.join(words) or 'nothing'}]"
+
+
+def _capability(name: str, value: object) -> str:
+    words = name.replace("_", " ")
+    if isinstance(value, bool):
+        return words if value else f"no {words}"
+    return f"{words} {', '.join(map(_text, value)) if isinstance(value, list) else _text(value)}"
 
 
 def _rest(record: Record, told: frozenset[str]) -> dict[str, Any]:

@@ -193,7 +193,12 @@ class LocalStack:
         records = kept_records(self._decisions, request_id)
         if not records:
             return 404, {"error": f"there is no request {request_id!r} among the last {KEPT} that came to their end"}
-        return 200, {"records": records}
+        # A request that nobody could carry was never decided on: then it is the version that is in force.
+        pointer = self.store.pointer()
+        known = [record["document_version"] for record in records if "document_version" in record]
+        version = known[0] if known else pointer.version if pointer else None
+        targets = self.store.version(version).document["targets"] if version else {}
+        return 200, {"records": records, "targets": targets}
 
     def _set_fault(self, name: str, fault: str | None, times: Any) -> tuple[int, Any]:
         pointer = self.store.pointer()

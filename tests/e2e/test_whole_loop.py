@@ -159,6 +159,8 @@ def test_a_published_document_is_in_force_within_two_seconds(stack: Stack, tmp_p
 
     assert "chat-2" in stack.cli("diff", str(document), "--local")
     stack.cli("publish", str(document), "--local", "--note", "rename the route")
+    assert "\n  chat-2:\n" in stack.cli("show", "--local")
+    assert "\n  chat:\n" in stack.cli("show", "--local", "--version", str(version))
     wait(lambda: [m.id for m in stack.client.models.list()] == ["chat-2"], 2.5)
     with pytest.raises(openai.NotFoundError):
         stack.ask()

@@ -81,3 +81,25 @@ def test_the_records_are_served(stack: LocalStack) -> None:
     request_id = ask(stack)
     records = json.loads(httpx.get(f"{stack.url}/_local/decisions/{request_id}").text)["records"]
     assert [("decision", request_id)] == [(record["message"], record["request_id"]) for record in records]
+
+
+DEAF = """\
+schema: 1
+providers: {nobody: {preset: ollama, base_url: "http://127.0.0.1:9/v1"}}
+targets: {plain: {provider: nobody, model: m, capabilities: {tools: false}}}
+routes: {chat: {targets: [plain]}}
+"""
+
+
+def test_a_request_that_no_target_can_carry_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Which target stood in the way and what it declares, its preset's part included, although nobody was asked."""
+    config = tmp_path / "router.yaml"
+    config.write_text(DEAF)
+    stack = LocalStack(Options(port=0, api_key="us-test", config=config, simulators=False), on_alert=lambda alert: None)
+    stack.start()
+    try:
+        words = told(stack, ask(stack, tools=[{"type": "function", "function": {"name": "f"}}]), capsys)
+    finally:
+        stack.stop()
+    declared = "[it declares: no tools, no image urls, refuses logit_bias, n, tool_choice]"
+    assert f"because:     plain  it does not take tools  {declared}" == words.splitlines()[-1]

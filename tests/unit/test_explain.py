@@ -161,3 +161,32 @@ def test_no_record_makes_it_fail(records: list[dict[str, Any]]) -> None:
 def test_a_moment_is_told_in_utc() -> None:
     """A moment is told to the second, and no moment as a dash."""
     assert ("2026-11-25 01:02:04 UTC", "-") == (when(AT), when(0))
+
+
+OLD = "[it declares: no tools, refuses logit_bias, n, context window 8000]"
+TARGETS = {
+    "old": {"capabilities": {"tools": False, "vision": True, "refuses": ["logit_bias", "n"], "context_window": 8000}},
+    "plain": {"capabilities": {"tools": True, "refuses": [], "prefill": "none"}},
+}
+
+
+def test_an_unfit_target_is_told_with_what_it_declares() -> None:
+    """Only what differs from a target that declares nothing, and nothing where the document is not known."""
+    unfit = [{"target": "old", "reason": "no tools"}, {"target": "plain", "reason": "no"},
+             {"target": "gone", "reason": "no"}]  # fmt: skip
+    told = explain([{**DECISION, "unfit": unfit}], TARGETS).splitlines()
+    assert [
+        f"unfit:       old    no tools  {OLD}",
+        "             plain  no        [it declares: nothing]",
+        "             gone   no",
+    ] == [line for line in told if line not in TODAY.splitlines()]
+
+
+def test_a_request_that_nobody_can_carry_says_what_each_declares() -> None:
+    """Such a request is never decided on, so what was in everybody's way stands with the refusal."""
+    causes = [{"target": "old", "reason": "it does not take tools"}]
+    refused = {"message": "refused", "request_id": "x", "status": 400, "param": "tools", "causes": causes}
+    expected = (
+        "because:     old  it does not take tools  [it declares: no tools, refuses logit_bias, n, context window 8000]"
+    )
+    assert expected == explain([refused], TARGETS).splitlines()[-1]

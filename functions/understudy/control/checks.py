@@ -30,6 +30,9 @@ _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _HEADER_VALUE = re.compile(r"[\x21-\x7e]([\x20-\x7e\t]*[\x21-\x7e])?")
 _JURISDICTION = re.compile(r"[a-z][a-z0-9-]{0,31}")
 _FIELD = re.compile(r"[a-z][a-z0-9_]{0,63}")
+_AWS_SERVICE = re.compile(r"[a-z][a-z0-9-]{0,63}")
+_AWS_REGION = re.compile(r"[a-z]{2,5}(-[a-z]{2,12}){1,3}-[0-9]{1,2}")
+_PLACEHOLDER = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,126}[A-Za-z0-9])?")
 _REGION = re.compile(r"[A-Za-z0-9._-]{0,64}")
 _MONEY = re.compile(r"[0-9]{1,6}(\.[0-9]{1,9})?")
 _SECRET = re.compile(
@@ -213,6 +216,28 @@ def region(value: str) -> str:
     return value
 
 
+def aws_service(value: str) -> str:
+    """The name of an AWS service as its signature has it."""
+    if not _AWS_SERVICE.fullmatch(value):
+        raise WrongError(f"`{_short(value)}` is not the name of an AWS service.", "write for example `bedrock`")
+    return value
+
+
+def aws_region(value: str) -> str:
+    """A region of AWS by its code, which is part of the signature."""
+    if not _AWS_REGION.fullmatch(value):
+        raise WrongError(f"`{_short(value)}` is not a region of AWS.", "write its code, for example `eu-central-1`")
+    return value
+
+
+def placeholder(value: str) -> str:
+    """What stands in the place of a preset's placeholder: a part of a host name or of a path."""
+    if not _PLACEHOLDER.fullmatch(value) or looks_random(value):
+        fix = "use 1 to 128 letters, digits, `-`, `_` or `.`, beginning and ending with a letter or digit"
+        raise WrongError(f"`{_short(value)}` cannot stand in an address.", fix)
+    return value
+
+
 def schema(value: int) -> int:
     """The version of the schema itself."""
     if value != 1:
@@ -235,6 +260,15 @@ def droppable(value: str) -> str:
         raise WrongError(f"`{_short(value)}` is not a field of a request.", "write a name such as `seed`")
     if value in ("model", "messages", "stream"):
         raise WrongError(f"`{value}` can never be dropped.", "remove it")
+    return value
+
+
+def request_field(value: str) -> str:
+    """The name of a request field that a server knows by another name, or does not take."""
+    if not _FIELD.fullmatch(value):
+        raise WrongError(f"`{_short(value)}` is not a field of a request.", "write a name such as `seed`")
+    if value in ("model", "messages", "stream"):
+        raise WrongError(f"every request has `{value}`, under this name.", "remove it")
     return value
 
 

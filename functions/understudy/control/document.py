@@ -15,7 +15,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from pydantic.fields import FieldInfo
 
 from understudy import catalog
-from understudy.control import checks, rules, wording
+from understudy.control import checks, presets, rules, wording
 from understudy.control.source import Finding, Tree, UnreadableError, read
 from understudy.control.versions import packed
 from understudy.errors import DocumentError
@@ -41,7 +41,9 @@ HeaderName = Annotated[str, AfterValidator(checks.header_name)]
 HeaderValue = Annotated[str, AfterValidator(checks.header_value)]
 Jurisdictions = Annotated[list[Annotated[str, AfterValidator(checks.jurisdiction)]], AfterValidator(checks.once_each)]
 Droppable = Annotated[list[Annotated[str, AfterValidator(checks.droppable)]], AfterValidator(checks.once_each)]
-Field_ = Annotated[str, AfterValidator(checks.droppable)]
+RequestField = Annotated[str, AfterValidator(checks.request_field)]
+Refused = Annotated[list[RequestField], AfterValidator(checks.once_each)]
+Placeholder = Annotated[str, AfterValidator(checks.placeholder)]
 Money = Annotated[str, AfterValidator(checks.money)]
 Tokens = Annotated[int, Field(ge=1, le=100_000_000)]
 Days = Annotated[int, Field(ge=0, le=36_500)]
@@ -59,17 +61,20 @@ class AuthForm(_Form):
 
 
 class SigV4Form(_Form):
-    service: Annotated[str, AfterValidator(checks.region)]
-    region: Annotated[str, AfterValidator(checks.region)]
+    service: Annotated[str, AfterValidator(checks.aws_service)]
+    region: Annotated[str, AfterValidator(checks.aws_region)]
 
 
 class ProviderForm(_Form):
+    # Written out before the schema sees them, and left out of the canonical form.
+    preset: str | None = None
+    placeholders: Annotated[dict[str, Placeholder], Field(max_length=10)] = Field(default_factory=dict, alias="with")
     wire: Literal["openai", "anthropic", "gemini", "bedrock"]
     base_url: Annotated[str, AfterValidator(checks.base_url)]
     auth: AuthForm | None = None
     sigv4: SigV4Form | None = None
     headers: Annotated[dict[HeaderName, HeaderValue], AfterValidator(checks.headers)] = Field(default_factory=dict)
-    rename: Annotated[dict[Field_, Field_], Field(max_length=20)] = Field(default_factory=dict)
+    rename: Annotated[dict[RequestField, RequestField], Field(max_length=20)] = Field(default_factory=dict)
     simulated: bool = False
 
 
@@ -85,7 +90,7 @@ class CapabilitiesForm(_Form):
     files: bool = _CAPABILITIES.files
     json_schema: bool = _CAPABILITIES.json_schema
     reasoning_control: Literal["none", "effort", "budget"] = "none"
-    refuses: Droppable = sorted(_CAPABILITIES.refuses)
+    refuses: Refused = sorted(_CAPABILITIES.refuses)
     context_window: Tokens | None = _CAPABILITIES.context_window
     max_output_tokens: Tokens | None = _CAPABILITIES.max_output_tokens
     reasoning: bool = _CAPABILITIES.reasoning
@@ -252,18 +257,20 @@ def _parts(annotation: Any) -> Iterator[tuple[str, type[BaseModel]]]:
 def parse(text: str, *, filename: str = "<document>") -> dict[str, Any]:
     """The canonical form of a control document.
 
-    Plain data as JSON has it: every default written out, decimals as text, every route with its full limits
-    and every candidate with its order.  `filename` is used in messages only.  Raises DocumentError with all
+    Plain data as JSON has it: every default and every preset written out, decimals as text, every route with its
+    full limits and every candidate with its order.  `filename` is used in messages only.  Raises DocumentError with all
     problems.
     """
     tree = _read(text, filename)
-    form, errors = _validated(tree.value)
+    value, named = presets.expand(tree.value)
+    form, errors = _validated(value)
     found = wording.first_of_each(
         tree.findings,
         rules.pasted_keys(tree, text),
+        islice(named, MAX_PROBLEMS + 1),
         wording.findings(errors, tree, fields()),
         # Guessing what was meant costs time for each dangling name; nobody reads more than these.
-        islice(rules.across(tree.value), MAX_PROBLEMS + 1),
+        islice(rules.across(value), MAX_PROBLEMS + 1),
     )
     if found or form is None:
         raise DocumentError(wording.problems(found, tree, filename, MAX_PROBLEMS))
@@ -303,6 +310,8 @@ def _too_large(size: int, of: str) -> Finding:
 
 def _canonical(form: DocumentForm) -> dict[str, Any]:
     document = form.model_dump(by_alias=True)
+    for provider in document["providers"].values():
+        del provider["preset"], provider["with"]
     for name, route in form.routes.items():
         own = route.limits.model_dump(exclude_unset=True)
         candidates = [

@@ -13,8 +13,10 @@ from typing import Any
 
 from understudy.catalog import BreakerSettings, Constraints, DataFacts, Limits
 from understudy.compliance import denials
+from understudy.control import protocols
 from understudy.control.checks import LITERAL_KEY, PASTED_KEY, STORE_THE_KEY, guess
 from understudy.control.paths import Path
+from understudy.control.protocols import as_mapping
 from understudy.control.source import Finding, Mark, Tree
 
 _DEFAULT_LIMITS = {
@@ -43,36 +45,26 @@ def pasted_keys(tree: Tree, text: str) -> Iterator[Finding]:
 
 def across(value: Any) -> Iterator[Finding]:
     """Names that lead nowhere, entries without effect, contradicting limits, constraints nobody meets."""
-    document = _mapping(value)
-    targets = _mapping(document.get("targets"))
-    routes = _mapping(document.get("routes"))
-    providers = _mapping(document.get("providers"))
-    yield from _credentials(providers)
+    document = as_mapping(value)
+    targets = as_mapping(document.get("targets"))
+    routes = as_mapping(document.get("routes"))
+    providers = as_mapping(document.get("providers"))
     yield from _dangling_providers(targets, providers)
-    yield from _prefills(targets, providers)
+    yield from protocols.findings(targets, providers)
     for name, route in routes.items():
-        entries = list(_entries(_mapping(route).get("targets")))
+        entries = list(_entries(as_mapping(route).get("targets")))
         path: Path = ("routes", name)
         yield from _dangling_targets(path, entries, targets)
         yield from _repeated(path, entries)
         yield from _idle_weights(path, entries)
-        yield from _unmet(path, entries, _mapping(_mapping(route).get("constraints")), targets)
-    yield from _limits(_mapping(_mapping(document.get("defaults")).get("limits")), routes)
-    yield from _breaker(_mapping(_mapping(document.get("health")).get("breaker")))
-
-
-def _credentials(providers: Mapping[str, Any]) -> Iterator[Finding]:
-    for name, provider in providers.items():
-        header = _mapping(_mapping(provider).get("auth")).get("header")
-        for given in _mapping(_mapping(provider).get("headers")):
-            if isinstance(header, str) and given.lower() == header.lower():
-                message = f"the header `{given}` is the one that carries the credential."
-                yield Finding(("providers", name, "headers", given), message, "remove it here; `auth` sends it")
+        yield from _unmet(path, entries, as_mapping(as_mapping(route).get("constraints")), targets)
+    yield from _limits(as_mapping(as_mapping(document.get("defaults")).get("limits")), routes)
+    yield from _breaker(as_mapping(as_mapping(document.get("health")).get("breaker")))
 
 
 def _dangling_providers(targets: Mapping[str, Any], providers: Mapping[str, Any]) -> Iterator[Finding]:
     for name, target in targets.items():
-        provider = _mapping(target).get("provider")
+        provider = as_mapping(target).get("provider")
         if isinstance(provider, str) and provider not in providers:
             path = ("targets", name, "provider")
             yield Finding(path, f"there is no provider `{provider}`.", guess(provider, providers))
@@ -84,7 +76,7 @@ Entry = tuple[Path, str, int, float]
 def _entries(value: Any) -> Iterator[Entry]:
     """The readable entries of a route: where the target is named, the target, its order and its weight."""
     for index, item in enumerate(value if isinstance(value, list) else ()):
-        entry = {"target": item} if isinstance(item, str) else _mapping(item)
+        entry = {"target": item} if isinstance(item, str) else as_mapping(item)
         target, order, weight = entry.get("target"), entry.get("order"), _number(entry.get("weight", 1.0))
         order = index + 1 if order is None else order
         if isinstance(target, str) and type(order) is int and weight is not None:
@@ -123,7 +115,8 @@ def _unmet(
     if not entries or any(target not in targets for _, target, _, _ in entries):
         return
     refused = {
-        target: _denials(_mapping(_mapping(targets[target]).get("data")), constraints) for _, target, _, _ in entries
+        target: _denials(as_mapping(as_mapping(targets[target]).get("data")), constraints)
+        for _, target, _, _ in entries
     }
     if all(refused.values()):
         reasons = "; ".join(f"{target} ({', '.join(rules)})" for target, rules in refused.items())
@@ -154,7 +147,7 @@ def _limits(defaults: Mapping[str, Any], routes: Mapping[str, Any]) -> Iterator[
         (("defaults", "limits"), defaults, _DEFAULT_LIMITS)
     ]
     for name, route in routes.items():
-        own = _mapping(_mapping(route).get("limits"))
+        own = as_mapping(as_mapping(route).get("limits"))
         places.append((("routes", name, "limits"), own, _DEFAULT_LIMITS | dict(defaults)))
     for place in places:
         yield from _too_long(*place)
@@ -183,17 +176,6 @@ def _shortest(path: Path, own: Mapping[str, Any], inherited: Mapping[str, Any]) 
             yield Finding((*path, short), message, f"set it to {most:g} or less")
 
 
-def _prefills(targets: Mapping[str, Any], providers: Mapping[str, Any]) -> Iterator[Finding]:
-    """The two marked ways to continue an answer are fields of one protocol; the other has its own, a plain message."""
-    for name, target in targets.items():
-        prefill = _mapping(_mapping(target).get("capabilities")).get("prefill")
-        provider = _mapping(target).get("provider")
-        wire = _mapping(providers.get(provider)).get("wire") if isinstance(provider, str) else None
-        if prefill in ("prefix", "continue_final_message") and wire not in (None, "openai"):
-            path = ("targets", name, "capabilities", "prefill")
-            yield Finding(path, f"`{prefill}` does not exist on the wire `{wire}`.", "write `message`, or `none`")
-
-
 def _breaker(breaker: Mapping[str, Any]) -> Iterator[Finding]:
     """Open times must not fall: first, steady, longest."""
     settings = BreakerSettings()
@@ -211,7 +193,7 @@ def _breaker(breaker: Mapping[str, Any]) -> Iterator[Finding]:
 
 
 def oddities(document: Mapping[str, Any]) -> Iterator[str]:
-    """Sentences about a canonical document: what nobody uses, and targets that a route's constraints deny."""
+    """Sentences about a canonical document: what nobody uses, targets that constraints deny, protocols."""
     used = {entry["target"] for route in document["routes"].values() for entry in route["targets"]}
     for name in document["targets"]:
         if name not in used:
@@ -224,10 +206,7 @@ def oddities(document: Mapping[str, Any]) -> Iterator[str]:
         broken = _denials(document["targets"][entry["target"]]["data"], document["routes"][name]["constraints"])
         if broken:
             yield f"The route `{name}` never uses its target `{entry['target']}`: {', '.join(broken)}."
-
-
-def _mapping(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
+    yield from protocols.oddities(document)
 
 
 def _number(value: Any) -> float | None:

@@ -22,6 +22,8 @@ _EXAMPLES = {
     "header": "header: Authorization",
     "scheme": "scheme: Bearer",
     "secret": "secret: env:NAME",  # nosec B105
+    "service": "service: bedrock",
+    "region": "region: eu-central-1",
     "model": "model: the-name-the-provider-uses",
     "input_per_million": 'input_per_million: "2.50"',
     "output_per_million": 'output_per_million: "10"',

@@ -11,6 +11,9 @@ from understudy.chat.unary import UnaryRequest
 from understudy.wire import UNARY_WIRES, WIRES
 from understudy.wire.base import Quirks, UnaryWire, Wire
 
+OURS = frozenset({"stream_options"})
+"""What the router answers by itself where a server does not take it: it counts by estimate then."""
+
 
 def wire_for(request: ChatRequest, target: Target) -> Wire:
     """The protocol in which the target is asked.
@@ -42,10 +45,11 @@ def quirks_of(target: Target) -> Quirks:
 def lost(request: ChatRequest, target: Target) -> Set[str]:
     """The names of the request's fields that would not reach the target."""
     wire = wire_for(request, target)
-    refused = request.body.keys() & target.capabilities.refuses
+    refuses = target.capabilities.refuses - OURS
+    refused = request.body.keys() & refuses
     if request.native and is_native(request, wire):
         # Here a field may also be named as its own protocol has it.
-        return refused | request.native.body.keys() & target.capabilities.refuses
+        return refused | (request.native.body.keys() & refuses)
     return wire.cannot_carry(request, quirks_of(target)) | request.needs | refused
 
 

@@ -167,6 +167,7 @@ class RouteRequest:
                 f"No target of route {route.name!r} can carry this request ({reasons}).",
                 param=named_field(request, route),
                 code="unsupported_parameter",
+                causes=decision.unfit,
             )
         return Handling(
             id=request_id,

@@ -16,7 +16,7 @@ from understudy.chat.stream import Chunk
 from understudy.chat.unary import UnaryRequest
 from understudy.errors import AttemptFailed, Credential, Garbage, InvalidRequest, SecretError
 from understudy.ports import Clock, Reply, Secrets, Transport
-from understudy.services.fitness import is_native, lost, quirks_of, unary_wire_for, wire_for
+from understudy.services.fitness import OURS, is_native, lost, quirks_of, unary_wire_for, wire_for
 from understudy.wire.base import Call, Decoder
 from understudy.wire.sse import SseDecoder
 
@@ -124,7 +124,7 @@ def _exchange(request: ChatRequest | UnaryRequest, target: Target, route: Route 
         request,
         model=target.model,
         stream=stream,
-        drop=route.may_drop & lost(request, target) if route else frozenset(),
+        drop=(route.may_drop & lost(request, target) if route else frozenset()) | (OURS & target.capabilities.refuses),
         max_output_tokens=target.capabilities.max_output_tokens,
         quirks=quirks,
     )
