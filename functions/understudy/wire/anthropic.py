@@ -89,7 +89,7 @@ def _replayed(message: Mapping[str, object], content: list[Any]) -> Iterator[Map
 def _in_pieces(block: Mapping[str, Any]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """A block as it would have been opened, and its deltas."""
     opened, deltas = dict(block), []
-    for field, kind, piece in _PIECES.get(block.get("type", ""), ()):
+    for field, kind, piece in _PIECES.get(str(block.get("type")), ()):
         whole = block.get(field)
         if isinstance(whole, Mapping) and whole:
             opened[field], whole = {}, json.dumps(whole, ensure_ascii=False, separators=(",", ":"))

@@ -19,6 +19,7 @@ Part = dict[str, Any]
 
 _THINKING = frozenset({"thinking", "redacted_thinking"})
 _SILENT = frozenset({"type", "cache_control"})
+_UNREAD = _THINKING | {"image", "base64", "url"}
 PDF, PLAIN = "application/pdf", "text/plain"
 
 
@@ -228,7 +229,7 @@ def texts(value: Any, depth: int = 64) -> Iterator[str]:
     if isinstance(value, str):
         yield value
     elif isinstance(value, Mapping):
-        if value.get("type") not in (_THINKING | {"image", "base64", "url"}) and depth:
+        if str(value.get("type")) not in _UNREAD and depth:
             for name, inner in value.items():
                 if name not in ("type", "id", "tool_use_id", "cache_control", "role"):
                     yield from texts(inner, depth - 1)

@@ -171,7 +171,7 @@ def _tools(given: Mapping[str, Any], needs: set[str]) -> dict[str, Any]:
         if not isinstance(choice.get("name"), str):
             raise wrong("tool_choice.name", "must be a string", missing=choice.get("name") is None)
         fields["tool_choice"] = {"type": "function", "function": {"name": choice["name"]}}
-    elif kind not in _CHOICES:
+    elif not isinstance(kind, str) or kind not in _CHOICES:
         raise wrong("tool_choice.type", "must be `auto`, `any`, `tool` or `none`", missing=kind is None)
     elif kind != "auto":
         fields["tool_choice"] = _CHOICES[kind]
@@ -232,7 +232,7 @@ def _output(given: Mapping[str, Any], needs: set[str]) -> dict[str, Any]:
         else:
             needs.add(path)
     effort = config.get("effort")
-    if effort in _EFFORTS:
+    if isinstance(effort, str) and effort in _EFFORTS:
         fields["reasoning_effort"] = _EFFORTS[effort]
     elif effort is not None:
         needs.add("output_config.effort")
@@ -249,7 +249,7 @@ def _unsaid(given: Mapping[str, Any]) -> Iterator[str]:
     """Fields of their own that the chat shape has no place for."""
     if "top_k" in given:
         yield "top_k"
-    if given.get("thinking", {}).get("type", "disabled") not in _THINKING:
+    if str(given.get("thinking", {}).get("type", "disabled")) not in _THINKING:
         yield "thinking"
     if given.get("speed", "standard") != "standard":
         yield "speed"

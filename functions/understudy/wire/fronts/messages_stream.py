@@ -88,7 +88,7 @@ class MessageWriter:
         for choice in chunk.payload.get("choices") or ():
             if index_of(choice) == 0:
                 yield from self._delta(choice.get("delta") or {})
-                self._reason = choice.get("finish_reason") or self._reason
+        self._reason = chunk.finish_reasons.get(0, self._reason)
         self._usage = chunk.usage or self._usage
         self._note = chunk.payload.get("understudy") or self._note
         if self._reason is not None and chunk.payload.get("usage"):
@@ -261,12 +261,13 @@ def message_of(events: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
             case "content_block_delta":
                 delta = event["delta"]
                 if delta.get("type") == "input_json_delta":
-                    inputs[event["index"]] = inputs.get(event["index"], "") + delta["partial_json"]
+                    inputs[event["index"]] = inputs.get(event["index"], "") + str(delta.get("partial_json", ""))
                 else:
                     _grow(blocks[event["index"]], delta)
             case "message_delta":
-                counts = {name: count for name, count in (event.get("usage") or {}).items() if count is not None}
-                usage = {**(message.get("usage") or {}), **counts}
+                # Counts are running totals; one that does not apply is left out, or null.
+                counts = {name: count for name, count in _object(event.get("usage")).items() if count is not None}
+                usage = {**_object(message.get("usage")), **counts}
                 more = {name: value for name, value in event.items() if name not in ("type", "delta", "usage")}
                 message |= {**event["delta"], **more, "usage": usage}
     for index, text in inputs.items():
@@ -280,11 +281,16 @@ def _grow(block: dict[str, Any], delta: Mapping[str, Any]) -> None:
     """Add a piece to its block: texts are continued, a citation joins the others."""
     for name, piece in delta.items():
         if name == "citation":
-            block["citations"] = [*(block.get("citations") or ()), piece]
+            known = block.get("citations")
+            block["citations"] = [*(known if isinstance(known, list) else ()), piece]
         elif name != "type" and isinstance(piece, str) and isinstance(block.get(name), str):
             block[name] += piece
         elif name != "type":
             block[name] = piece
+
+
+def _object(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
 
 
 def read_object(text: str) -> dict[str, Any] | None:
