@@ -74,8 +74,10 @@ def lost(request: ChatRequest, target: Target) -> Set[str]:
     """The names of the request's fields that would not reach the target."""
     wire = wire_for(request, target)
     refused = (request.body.keys() & target.capabilities.refuses) - idle(request, target)
-    if is_native(request, wire):
-        return refused | set(foreign(request, target))
+    if request.native and is_native(request, wire):
+        # Here a field may also be named as its own protocol has it.
+        named = request.native.body.keys() & (target.capabilities.refuses - OURS)
+        return refused | named | set(foreign(request, target))
     return (wire.cannot_carry(request, quirks_of(target)) - OURS) | request.needs | refused
 
 
@@ -131,8 +133,8 @@ def _misfits(request: ChatRequest | UnaryRequest, route: Route, target: Target) 
     if isinstance(request, UnaryRequest):
         if request.operation == "embeddings" and not can.embeddings:
             yield Misfit("it does not make embeddings", "model")
-        if unary_wire_for(request, target) is None:
-            yield Misfit(f"its protocol has no {request.operation.replace('_', ' ')}", "model")
+        if unary_wire_for(request, target) is None or request.operation in can.refuses:
+            yield Misfit(f"it has no {request.operation.replace('_', ' ')}", "model")
         return
     if not can.chat:
         yield Misfit("it does not answer chats", "model")
