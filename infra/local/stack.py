@@ -30,6 +30,9 @@ from understudy.telemetry import KEPT, kept_records
 
 DOCUMENT = Path(__file__).with_name("router.local.yaml")
 SIMULATED_KEY = "simulated"
+PORTS = {"openai": 1, "anthropic": 2, "gemini": 4}
+"""Of the simulators, counted from the front's."""
+AWS_PORT = 3
 QUEUES = ("ProbeQueue", "DueQueue", "DeadLetterQueue")
 
 
@@ -39,7 +42,7 @@ class LocalError(UnderstudyError):
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """`port` is the front's; the simulators and the AWS endpoint take the next three (0: any free ones)."""
+    """`port` is the front's; the simulators and the AWS endpoint take some of the next ones (0: any free ones)."""
 
     host: str = "127.0.0.1"
     port: int = 8080
@@ -69,9 +72,9 @@ class LocalStack:
             self._start()
         except OSError as error:
             self.stop()
-            port = self._options.port
+            port, last = self._options.port, self._options.port + max(PORTS.values())
             raise LocalError(
-                f"a port of {port} to {port + 3} on {self._options.host} cannot be used ({error.strerror}); "
+                f"a port of {port} to {last} on {self._options.host} cannot be used ({error.strerror}); "
                 "choose another with --port, or 0 for any free ones"
             ) from error
         except BaseException:
@@ -89,12 +92,12 @@ class LocalStack:
     def _start(self) -> None:
         template = wiring()
         if self._options.simulators:
-            for offset, wire in enumerate(("openai", "anthropic"), start=1):
+            for wire, offset in PORTS.items():
                 self.simulators[wire] = self._simulator(wire, offset)
         folder = Path(tempfile.mkdtemp(prefix="understudy-"))
         self._started.append(lambda: shutil.rmtree(folder, ignore_errors=True))
         self._decisions = folder / "decisions.jsonl"
-        self._aws = start_aws(template.table, QUEUES, self._options.host, self._port(3))
+        self._aws = start_aws(template.table, QUEUES, self._options.host, self._port(AWS_PORT))
         self._started.append(self._aws.stop)
         self._settings(self._aws)
         self.store = Store(DynamoTable(TABLE))
