@@ -90,7 +90,7 @@ class GeminiDecoder:
         self._model = ""
         self._candidates: dict[int, _Candidate] = {}
         self._counts: dict[str, int] = {}
-        self._told = False
+        self._noted = self._told = False
         self.blocked = False
         self.ended = False
 
@@ -115,11 +115,12 @@ class GeminiDecoder:
         chunks = [chunk for candidate in candidates for chunk in self._candidate(candidate)]
         if not candidates and isinstance(feedback, Mapping) and feedback.get("blockReason"):
             chunks = self._block()
-        if self.complete and answer.get("usageMetadata") and not self._told:
+        if answer.get("usageMetadata") and not self._told and self.complete:
             self._told = True
             return [*chunks, self._chunk([], self._usage())]
-        if chunks and self._counts:
+        if chunks and self._counts and not self._noted:
             # Not for the caller, who gets the counts at the end: what is known should the answer break off.
+            self._noted = True
             chunks[-1] = replace(chunks[-1], usage=self._usage())
         return chunks
 
