@@ -17,13 +17,12 @@ from understudy.chat.request import ChatRequest, chat_request
 from understudy.chat.stream import Chunk
 from understudy.chat.unary import UnaryRequest
 from understudy.errors import AttemptFailed, Garbage, InvalidRequest, StreamBroken
+from understudy.transport.eventstream import EventStream
 from understudy.wire import UNARY_WIRES, WIRES
 from understudy.wire.base import Event
 from understudy.wire.fronts import FRONTS
 from understudy.wire.fronts.base import Front, encode
 from understudy.wire.sse import SseDecoder
-
-EventStreamDecoder = SseDecoder
 
 Check = Callable[[random.Random], None]
 
@@ -125,7 +124,7 @@ def _decoded(wire: str, content_type: str, body: bytes, rng: random.Random) -> l
 
 def framing(content_type: str) -> Any:
     """What takes a stream of this type apart."""
-    return SseDecoder() if content_type.startswith("text/event-stream") else EventStreamDecoder()
+    return SseDecoder() if content_type.startswith("text/event-stream") else EventStream(Event)
 
 
 def _damaged_event(event: Event, rng: random.Random) -> Event:
@@ -167,5 +166,5 @@ def all_checks() -> Iterator[tuple[str, Check]]:
     for wire in WIRES:
         if wire != "responses":
             yield f"wire {wire}: request", partial(asking, wire)
-            yield f"wire {wire}: answer, and written by every front", partial(answering, wire)
+        yield f"wire {wire}: answer, and written by every front", partial(answering, wire)
         yield f"wire {wire}: error", partial(failing, wire)

@@ -6,10 +6,22 @@ from collections.abc import Mapping
 
 from understudy.wire.anthropic import AnthropicWire
 from understudy.wire.base import UnaryWire, Wire
+from understudy.wire.bedrock import BedrockWire
 from understudy.wire.gemini import GeminiWire
 from understudy.wire.gemini_embeddings import GeminiEmbeddings
 from understudy.wire.openai import OpenAIWire
+from understudy.wire.openai_embeddings import OpenAIEmbeddings
+from understudy.wire.responses import ResponsesWire
 
-WIRES: Mapping[str, Wire] = {"openai": OpenAIWire(), "anthropic": AnthropicWire(), "gemini": GeminiWire()}
-UNARY_WIRES: Mapping[tuple[str, str], UnaryWire] = {("gemini", "embeddings"): GeminiEmbeddings()}
+WIRES: Mapping[str, Wire] = {
+    "openai": OpenAIWire(),
+    "anthropic": AnthropicWire(),
+    "gemini": GeminiWire(),
+    "bedrock": BedrockWire(),
+    "responses": ResponsesWire(),
+}
+UNARY_WIRES: Mapping[tuple[str, str], UnaryWire] = {
+    ("openai", "embeddings"): OpenAIEmbeddings(),
+    ("gemini", "embeddings"): GeminiEmbeddings(),
+}
 """By protocol and operation."""

@@ -71,7 +71,7 @@ _CHOICES = {"auto": "auto", "required": "any", "none": "none"}
 
 _TOOL_ID = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 _MAPPED = "mapped_"
-_DATA_URL = re.compile(r"data:(?P<media>[^;,]+)(?:;[^;,]+)*;base64,", re.IGNORECASE)
+DATA_URL = re.compile(r"data:(?P<media>[^;,]+)(?:;[^;,]+)*;base64,", re.IGNORECASE)
 
 # JSON Schema words that a constrained answer may not use; told to the model in words instead.
 _UNSUPPORTED = frozenset(
@@ -88,25 +88,25 @@ def cannot_carry(request: ChatRequest) -> Set[str]:
     names = {name for name in body.keys() - _TRANSLATED if name not in _NO_OPS or body[name] != _NO_OPS[name]}
     if not 0 <= body.get("temperature", 0) <= 1:
         names.add("temperature")
-    if not _carries_format(body.get("response_format", {})):
+    if not carries_format(body.get("response_format", {})):
         names.add("response_format")
-    if not _carries_choice(body.get("tool_choice", "auto"), bool(body.get("tools"))):
+    if not carries_choice(body.get("tool_choice", "auto"), bool(body.get("tools"))):
         names.add("tool_choice")
     for i, tool in enumerate(body.get("tools", ())):
-        names.update(_tool_misfits(tool, f"tools[{i}]"))
+        names.update(tool_misfits(tool, f"tools[{i}]"))
     for i, message in enumerate(request.messages):
         names.update(_message_misfits(message, f"messages[{i}]"))
     return names
 
 
-def _carries_format(wanted: Mapping[str, Any]) -> bool:
+def carries_format(wanted: Mapping[str, Any]) -> bool:
     if wanted.get("type") == "json_schema":
         described = wanted.get("json_schema")
         return isinstance(described, Mapping) and isinstance(described.get("schema"), Mapping)
     return bool(wanted.get("type", "text") == "text")
 
 
-def _carries_choice(choice: object, has_tools: bool) -> bool:
+def carries_choice(choice: object, has_tools: bool) -> bool:
     if isinstance(choice, Mapping):
         function = choice.get("function")
         named = isinstance(function, Mapping) and isinstance(function.get("name"), str)
@@ -114,7 +114,7 @@ def _carries_choice(choice: object, has_tools: bool) -> bool:
     return choice in ("auto", "none") or (choice == "required" and has_tools)
 
 
-def _tool_misfits(tool: Mapping[str, Any], path: str) -> Iterator[str]:
+def tool_misfits(tool: Mapping[str, Any], path: str) -> Iterator[str]:
     if tool.get("type") != "function":
         yield path
         return
@@ -192,13 +192,13 @@ def encoded(body: Mapping[str, Any]) -> bytes:
 
 def _output_format(described: Mapping[str, Any]) -> dict[str, Any]:
     """The name is a label without effect, and the API is always strict; the description is kept in the schema."""
-    schema = _constrained(described["schema"])
+    schema = constrained(described["schema"])
     if described.get("description"):
         schema.setdefault("description", described["description"])
     return {"type": "json_schema", "schema": schema}
 
 
-def _constrained(schema: Mapping[str, Any], depth: int = 0) -> dict[str, Any]:
+def constrained(schema: Mapping[str, Any], depth: int = 0) -> dict[str, Any]:
     """A schema as structured outputs want it, in the way of Anthropic's own SDKs.
 
     Objects are closed where the schema leaves that open, and unsupported limits move into the description.
@@ -225,7 +225,7 @@ def _constrained(schema: Mapping[str, Any], depth: int = 0) -> dict[str, Any]:
 
 
 def _inner(schema: Any, depth: int) -> Any:
-    return _constrained(schema, depth + 1) if isinstance(schema, Mapping) else schema
+    return constrained(schema, depth + 1) if isinstance(schema, Mapping) else schema
 
 
 def _tooling(body: Mapping[str, Any]) -> dict[str, Any]:
@@ -254,7 +254,7 @@ def _tool(function: Mapping[str, Any], path: str) -> dict[str, Any]:
         tool["description"] = function["description"]
     if function.get("strict"):
         tool["strict"] = True
-        tool["input_schema"] = _constrained(tool["input_schema"])
+        tool["input_schema"] = constrained(tool["input_schema"])
     return tool
 
 
@@ -325,7 +325,7 @@ def _image(image: object, path: str) -> Block:
         raise InvalidRequest(f"`{path}` must be a string.", param=path)
     if url[:8].lower().startswith(("http://", "https://")):
         return {"type": "image", "source": {"type": "url", "url": url}}
-    match = _DATA_URL.match(url)
+    match = DATA_URL.match(url)
     if match is None:
         raise InvalidRequest(f"`{path}` must be an http(s) URL or a data: URL in base64.", param=path)
     source = {"type": "base64", "media_type": match["media"].lower(), "data": url[match.end() :]}
@@ -335,11 +335,11 @@ def _image(image: object, path: str) -> Block:
 def _tool_use(call: Mapping[str, Any], path: str) -> Block:
     if not isinstance(call.get("id"), str):
         raise InvalidRequest(f"`{path}.id` must be a string.", param=f"{path}.id")
-    given = _arguments(call["function"].get("arguments"), f"{path}.function.arguments")
+    given = arguments(call["function"].get("arguments"), f"{path}.function.arguments")
     return {"type": "tool_use", "id": tool_id(call["id"]), "name": call["function"]["name"], "input": given}
 
 
-def _arguments(text: object, path: str) -> dict[str, Any]:
+def arguments(text: object, path: str) -> dict[str, Any]:
     """The object that the arguments spell; a call without arguments is an empty one."""
     if text is None or (isinstance(text, str) and not text.strip()):
         return {}
@@ -352,11 +352,11 @@ def _arguments(text: object, path: str) -> dict[str, Any]:
     return given
 
 
-def tool_id(identifier: str) -> str:
+def tool_id(identifier: str, allowed: re.Pattern[str] = _TOOL_ID) -> str:
     """The id where it fits the API's pattern, else one made from it: always the same, and never another's.
 
     An id that looks like a made one is made anew too, so that none can be mistaken for another.
     """
-    if _TOOL_ID.fullmatch(identifier) and not identifier.startswith(_MAPPED):
+    if allowed.fullmatch(identifier) and not identifier.startswith(_MAPPED):
         return identifier
     return _MAPPED + hashlib.sha256(identifier.encode("utf-8", "surrogatepass")).hexdigest()[:56]

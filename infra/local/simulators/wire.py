@@ -25,6 +25,16 @@ class Place:
 
 
 @dataclass(frozen=True)
+class Arrived:
+    """A request as it came, which is what a signature covers; header names are lower case."""
+
+    method: str
+    path: str
+    headers: Mapping[str, str]
+    raw: bytes
+
+
+@dataclass(frozen=True)
 class Wire:
     """The functions of one wire format.
 
@@ -33,7 +43,8 @@ class Wire:
     `troubles`; `refuse` (status, message) any other error. `first_error` is the reply, streamed or not, in
     which an error stands where the answer should begin.
     A wire whose paths name the model has `locate` (path with its query), and `read` is given (place, body) there;
-    `embed` (place, body) answers a request for embeddings.
+    `embed` (place, body) answers a request for embeddings. A wire whose calls are signed has `verify` (the request, the
+    expected key, the secrets of AWS keys by their ids) in place of `authorise`.
     """
 
     name: str
@@ -52,6 +63,7 @@ class Wire:
     unreadable: Piece
     locate: Callable[[str], Place | None] | None = None
     embed: Callable[[Place, Any], Reply] | None = None
+    verify: Callable[[Arrived, str, Mapping[str, str]], None] | None = None
 
     def place(self, path: str) -> Place | None:
         """What the path stands for, or None where there is no such path."""

@@ -38,7 +38,9 @@ def classified(wire: str, answer: dict[str, Any]) -> AttemptFailed:
     body = answer["body"]
     if answer["status"] is None:
         with pytest.raises(AttemptFailed) as caught:
-            WIRES[wire].decoder().feed(Event("error" if wire == "anthropic" else "", json.dumps(body)))
+            WIRES[wire].decoder().feed(
+                Event(answer.get("event", "error" if wire == "anthropic" else ""), json.dumps(body))
+            )
         return caught.value
     raw = body if isinstance(body, str) else json.dumps(body)
     return WIRES[wire].failure(answer["status"], answer["headers"], raw.encode())
@@ -61,8 +63,9 @@ def test_every_class_is_recorded_for_every_wire() -> None:
     # Nobody names these: they are what is left when an answer is no answer, or comes too late.
     named -= {"AttemptFailed", "Garbage", "Silent", "OutOfTime"}
     recorded = {wire: {answer["expected"] for of, answer in ANSWERS if of == wire} for wire in WIRES}
-    # These providers refuse in their answer's stop reason, not by an error.
-    assert {"openai": named, "anthropic": named - {"Refusal"}, "gemini": named - {"Refusal"}} == recorded
+    # These refuse in their answer's stop reason, not by an error.
+    by_reason = dict.fromkeys(("anthropic", "gemini", "bedrock"), named - {"Refusal"})
+    assert {"openai": named, "responses": named, **by_reason} == recorded
     assert all(answer["source"].startswith("https://") for _, answer in ANSWERS)
 
 

@@ -6,9 +6,15 @@ from collections.abc import Mapping
 
 from understudy.wire.fronts.base import Front
 from understudy.wire.fronts.chat import ChatFront
+from understudy.wire.fronts.embeddings import EmbeddingsFront
+from understudy.wire.fronts.responses import ResponsesFront
 
 _CHAT = ChatFront()
-FRONTS: Mapping[str, Front] = {"/chat/completions": _CHAT}
+FRONTS: Mapping[str, Front] = {
+    "/chat/completions": _CHAT,
+    "/embeddings": EmbeddingsFront(),
+    "/responses": ResponsesFront(),
+}
 """By path."""
 
 

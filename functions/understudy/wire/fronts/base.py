@@ -18,6 +18,10 @@ from understudy.errors import InvalidRequest
 _ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 
+def _no_number(word: str) -> object:
+    raise ValueError(f"{word} is no number")
+
+
 class Writer(Protocol):
     """One streamed answer in the making."""
 
@@ -50,7 +54,7 @@ class Front(Protocol):
 def decoded(body: bytes) -> object:
     """The JSON of a request body.  Raises InvalidRequest."""
     try:
-        parsed = json.loads(body)
+        parsed = json.loads(body, parse_constant=_no_number)
         if b"\\u" in body:
             # Half a surrogate pair is valid JSON but no text; no provider could be sent it.
             json.dumps(parsed, ensure_ascii=False).encode()
