@@ -310,6 +310,6 @@ def test_embeddings(provider: SimulatedProvider) -> None:
     request = UnaryRequest("embeddings", "chat", {"model": "chat", "input": ["one text", "two"], "dimensions": 4})
     payload = asked(provider, request)[0].payload
     assert [4, 4] == [len(one["embedding"]) for one in payload["data"]]
-    assert 3 == payload["usage"]["prompt_tokens"]
+    assert ("m", 3) == (payload["model"], payload["usage"]["prompt_tokens"])
     provider.set_fault("*", "http_503")
     assert Overloaded is outcome(lambda: asked(provider, request))

@@ -156,6 +156,8 @@ class Named:
 
     def whole(self, chunk: Chunk) -> Chunk:
         payload = chunk.payload
+        if payload.get("object") == "list" and not payload.get("model"):
+            return replace(chunk, payload={**payload, "model": self.model})
         if payload.get("object") != "chat.completion.chunk" or (payload.get("id") and payload.get("model")):
             return chunk
         names = {"id": payload.get("id") or self.id, "model": payload.get("model") or self.model}
