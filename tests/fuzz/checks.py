@@ -13,6 +13,7 @@ from typing import Any
 
 from tests.fuzz.mutate import corrupted, cut, damaged
 from tests.fuzz.seeds import OWNER, QUIRKS, REQUESTS, answers, requests
+from understudy.chat.complete import Completed
 from understudy.chat.request import ChatRequest, chat_request
 from understudy.chat.stream import Chunk
 from understudy.chat.unary import UnaryRequest
@@ -141,6 +142,8 @@ def written(chunks: list[Chunk], rng: random.Random, *, native: str = "") -> Non
         if isinstance(request, UnaryRequest):
             continue
         mine = [c for c in chunks if not c.native or (request.native and request.native.protocol == native)]
+        completed = Completed("fuzz", 1)
+        mine = [each for chunk in mine for each in completed.feed(chunk, "m")]
         writer = front.writer(request, created=1)
         said = [writer.event(chunk) for chunk in mine]
         said.append(writer.end() if rng.random() < 0.5 else writer.broken(StreamBroken("t", Garbage("cut"))))

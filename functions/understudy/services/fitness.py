@@ -14,8 +14,9 @@ from understudy.chat.unary import UnaryRequest
 from understudy.wire import UNARY_WIRES, WIRES
 from understudy.wire.base import Quirks, UnaryWire, Wire
 
-OURS = frozenset({"stream_options"})
-"""What the router answers by itself where a server does not take it: it counts by estimate then."""
+OURS = frozenset({"parallel_tool_calls", "stream_options"})
+"""What the router sees to by itself where a target does not take it: of several calls it gives on the first, where the
+caller wants one at a time, and it counts by estimate."""
 SHOWN = frozenset({"annotations", "reasoning", "reasoning_content", "reasoning_details"})
 """What an answer shows of its making.  Echoed in a conversation it says nothing that a target must know."""
 IDLE: Mapping[str, object] = {
@@ -81,7 +82,7 @@ def lost(request: ChatRequest, target: Target) -> Set[str]:
     refused = (request.body.keys() & target.capabilities.refuses) - idle(request, target)
     if is_native(request, wire):
         return refused | set(foreign(request, target))
-    return wire.cannot_carry(request, quirks_of(target)) | request.needs | refused
+    return (wire.cannot_carry(request, quirks_of(target)) - OURS) | request.needs | refused
 
 
 def foreign(request: ChatRequest, target: Target) -> list[str]:
@@ -91,10 +92,18 @@ def foreign(request: ChatRequest, target: Target) -> list[str]:
 
 def idle(request: ChatRequest, target: Target) -> Set[str]:
     """What the target refuses and may be left out, because it says nothing: fields with the value that they have where
-    they are not given, what the router answers by itself, and what earlier answers showed of their making."""
+    they are not given, what the router sees to by itself, and what earlier answers showed of their making."""
     refuses = target.capabilities.refuses
     unsaid = {name for name in request.body.keys() & refuses & IDLE.keys() if request.body[name] == IDLE[name]}
     return unsaid | ((OURS | SHOWN) & refuses)
+
+
+def ours(request: ChatRequest, target: Target) -> Set[str]:
+    """What the target's protocol has no place for and the router sees to by itself."""
+    wire = wire_for(request, target)
+    if is_native(request, wire) or not OURS & request.body.keys():
+        return frozenset()
+    return OURS & wire.cannot_carry(request, quirks_of(target))
 
 
 def unfit(request: ChatRequest | UnaryRequest, route: Route, target: Target) -> str | None:

@@ -198,7 +198,8 @@ class RouteRequest:
         handling.committed_at = self._clock()
         headers |= answer_headers(handling)
         created = int(self._clock())
-        completed = Completed(handling.id, created)
+        one_call = request.body.get("parallel_tool_calls") is False
+        completed = Completed(handling.id, created, one_call=one_call)
         if isinstance(request, UnaryRequest) or not request.stream:
             async with aclosing(chunks):
                 pieces = [first, *[chunk async for chunk in chunks]]

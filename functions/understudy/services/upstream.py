@@ -19,7 +19,7 @@ from understudy.chat.stream import Chunk, without_calls
 from understudy.chat.unary import UnaryRequest
 from understudy.errors import AttemptFailed, Credential, Garbage, InvalidRequest, SecretError
 from understudy.ports import Clock, Framing, Reply, Secrets, Signer, Transport
-from understudy.services.fitness import addressed, idle, is_native, lost, quirks_of, unary_wire_for, wire_for
+from understudy.services.fitness import addressed, idle, is_native, lost, ours, quirks_of, unary_wire_for, wire_for
 from understudy.wire.base import Call, Decoder
 from understudy.wire.sse import SseDecoder
 
@@ -194,7 +194,7 @@ def _exchange(request: ChatRequest | UnaryRequest, target: Target, route: Route 
         chat,
         model=target.model,
         stream=stream,
-        drop=idle(chat, target) | (route.may_drop & lost(chat, target) if route else frozenset()),
+        drop=idle(chat, target) | ours(chat, target) | (route.may_drop & lost(chat, target) if route else frozenset()),
         max_output_tokens=target.capabilities.max_output_tokens,
         quirks=quirks,
     )

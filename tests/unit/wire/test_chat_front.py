@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tests.builders import piece, request
 from understudy.chat.stream import Chunk, chunk_from
 from understudy.chat.usage import Usage
-from understudy.errors import Silent, StreamBroken
+from understudy.errors import InvalidRequest, Silent, StreamBroken
 from understudy.wire.fronts.chat import ChatFront
 
 FRONT = ChatFront()
@@ -43,6 +43,14 @@ def test_the_role_comes_first_and_once() -> None:
     assert ["assistant", None, "assistant", None] == [delta.get("role") for delta in deltas]
     assert ["a", "x", "b", "y"] == [delta["content"] for delta in deltas]
     assert "role" not in bare.payload["choices"][0]["delta"]
+
+
+@pytest.mark.parametrize("word", ["NaN", "Infinity", "-Infinity"])
+def test_what_is_no_json_is_not_read_as_some(word: str) -> None:
+    """Python's parser takes these words; no provider would."""
+    with pytest.raises(InvalidRequest, match=f"{word} is no number") as caught:
+        FRONT.read(b'{"model":"r","messages":[{"role":"user","content":"x"}],"zzz":%b}' % word.encode())
+    assert "invalid_json" == caught.value.code
 
 
 def test_one_id_and_one_time_throughout() -> None:
