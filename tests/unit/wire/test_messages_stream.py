@@ -364,8 +364,9 @@ def test_a_whole_message_of_a_provider_stays_what_it_is() -> None:
 
 
 def test_a_paused_turn_is_an_answer() -> None:
-    """A turn that a provider's own tool pauses ends in its own word, and does not count as empty."""
-    told = [LIVE[0], *LIVE[7:10], ended("pause_turn")[0], LIVE[-1]]
+    """A turn that a provider's own tool pauses ends in its own word, and does not count as empty, even after thinking
+    alone."""
+    told = [LIVE[0], *LIVE[1:5], ended("pause_turn")[0], LIVE[-1]]
     chunks = live(told)
     assert told == events(chunks)
     assert ([{0: "stop"}], True) == (
