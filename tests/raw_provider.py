@@ -49,6 +49,7 @@ class Call:
     path: str
     headers: Mapping[str, str]
     body: dict[str, Any]
+    raw: bytes = b""
     aborted_at: float | None = None
     gone: asyncio.Event = field(default_factory=asyncio.Event)
     done: bool = False
@@ -146,7 +147,7 @@ async def _request(reader: asyncio.StreamReader) -> Call | None:
     first, *lines = head.decode().split("\r\n")
     headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines if line)}
     body = await reader.readexactly(int(headers.get("content-length", 0)))
-    return Call(asyncio.get_running_loop().time(), first.split(" ")[1], headers, json.loads(body))
+    return Call(asyncio.get_running_loop().time(), first.split(" ")[1], headers, json.loads(body), body)
 
 
 async def _play(reply: Reply, writer: asyncio.StreamWriter) -> None:

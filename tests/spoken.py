@@ -1,6 +1,7 @@
 """What providers say, in the protocol of each wire: whole answers, streams in pieces, tool calls and errors.
 
-Shapes: the OpenAI API reference, "The chat completion chunk object"; the Anthropic API reference, "Streaming Messages".
+Shapes: the OpenAI API reference, "The chat completion chunk object"; the Anthropic API reference, "Streaming Messages";
+the Gemini API reference, "GenerateContentResponse".
 """
 
 from __future__ import annotations
@@ -138,11 +139,67 @@ class Anthropic:
         return [event(one, str(one["type"])) for one in events]
 
 
-OPENAI, ANTHROPIC = OpenAI(), Anthropic()
-SPEAKERS: dict[str, Speaker] = {"openai": OPENAI, "anthropic": ANTHROPIC}
-CROSSED: list[tuple[Speaker, Speaker]] = [(OPENAI, ANTHROPIC), (ANTHROPIC, OPENAI)]
+STOPS = {"stop": "STOP", "length": "MAX_TOKENS", "content_filter": "SAFETY", "tool_calls": "STOP"}
+
+
+class Gemini:
+    wire = "gemini"
+    key = "x-goog-api-key"
+
+    def pieces(self, texts: Sequence[str], *, finish: str = "stop", model: str = "large-1") -> list[bytes]:
+        return self._stream(model, [{"text": text} for text in texts], finish)
+
+    def call(self, parts: Sequence[str], text: str = "") -> list[bytes]:
+        """A call comes whole, whatever its parts elsewhere."""
+        made = {"name": "look", "args": json.loads("".join(parts) or "{}")}
+        said = [{"text": text}] if text else []
+        return self._stream("large-1", [*said, {"functionCall": made, "thoughtSignature": "c2ln"}], "tool_calls")
+
+    def whole(self, text: str, *, model: str = "large-1") -> bytes:
+        answer = self._answer(model, [{"text": text}], "STOP") | self._counts()
+        return json.dumps(answer, ensure_ascii=False).encode()
+
+    def error(self, kind: str, message: str = "overloaded for now") -> bytes:
+        return self._event(json.loads(self.problem(kind, message)))
+
+    def problem(self, kind: str, message: str, **fields: Any) -> bytes:
+        return json.dumps({"error": {"message": message, "status": kind} | fields}).encode()
+
+    def _stream(self, model: str, parts: list[dict[str, Any]], finish: str) -> list[bytes]:
+        said = [self._answer(model, [part]) for part in parts]
+        last = [self._answer(model, [], STOPS[finish]), {"modelVersion": model, "responseId": "r1"} | self._counts()]
+        events = [self._event(one) for one in (self._answer(model, []), *said, *last)]
+        # There is no end marker; the last piece says nothing, as elsewhere.
+        return [b": hello\r\n\r\n", *events, b": bye\r\n\r\n"]
+
+    def _answer(self, model: str, parts: list[dict[str, Any]], finish: str | None = None) -> dict[str, Any]:
+        candidate: dict[str, Any] = {"content": {"parts": parts, "role": "model"}, "index": 0}
+        if finish is not None:
+            candidate["finishReason"] = finish
+        return {"candidates": [candidate], "modelVersion": model, "responseId": "r1"}
+
+    def _counts(self) -> dict[str, Any]:
+        counts = {"promptTokenCount": PROMPT, "candidatesTokenCount": COMPLETION}
+        return {"usageMetadata": counts | {"totalTokenCount": PROMPT + COMPLETION}}
+
+    def _event(self, payload: dict[str, Any]) -> bytes:
+        return event(payload).replace(b"\n", b"\r\n")
+
+
+OPENAI, ANTHROPIC, GEMINI = OpenAI(), Anthropic(), Gemini()
+SPEAKERS: dict[str, Speaker] = {"openai": OPENAI, "anthropic": ANTHROPIC, "gemini": GEMINI}
+CROSSED: list[tuple[Speaker, Speaker]] = [(OPENAI, ANTHROPIC), (ANTHROPIC, OPENAI), (GEMINI, OPENAI)]
 """The lead's wire and the understudy's."""
-PAIRS: list[tuple[Speaker, Speaker]] = [*CROSSED, (OPENAI, OPENAI), (ANTHROPIC, ANTHROPIC)]
+PAIRS: list[tuple[Speaker, Speaker]] = [*CROSSED, (OPENAI, OPENAI), (ANTHROPIC, ANTHROPIC), (ANTHROPIC, GEMINI)]
+
+
+def beginning(body: dict[str, Any]) -> str | None:
+    """The answer's text that a request of any wire asks to be continued, None where it asks for nothing of the kind."""
+    last = body["contents" if "contents" in body else "messages"][-1]
+    if last["role"] == "user":
+        return None
+    content = last["parts" if "parts" in last else "content"]
+    return content if isinstance(content, str) else "".join(block["text"] for block in content)
 
 
 def streamed(pieces: Sequence[bytes], *, gap: float = 0.0) -> Reply:

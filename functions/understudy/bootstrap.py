@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 import sys
 import time
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +38,15 @@ def aws(service: str) -> Any:
     return boto3.client(service, config=Config(connect_timeout=2, read_timeout=5, retries={"max_attempts": 2}))
 
 
+@cache
+def aws_credentials() -> Any:
+    """The process's own AWS credentials, found at their first use; None where there are none.  They refresh themselves
+    where they come from something that gives out new ones."""
+    import botocore.session
+
+    return botocore.session.get_session().get_credentials()
+
+
 def prepare() -> None:
     """Import what the first use of AWS would import; nothing is read, and no client built."""
     import boto3  # noqa: F401
@@ -46,6 +55,7 @@ def prepare() -> None:
 def renew() -> None:
     """Forget the clients of AWS, and the session that keeps their credentials."""
     aws.cache_clear()
+    aws_credentials.cache_clear()
     boto3: Any = sys.modules.get("boto3")
     if boto3 is not None:
         boto3.DEFAULT_SESSION = None
@@ -125,8 +135,18 @@ def _logger(room: str, settings: Settings, *, discreet: bool = False) -> JsonLog
 
 def _upstream(settings: Settings) -> Upstream:
     from understudy.services.upstream import Upstream
+    from understudy.transport.eventstream import EventStream
     from understudy.transport.http import HttpTransport
     from understudy.transport.secrets import ReferencedSecrets
+    from understudy.transport.sigv4 import SigV4Signer
+    from understudy.wire.base import Event
+    from understudy.wire.bedrock import EVENT_STREAM
 
-    secrets = ReferencedSecrets(settings.environ, aws, time.time)
-    return Upstream(HttpTransport(), secrets, f"understudy/{__version__}", time.time)
+    return Upstream(
+        HttpTransport(),
+        ReferencedSecrets(settings.environ, aws, time.time),
+        f"understudy/{__version__}",
+        time.time,
+        signer=SigV4Signer(aws_credentials, aws_credentials.cache_clear, time.time),
+        framings={EVENT_STREAM: partial(EventStream, Event)},
+    )

@@ -4,6 +4,7 @@ UnderstudyError
 ├── RequestError                 the caller's request cannot be served as it is
 │   ├── InvalidRequest           malformed, wrong type, or nobody on the route can carry a field
 │   ├── RequestTooLarge          body above the limit
+│   ├── UnsupportedEncoding      a body compressed in an unknown way
 │   ├── Unauthenticated          key missing or unknown
 │   ├── UnknownModel             no such route
 │   ├── OverBudget               the request's money budget allows no call
@@ -75,6 +76,10 @@ class RequestTooLarge(RequestError):
     code = "request_too_large"
 
 
+class UnsupportedEncoding(RequestError):
+    code = "unsupported_content_encoding"
+
+
 class Unauthenticated(RequestError):
     code = "invalid_api_key"
 
@@ -92,7 +97,13 @@ class UnknownPath(RequestError):
 
 
 class WrongMethod(RequestError):
+    """`allowed` is the method that the endpoint takes."""
+
     code = "method_not_allowed"
+
+    def __init__(self, message: str, *, allowed: str = "") -> None:
+        super().__init__(message)
+        self.allowed = allowed
 
 
 @dataclass(frozen=True, slots=True)

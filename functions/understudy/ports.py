@@ -13,6 +13,7 @@ from understudy.health.observation import Observation
 from understudy.incidents.incident import Incident, Notice
 from understudy.keys import ClientKey
 from understudy.metrics import Measured
+from understudy.wire.base import Event
 
 
 class Clock(Protocol):
@@ -134,6 +135,31 @@ class Secrets(Protocol):
 
     async def renewed(self, reference: str, refused: str) -> bool:
         """Whether there is another value now than the one a provider refused: then `value` gives it."""
+
+
+class Signer(Protocol):
+    """Signs calls with the router's own AWS credentials."""
+
+    async def sign(
+        self, service: str, region: str, url: str, headers: Mapping[str, str], body: bytes
+    ) -> Mapping[str, str]:
+        """The headers to add to a POST; `headers` are those that the signature shall cover beside the host.
+
+        Raises SecretError where there are no credentials.
+        """
+
+    async def renewed(self, refused: Mapping[str, str]) -> bool:
+        """Whether there are other credentials now than those of a signature that was refused."""
+
+
+class Framing(Protocol):
+    """Cuts the bytes of one stream into its events; see `understudy.wire.sse.SseDecoder`."""
+
+    def feed(self, read: bytes) -> list[Event]:
+        """Events completed by these bytes.  Raises ValueError where they cannot be read."""
+
+    def flush(self) -> list[Event]:
+        """What was still open at the end of the body."""
 
 
 class Reply(Protocol):

@@ -47,7 +47,8 @@ def start_aws(table: Mapping[str, Any], queues: tuple[str, ...], host: str, port
     from moto.server import ThreadedMotoServer
 
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    mock = mock_aws()
+    # Its own credentials would take the place of ours.
+    mock = mock_aws(config={"core": {"mock_credentials": False}})
     mock.start()
     server = ThreadedMotoServer(ip_address=host, port=port, verbose=False)
     server.start()

@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import socket
 import threading
 import time
 import uuid
 from collections.abc import Callable, Mapping
 from concurrent.futures import CancelledError
+from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+from infra.local.template import GatewayResponse
 from infra.local.watch import Caller, Watch
 from understudy.control.checks import is_loopback
 from understudy.runtime.gateway import STAGE, Answer
@@ -39,7 +42,7 @@ class Front(ThreadingHTTPServer):
         address: tuple[str, int],
         handler: Callable[[Any, Any], Answer],
         api: tuple[tuple[str, str], ...],
-        gateway_responses: Mapping[str, tuple[int, str]],
+        gateway_responses: Mapping[str, GatewayResponse],
         local: Local,
     ) -> None:
         self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
@@ -165,41 +168,63 @@ class _Request(BaseHTTPRequestHandler):
 
     def _send(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
         self.send_response(status)
-        for name, value in {**headers, "content-length": str(len(body))}.items():
+        length = {} if status == HTTPStatus.NO_CONTENT else {"content-length": str(len(body))}
+        for name, value in {**headers, **length}.items():
             self.send_header(name, value)
         self.end_headers()
-        self.wfile.write(body)
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:  # noqa: ARG002
+        """What the base class cannot read, or has no method for: as API Gateway says it, not as a page."""
+        self.close_connection = True
+        unknown = code == HTTPStatus.NOT_IMPLEMENTED
+        self._gateway_response("MISSING_AUTHENTICATION_TOKEN" if unknown else "DEFAULT_4XX")
 
     def _gateway_response(self, name: str) -> None:
-        status, template = self.server.gateway_responses[name]
+        response = self.server.gateway_responses[name]
         words = json.dumps(name.replace("_", " ").lower())
-        body = template.replace("$context.error.messageString", words).replace("$context.error.responseType", name)
-        self._send(status, {"content-type": "application/json"}, body.encode())
+        body = response.template.replace("$context.error.messageString", words)
+        body = body.replace("$context.error.responseType", name)
+        self._send(response.status, {**response.headers, "content-type": "application/json"}, body.encode())
 
     def _body(self) -> bytes | None:
         """The request body, or None where an answer was given already."""
-        if "chunked" in self.headers.get("Transfer-Encoding", "").lower():
-            body = self._chunked()
-        else:
-            length = self.headers.get("Content-Length", "0")
-            size = int(length) if length.isdigit() else 0
-            body = None if size > GATEWAY_LIMIT else self.rfile.read(size)
-        if body is None:
+        try:
+            if "chunked" in self.headers.get("Transfer-Encoding", "").lower():
+                body = self._chunked()
+            else:
+                length = self.headers.get("Content-Length", "0")
+                if not (length.isascii() and length.isdigit()):
+                    raise ValueError(f"a body of {length!r} bytes")
+                body = None if int(length) > GATEWAY_LIMIT else self.rfile.read(int(length))
+            wrong = "REQUEST_TOO_LARGE" if body is None else ""
+        except ValueError:
+            body, wrong = None, "DEFAULT_4XX"
+        if wrong:
             # The rest of the body is not read, so the connection cannot be used again.
             self.close_connection = True
-            self._gateway_response("REQUEST_TOO_LARGE")
+            self._gateway_response(wrong)
         return body
 
     def _chunked(self) -> bytes | None:
-        body = b""
+        """The body of a chunked upload, None where it is too large.  Raises ValueError on another form."""
+        body = bytearray()
         while True:
-            size = int(self.rfile.readline(64).split(b";")[0].strip() or b"0", 16)
+            line = self.rfile.readline(1024).split(b";")[0].strip()
+            if not re.fullmatch(rb"[0-9A-Fa-f]{1,8}", line):
+                raise ValueError(f"a chunk of {line!r} bytes")
+            size = int(line, 16)
             if len(body) + size > GATEWAY_LIMIT:
                 return None
+            if size == 0:
+                break
             body += self.rfile.read(size)
             self.rfile.readline(8)
-            if size == 0:
-                return body
+        # Trailers, and the empty line after them.
+        while self.rfile.readline(1024).strip():
+            pass
+        return bytes(body)
 
     def _serve_local(self, path: str, body: bytes) -> None:
         host = urlsplit(f"//{self.headers.get('Host', '')}").hostname or ""

@@ -11,11 +11,10 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from string import Template
 from typing import Any
 from urllib.parse import unquote
 
-from infra.local.aws import BUS, REGION, TABLE, LocalAws, start_aws
+from infra.local.aws import BUS, CREDENTIALS, REGION, TABLE, LocalAws, start_aws
 from infra.local.front import Front
 from infra.local.simulators import FAULTS, SimulatedProvider
 from infra.local.sources import Sources
@@ -30,6 +29,9 @@ from understudy.telemetry import KEPT, kept_records
 
 DOCUMENT = Path(__file__).with_name("router.local.yaml")
 SIMULATED_KEY = "simulated"
+PORTS = {"openai": 1, "anthropic": 2, "gemini": 4, "bedrock": 5}
+"""Of the simulators, counted from the front's."""
+AWS_PORT = 3
 QUEUES = ("ProbeQueue", "DueQueue", "DeadLetterQueue")
 
 
@@ -39,7 +41,7 @@ class LocalError(UnderstudyError):
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """`port` is the front's; the simulators and the AWS endpoint take the next three (0: any free ones)."""
+    """`port` is the front's; the simulators and the AWS endpoint take some of the next ones (0: any free ones)."""
 
     host: str = "127.0.0.1"
     port: int = 8080
@@ -62,6 +64,7 @@ class LocalStack:
         self._started: list[Callable[[], object]] = []
         self.api_key = options.api_key or new_key()
         self.simulators: dict[str, SimulatedProvider] = {}
+        self._documents: dict[int, Any] = {}
 
     def start(self) -> None:
         """Raises LocalError or DocumentError; what was started until then is stopped again."""
@@ -69,9 +72,9 @@ class LocalStack:
             self._start()
         except OSError as error:
             self.stop()
-            port = self._options.port
+            port, last = self._options.port, self._options.port + max(PORTS.values())
             raise LocalError(
-                f"a port of {port} to {port + 3} on {self._options.host} cannot be used ({error.strerror}); "
+                f"a port of {port} to {last} on {self._options.host} cannot be used ({error.strerror}); "
                 "choose another with --port, or 0 for any free ones"
             ) from error
         except BaseException:
@@ -89,12 +92,12 @@ class LocalStack:
     def _start(self) -> None:
         template = wiring()
         if self._options.simulators:
-            for offset, wire in enumerate(("openai", "anthropic"), start=1):
+            for wire, offset in PORTS.items():
                 self.simulators[wire] = self._simulator(wire, offset)
         folder = Path(tempfile.mkdtemp(prefix="understudy-"))
         self._started.append(lambda: shutil.rmtree(folder, ignore_errors=True))
         self._decisions = folder / "decisions.jsonl"
-        self._aws = start_aws(template.table, QUEUES, self._options.host, self._port(3))
+        self._aws = start_aws(template.table, QUEUES, self._options.host, self._port(AWS_PORT))
         self._started.append(self._aws.stop)
         self._settings(self._aws)
         self.store = Store(DynamoTable(TABLE))
@@ -124,6 +127,8 @@ class LocalStack:
 
     def _simulator(self, wire: Any, offset: int) -> SimulatedProvider:
         simulator = SimulatedProvider(wire, host=self._options.host, port=self._port(offset), api_key=SIMULATED_KEY)
+        # Calls are signed with the credentials that the rooms run under.
+        simulator.aws_keys = {CREDENTIALS["AWS_ACCESS_KEY_ID"]: CREDENTIALS["AWS_SECRET_ACCESS_KEY"]}
         simulator.start()
         self._started.append(simulator.stop)
         return simulator
@@ -145,14 +150,10 @@ class LocalStack:
     def _publish(self) -> None:
         text = (self._options.config or DOCUMENT).read_text()
         name = str(self._options.config or DOCUMENT.name)
-        if self._options.config is None:
-            if not self.simulators:
-                raise LocalError(
-                    "without simulators there is nobody to route to: give a control document with --config"
-                )
-            text = Template(text).substitute(
-                openai_url=self.simulators["openai"].base_url, anthropic_url=self.simulators["anthropic"].base_url
-            )
+        if self._options.config is None and not self.simulators:
+            raise LocalError("without simulators there is nobody to route to: give a control document with --config")
+        for wire, simulator in self.simulators.items():
+            text = text.replace(f"${{{wire}_url}}", simulator.base_url)
         publish(self.store, text, now=time.time(), by="understudy up", filename=name)
         self.store.put_key(ClientKey(hash_key(self.api_key), "local", time.time()))
 
@@ -171,7 +172,9 @@ class LocalStack:
     def _local(self, method: str, path: str, body: Any) -> tuple[int, Any]:
         """What /_local/ answers."""
         if (method, path) == ("GET", "info"):
-            return 200, {"aws_endpoint": self._aws.endpoint, "region": REGION, "table": TABLE}
+            simulators = {wire: simulator.base_url for wire, simulator in self.simulators.items()}
+            aws = {"aws_endpoint": self._aws.endpoint, "region": REGION, "table": TABLE}
+            return 200, aws | {"simulators": simulators}
         if (method, path) == ("GET", "document"):
             pointer = self.store.pointer()
             return 200, {"source": self.store.version(pointer.version).source if pointer else ""}
@@ -202,8 +205,11 @@ class LocalStack:
 
     def _set_fault(self, name: str, fault: str | None, times: Any) -> tuple[int, Any]:
         pointer = self.store.pointer()
-        targets = self.store.version(pointer.version).document["targets"] if pointer else {}
-        providers = self.store.version(pointer.version).document["providers"] if pointer else {}
+        if pointer and pointer.version not in self._documents:
+            # A version never changes.
+            self._documents[pointer.version] = self.store.version(pointer.version).document
+        document = self._documents[pointer.version] if pointer else {"targets": {}, "providers": {}}
+        targets, providers = document["targets"], document["providers"]
         if name not in targets:
             return 404, {"error": f"there is no target {name!r}; there are: {', '.join(sorted(targets))}"}
         if fault is not None and fault not in FAULTS:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +52,15 @@ class Room:
 
 
 @dataclass(frozen=True, slots=True)
+class GatewayResponse:
+    """An answer that API Gateway makes itself; `template` is its body, with variables."""
+
+    status: int
+    template: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Wiring:
     """The whole template as far as the local stack plays it.
 
@@ -62,7 +71,7 @@ class Wiring:
     api_room: str
     api: tuple[tuple[str, str], ...]
     table: Mapping[str, Any]
-    gateway_responses: Mapping[str, tuple[int, str]]
+    gateway_responses: Mapping[str, GatewayResponse]
 
 
 def wiring() -> Wiring:
@@ -122,11 +131,14 @@ def rate(expression: str) -> float:
     return int(match[1]) * _UNITS[match[2]]
 
 
-def _gateway_responses(api: Mapping[str, Any]) -> Iterator[tuple[str, tuple[int, str]]]:
+def _gateway_responses(api: Mapping[str, Any]) -> Iterator[tuple[str, GatewayResponse]]:
     defaults = {"DEFAULT_4XX": 400, "DEFAULT_5XX": 500, "THROTTLED": 429, "REQUEST_TOO_LARGE": 413}
     for name, response in api["GatewayResponses"].items():
         status = int(response.get("StatusCode", defaults.get(name, 500)))
-        yield name, (status, response["ResponseTemplates"]["application/json"])
+        # A fixed value stands between quotes.
+        fixed = response.get("ResponseParameters", {}).get("Headers", {})
+        headers = {header: value.strip("'") for header, value in fixed.items()}
+        yield name, GatewayResponse(status, response["ResponseTemplates"]["application/json"], headers)
 
 
 class _CfnLoader(yaml.SafeLoader):

@@ -36,7 +36,7 @@ CORE = {
     *("incidents", "incidents.incident"),
     *("services", "services.decision_log", "services.fitness", "services.keepsakes", "services.measures"),
     *("services.outcomes", "services.read_model", "services.route_request", "services.upstream"),
-    *("transport", "transport.http", "transport.secrets"),
+    *("transport", "transport.eventstream", "transport.http", "transport.secrets", "transport.sigv4"),
 }
 READY = LOGGING | HTTP | {"route_request"} | {"understudy", *(f"understudy.{part}" for part in CORE)}
 ANSWERED = {"anyio", "boto3", "botocore", "dateutil", "s3transfer", "six", "urllib3"}

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from tests.builders import Log, RecordingOutcomes
 from tests.one_router import KEY, Told, document, read
-from tests.spoken import CROSSED, SPEAKERS, SSE
+from tests.spoken import CROSSED, SPEAKERS, SSE, beginning
 from tests.virtual import run
 from understudy.catalog import Target
 from understudy.errors import Transient
@@ -147,10 +147,7 @@ def continues(wire: str) -> Script:
     """Goes on from the assistant's message that ends the conversation, if there is one."""
 
     def reply(body: dict[str, Any]) -> tuple[bytes, bool]:
-        last = body["messages"][-1]
-        begun = last["content"] if last["role"] == "assistant" else ""
-        text = begun if isinstance(begun, str) else begun[0]["text"]
-        rest = TEXT.removeprefix(text)
+        rest = TEXT.removeprefix(beginning(body) or "")
         return said(wire, rest[:1], rest[1:]), False
 
     return reply
@@ -231,10 +228,7 @@ def test_any_text_cut_anywhere_is_whole(
     at = data.draw(st.integers(0, len(raw)))
 
     def reply(body: dict[str, Any]) -> tuple[bytes, bool]:
-        last = body["messages"][-1]
-        begun = last["content"] if last["role"] == "assistant" else ""
-        rest = text.removeprefix(begun if isinstance(begun, str) else begun[0]["text"])
-        return said(spare, *_pieces(rest, second)), False
+        return said(spare, *_pieces(text.removeprefix(beginning(body) or ""), second)), False
 
     told = run(plane(lead, spare, prefills=prefills).ask(cut(raw, at, breaks=breaks), reply))
     assert told.whole(text)

@@ -22,7 +22,7 @@ from understudy.services.update_health import UpdateHealth
 PROMPT, ANSWER, OTHER_KEY = "marked-prompt-7f3a", "marked-answer-91c2", "marked-key-44d0"
 HIDDEN = (PROMPT, ANSWER, OTHER_KEY, SECRET, KEY)
 
-crossed = pytest.mark.parametrize(("lead", "spare"), CROSSED, ids=["openai", "anthropic"])
+crossed = pytest.mark.parametrize(("lead", "spare"), CROSSED, ids=[lead.wire for lead, _ in CROSSED])
 both = pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
 
 ECHO = f"cannot do {PROMPT} with {SECRET}"

@@ -25,7 +25,7 @@ TEXT = "Grüße 🙂 無限"
 NOTHING = Reply(status=None, ending="hang")
 """Accepted, and never answered."""
 
-crossed = pytest.mark.parametrize(("lead", "spare"), CROSSED, ids=["openai", "anthropic"])
+crossed = pytest.mark.parametrize(("lead", "spare"), CROSSED, ids=[lead.wire for lead, _ in CROSSED])
 both = pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
 
 

@@ -68,7 +68,7 @@ def test_the_template_is_what_is_played() -> None:
     """Every room of the template is played, with its own triggers."""
     rooms = {room.name: room for room in wiring().rooms}
     assert {"RouteRequest", "ProbeTargets", "UpdateHealth", "PublishAlerts", "ManageRouter"} == set(rooms)
-    assert {("POST", "/{proxy+}"), ("GET", "/{proxy+}")} == set(wiring().api)
+    assert {(method, "/{proxy+}") for method in ("GET", "POST", "OPTIONS")} == set(wiring().api)
     assert (Schedule(60.0, {"source": "understudy.tick"}),) == rooms["ProbeTargets"].schedules
     assert (Queue("ProbeQueue", 1), Queue("DueQueue", 10)) == rooms["ProbeTargets"].queues
     assert (2, 1) == (len(stream_of("UpdateHealth").patterns), len(stream_of("PublishAlerts").patterns))

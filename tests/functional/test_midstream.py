@@ -15,7 +15,7 @@ import pytest
 
 from tests.one_router import Case, Scene, play, play_all, routed
 from tests.raw_provider import RawProvider, Reply, Script
-from tests.spoken import ANTHROPIC, CROSSED, OPENAI, PAIRS, SSE, Speaker, event, refused, streamed
+from tests.spoken import ANTHROPIC, CROSSED, OPENAI, PAIRS, SSE, Speaker, beginning, event, refused, streamed
 
 TEXTS = ["Grüße ", "aus 東京 🙂 ", "und ", "von überall", ": 42."]
 TEXT = "".join(TEXTS)
@@ -57,21 +57,12 @@ BREAKS: dict[str, Break] = {
 }
 
 pairs = pytest.mark.parametrize(("lead", "spare"), PAIRS, ids=[f"{a.wire}-{b.wire}" for a, b in PAIRS])
-crossed = pytest.mark.parametrize(("lead", "spare"), CROSSED, ids=["openai", "anthropic"])
+crossed = pytest.mark.parametrize(("lead", "spare"), CROSSED, ids=[lead.wire for lead, _ in CROSSED])
 
 
 def through_every_break(lead: Speaker, spare: tuple[Speaker, Script], **fields: Any) -> dict[str, Scene]:
     """The same request once for each way to break off."""
     return play_all({how: Case((lead, [BREAKS[how](lead)]), (spare[0], spare[1:]), **fields) for how in BREAKS})
-
-
-def beginning(body: dict[str, Any]) -> str | None:
-    """The assistant's text that a request asks to be continued, None where it asks for nothing of the kind."""
-    last = body["messages"][-1]
-    if last["role"] != "assistant":
-        return None
-    content = last["content"]
-    return content if isinstance(content, str) else "".join(block["text"] for block in content)
 
 
 def continues(speaker: Speaker) -> Script:

@@ -14,7 +14,7 @@ from tests.spoken import ANTHROPIC, CROSSED, OPENAI, Speaker, event, refused, st
 
 TEXT = "Grüße 🙂 無限"
 
-crossed = pytest.mark.parametrize(("lead", "spare"), CROSSED, ids=["openai", "anthropic"])
+crossed = pytest.mark.parametrize(("lead", "spare"), CROSSED, ids=[lead.wire for lead, _ in CROSSED])
 both = pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
 
 

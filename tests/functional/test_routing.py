@@ -292,7 +292,7 @@ def test_an_invocation_that_ends_soon_is_answered_before_its_end(stack: LocalSta
     began = time.monotonic()
     answer = room.handler(event, Context(2200))
     stack.simulators["anthropic"].set_fault("only", None)
-    assert (503, True) == (answer["statusCode"], time.monotonic() - began < 0.39)
+    assert (504, True) == (answer["statusCode"], time.monotonic() - began < 0.39)
     assert "the deadline of the whole request" in json.loads(answer["body"])["error"]["message"]
     assert 0 == room.service()._outcomes._breakers["b-only"].consecutive
 

@@ -7,6 +7,7 @@ from functools import cache
 from typing import Any
 
 from infra.local.simulators.answers import answer
+from infra.local.simulators.openai_responses import Memory
 from infra.local.simulators.provider import WIRES as SIMULATED
 from infra.local.simulators.replies import Reply
 from understudy.chat.request import ChatRequest, chat_request
@@ -107,6 +108,17 @@ def requests() -> list[ChatRequest]:
 def answers(wire: str) -> tuple[Reply, ...]:
     """What the simulated provider of a wire answers to each request that it can be sent, streamed and whole."""
     found = []
+    if wire == "responses":
+        memory = Memory()
+        for body in RESPONSES:
+            for stream in (True, False):
+                thinking = {
+                    "include": ["reasoning.encrypted_content"],
+                    "reasoning": {"effort": "low", "summary": "auto"},
+                }
+                given = memory.read({**body, **thinking, "stream": stream})
+                found.append(memory.render(given, answer(given)))
+        return tuple(found)
     simulated = SIMULATED[wire]
     for request in requests():
         for stream in (True, False):
@@ -114,6 +126,6 @@ def answers(wire: str) -> tuple[Reply, ...]:
             call = WIRES[wire].call(
                 request, model="large-1", stream=stream, drop=lost, max_output_tokens=None, quirks=QUIRKS
             )
-            asked = simulated.read(json.loads(call.body))
+            asked = simulated.ask(call.path, json.loads(call.body))
             found.append(simulated.render(asked, answer(asked)))
     return tuple(found)

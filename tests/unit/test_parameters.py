@@ -66,6 +66,25 @@ def test_a_pattern_that_refuses_says_what_it_wants() -> None:
             ["", "arn:aws:kms:eu-west-1:111122223333:key/12ab"],
             ["alias/x", "arn:aws:kms:eu-west-1:111122223333:alias/x"],
         ),
+        (
+            "BedrockModelArns",
+            [
+                "",
+                "arn:aws:bedrock:eu-central-1:111122223333:inference-profile/eu.example.large-v1:0",
+                "arn:aws:bedrock:eu-central-1:111122223333:application-inference-profile/ab12cd",
+                "arn:aws:bedrock:*::foundation-model/example.large-v1:0",
+                "arn:aws:bedrock:::foundation-model/example.*",
+                "arn:aws-us-gov:bedrock:us-gov-west-1::foundation-model/example.large-v1:0",
+            ],
+            [
+                "*",
+                "arn:aws:bedrock:*",
+                "arn:aws:bedrock:*::foundation-model/*",
+                "arn:aws:bedrock:*:*:inference-profile/eu.example.large-v1:0",
+                "arn:aws:s3:::bucket/x",
+                "eu.example.large-v1:0",
+            ],
+        ),
     ],
 )
 def test_what_a_pattern_takes(name: str, good: list[str], bad: list[str]) -> None:
@@ -128,8 +147,8 @@ def test_both_methods_stream_where_streaming_is_on() -> None:
         },
     }
     methods = API["DefinitionBody"]["paths"]["/{proxy+}"]
-    assert {"get", "post"} == set(methods)
-    assert [expected] * 2 == [method["x-amazon-apigateway-integration"] for method in methods.values()]
+    assert {"get", "post", "options"} == set(methods)
+    assert [expected] * 3 == [method["x-amazon-apigateway-integration"] for method in methods.values()]
 
 
 def test_the_stage_tells_the_function_how_to_answer() -> None:
@@ -175,7 +194,14 @@ def test_a_changed_parameter_reaches_the_callers() -> None:
     made_by = {"Streaming": "StreamMode", "Snapshots": "SnapStart", "HasKey": "KeyArn", "Storage": "KeepData"}
     shared = references(ROOT["Globals"]["Function"]) | references(router)
     # What moves the alias, or what a role may do, is no part of a version.
-    beside = {"ProvisionedConcurrency", "Provisioned", "SafeDeployment", "DeploymentSteps", "SecretPrefix"}
+    beside = {
+        "ProvisionedConcurrency",
+        "Provisioned",
+        "SafeDeployment",
+        "DeploymentSteps",
+        "SecretPrefix",
+        "BedrockModelArns",
+    }
     changing = {made_by.get(name, name) for name in shared} & set(PARAMETERS) | {"KeepData"}
     described = references(functions()["RouteRequest"]["VersionDescription"])
     assert changing - beside == described
@@ -249,6 +275,22 @@ def test_every_room_may_use_the_own_key_and_no_other() -> None:
     assert {name: [expected] for name in rights} == {
         name: [s for s in each if "kms" in str(s)] for name, each in rights.items()
     }
+
+
+# Bedrock
+
+
+def test_bedrock_may_be_called_only_where_models_are_named() -> None:
+    """The two rooms that call models may invoke those and no others; by default there is no such right at all."""
+    actions = ["bedrock:InvokeModel", "bedrock:InvokeModelWithResponseStream"]
+    statement = {"Effect": "Allow", "Action": actions, "Resource": {"Ref": "BedrockModelArns"}}
+    expected = {"Fn::If": ["HasBedrock", statement, {"Ref": "AWS::NoValue"}]}
+    rights = {name: each["Policies"][0]["Statement"] for name, each in functions().items()}
+    assert {"RouteRequest": [expected], "ProbeTargets": [expected]} == {
+        name: found for name, each in rights.items() if (found := [s for s in each if "bedrock" in str(s)])
+    }
+    named = {"Fn::Not": [{"Fn::Equals": [{"Fn::Join": ["", {"Ref": "BedrockModelArns"}]}, ""]}]}
+    assert (named, "") == (ROOT["Conditions"]["HasBedrock"], PARAMETERS["BedrockModelArns"]["Default"])
 
 
 # the web ACL

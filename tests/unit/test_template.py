@@ -20,6 +20,7 @@ from tests.templates import (
     statements,
     template,
 )
+from understudy.services.route_request import CORS
 from understudy.store import keys
 
 KNOWN_VARIABLES = {
@@ -353,6 +354,17 @@ def test_gateway_errors_have_the_shape_and_the_status_that_clients_expect() -> N
         "INTEGRATION_TIMEOUT": "504",
     }
     assert {"DEFAULT_4XX": None, "DEFAULT_5XX": None, "MISSING_AUTHENTICATION_TOKEN": "404", **codes} == statuses
+
+
+def test_pages_of_any_origin_can_read_gateway_errors() -> None:
+    """Every error that API Gateway makes itself has the headers that a browser wants, as the function's own have."""
+    answers = resources("infra/api.yaml", "AWS::Serverless::Api")["Api"]["GatewayResponses"]
+    wanted = {name: f"'{value}'" for name, value in CORS.items()}
+    headers = {kind: answer.get("ResponseParameters", {}).get("Headers", {}) for kind, answer in answers.items()}
+    assert dict.fromkeys(headers, wanted) == {
+        kind: {name: value for name, value in given.items() if name != "retry-after"} for kind, given in headers.items()
+    }
+    assert {"THROTTLED", "WAF_FILTERED"} == {kind for kind, given in headers.items() if "retry-after" in given}
 
 
 def test_alerts_travel_by_tls_to_those_who_asked() -> None:

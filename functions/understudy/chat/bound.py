@@ -7,6 +7,8 @@ owner bare, and is left out for everybody else.  A value without a mark was made
     │   │        └ what the provider gave
     │   └ the owner: eight hex digits made from the target's name
     └ the form of the mark
+
+An id keeps what clients tell its kind by in front of the mark: `resp_us1.1f2e3d4c.68af4030592c`.
 """
 
 from __future__ import annotations
@@ -17,7 +19,11 @@ from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
-_MARKED = re.compile(r"us1\.([0-9a-f]{8})\.")
+NOBODY = "00000000"
+"""The owner of an id that the router itself made: no target has ever heard of it."""
+
+_MARKED = re.compile(r"((?:[a-z]{1,16}_)?)us1\.([0-9a-f]{8})\.")
+_LONGEST_KIND = 17
 
 
 @lru_cache(maxsize=4096)
@@ -31,10 +37,18 @@ def marked(value: str, owner: str) -> str:
     return f"us1.{owner}.{value}" if value and owner else value
 
 
+def marked_id(value: str, owner: str) -> str:
+    """The same for an id, whose kind stays in front."""
+    kind, line, rest = value.partition("_")
+    if not (owner and line and rest and kind.isascii() and kind.isalpha() and kind.islower() and len(kind) <= 16):
+        return marked(value, owner)
+    return f"{kind}_us1.{owner}.{rest}"
+
+
 def read(value: str) -> tuple[str, str]:
     """(owner, bare value); the owner is empty where the value has no mark."""
     match = _MARKED.match(value)
-    return (match[1], value[match.end() :]) if match else ("", value)
+    return (match[2], match[1] + value[match.end() :]) if match else ("", value)
 
 
 def kept_by(value: str, owner: str) -> str | None:
@@ -44,10 +58,13 @@ def kept_by(value: str, owner: str) -> str | None:
 
 
 def owners(value: Any, depth: int = 64) -> Iterator[str]:
-    """The owners of everything marked inside a request, in order; looks at whole strings only, never into texts."""
+    """The owners of everything marked inside a request, in order; looks at whole strings only, never into texts.
+
+    What the router made itself is nobody's.
+    """
     if isinstance(value, str):
-        if value.startswith("us1.") and (match := _MARKED.match(value)):
-            yield match[1]
+        if "us1." in value[: _LONGEST_KIND + 4] and (match := _MARKED.match(value)) and match[2] != NOBODY:
+            yield match[2]
     elif depth:
         inner = value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ()
         for one in inner:

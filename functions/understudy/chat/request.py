@@ -74,7 +74,8 @@ class ChatRequest:
     `native` is what the caller wrote, where that was not this shape; a wire of the same protocol sends it on and takes
     from `body` only what was `appended`: messages of the router's own, which are the last ones of `body` too.
     `needs` names what of the caller's own request has no place in `body`, so that only a wire which sends `native` on
-    can carry it: the names of its fields, such as `previous_response_id`.
+    can carry it: the names of its fields, such as `previous_response_id`.  `owned` are those of them that one target
+    alone can serve, each with its owner (understudy.chat.bound).
     """
 
     model: str
@@ -82,6 +83,7 @@ class ChatRequest:
     native: Native | None = None
     appended: tuple[Mapping[str, Any], ...] = ()
     needs: frozenset[str] = frozenset()
+    owned: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def messages(self) -> list[Mapping[str, Any]]:

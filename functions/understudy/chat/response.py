@@ -20,7 +20,10 @@ def chunks_from_completion(completion: Mapping[str, Any]) -> list[Chunk]:
         delta = dict(choice["message"])
         if isinstance(delta.get("tool_calls"), list):
             delta["tool_calls"] = [
-                {"index": i, **call} for i, call in enumerate(delta["tool_calls"]) if isinstance(call, Mapping)
+                # Their place says which is which; an index of a server's own may be the same for all.
+                {**call, "index": i}
+                for i, call in enumerate(delta["tool_calls"])
+                if isinstance(call, Mapping)
             ]
         rest = {k: v for k, v in choice.items() if k != "message"}
         streamed.append({"index": place, **rest, "delta": delta})

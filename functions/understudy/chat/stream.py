@@ -6,7 +6,7 @@ Source of the shape: the OpenAI API reference, "The chat completion chunk object
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from understudy.chat.usage import Usage, usage_from
@@ -85,6 +85,18 @@ def chunk_from(payload: Mapping[str, Any]) -> Chunk:
             finish[index_of(choice)] = reason
     usage = usage_from(payload.get("usage"))
     return Chunk(payload, "".join(texts), has_tool_calls, has_reasoning, finish, usage, opaque)
+
+
+def without_calls(chunk: Chunk) -> Chunk:
+    """The chunk as a request has it that forbids calls: what it says else, and an end that is no call."""
+    if not chunk.has_tool_calls and "tool_calls" not in chunk.finish_reasons.values():
+        return chunk
+    choices = []
+    for choice in chunk.payload["choices"]:
+        delta = {name: value for name, value in (choice.get("delta") or {}).items() if name != "tool_calls"}
+        reason = choice.get("finish_reason")
+        choices.append({**choice, "delta": delta, "finish_reason": "stop" if reason == "tool_calls" else reason})
+    return replace(chunk_from({**chunk.payload, "choices": choices}), native=chunk.native, headers=chunk.headers)
 
 
 def index_of(choice: Mapping[str, Any]) -> int:

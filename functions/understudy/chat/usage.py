@@ -28,18 +28,41 @@ class Usage:
 
 
 def usage_from(payload: object) -> Usage | None:
-    """Read an OpenAI `usage` object; None where there is none or its counts are no numbers."""
+    """Read an OpenAI `usage` object; None where there is none or its counts are no numbers.
+
+    Some compatible servers leave the tokens of thinking out of `completion_tokens` and count them in `total_tokens`
+    alone (xAI's docs, "Reasoning"); they are part of the answer and billed as such.
+    """
     if not isinstance(payload, Mapping):
         return None
     prompt, completion = payload.get("prompt_tokens"), payload.get("completion_tokens")
     if not isinstance(prompt, int) or not isinstance(completion, int | None):
         return None
+    completion, total = completion or 0, payload.get("total_tokens")
+    reasoning = _detail(payload.get("completion_tokens_details"), "reasoning_tokens")
+    hidden = total - prompt - completion if isinstance(total, int) else 0
+    if hidden > 0 and reasoning in (0, hidden):
+        completion, reasoning = completion + hidden, hidden
     return Usage(
         prompt_tokens=prompt,
-        completion_tokens=completion or 0,
+        completion_tokens=completion,
         cached_tokens=_detail(payload.get("prompt_tokens_details"), "cached_tokens"),
-        reasoning_tokens=_detail(payload.get("completion_tokens_details"), "reasoning_tokens"),
+        reasoning_tokens=reasoning,
     )
+
+
+def counted(payload: Mapping[str, Any], usage: Usage) -> dict[str, Any]:
+    """The `usage` object with the counts as they were read, and whatever else it says; the total is their sum."""
+    counts: dict[str, Any] = {
+        "prompt_tokens": usage.prompt_tokens,
+        "completion_tokens": usage.completion_tokens,
+        "total_tokens": usage.prompt_tokens + usage.completion_tokens,
+    }
+    details = payload.get("completion_tokens_details")
+    if usage.reasoning_tokens != _detail(details, "reasoning_tokens"):
+        kept = details if isinstance(details, Mapping) else {}
+        counts["completion_tokens_details"] = {**kept, "reasoning_tokens": usage.reasoning_tokens}
+    return {**payload, **counts}
 
 
 def _detail(details: object, name: str) -> int:

@@ -186,6 +186,9 @@ class Course:
             self._causes.append(cause)
         if isinstance(failure, Refusal) and not self.decision.reroute_refusals:
             raise self.verdict()
+        if self.delivered.opaque:
+            # What a provider's own tool did, or spoken words: nobody else can go on from there.
+            raise self.verdict()
         # A refused prefix says nothing against the same target's answering anew.
         if turn.otherwise and isinstance(failure, Diverged | CallerFault | Refusal):
             self._left.appendleft(Turn(turn.ranked, turn.otherwise[0], turn.otherwise[1:]))

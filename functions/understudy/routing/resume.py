@@ -34,10 +34,13 @@ class Delivered:
         self.begun = False
         self.finished: set[int] = set()
         """The choices whose stop reason was given."""
+        self.opaque = False
+        """Whether it has something that no other answer can be told to repeat."""
 
     def add(self, chunk: Chunk) -> None:
         """Note a chunk that is given to the caller."""
         self.begun = True
+        self.opaque = self.opaque or chunk.opaque
         self.finished.update(chunk.finish_reasons)
         for choice in chunk.payload.get("choices") or ():
             delta = choice.get("delta") or {}
@@ -113,6 +116,9 @@ class Seam:
 
     def feed(self, chunk: Chunk) -> Chunk | None:
         """The part of the chunk that the caller does not have yet, or None.  Raises Diverged."""
+        if chunk.opaque and chunk.native:
+            # Only its own protocol has a place for it, and this answer began in another's events.
+            raise Diverged(f"it brings what cannot be joined to the answer at character {self._at}")
         choices = [kept for choice in chunk.payload.get("choices") or () if (kept := self._choice(choice))]
         if not choices and not chunk.payload.get("usage"):
             return None

@@ -36,6 +36,12 @@ class Handling:
     started_at: float
     committed_at: float | None = None
 
+    @property
+    def model(self) -> str:
+        """The model of the target that is answering; empty before one does."""
+        answering = self.journal.answering
+        return answering.target.model if answering else ""
+
 
 def log_decision(logger: Logger, handling: Handling, error: BaseException | None, now: float) -> None:
     """The decision, whole, on one line, which also counts for the route and for the target that answered; the

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Set
+import re
+from collections.abc import Collection, Iterator, Mapping, Set
+from dataclasses import dataclass
+from typing import Any
 
 from understudy.catalog import Route, Target
 from understudy.chat.bound import owner_of_target
@@ -11,8 +14,33 @@ from understudy.chat.unary import UnaryRequest
 from understudy.wire import UNARY_WIRES, WIRES
 from understudy.wire.base import Quirks, UnaryWire, Wire
 
-OURS = frozenset({"stream_options"})
-"""What the router answers by itself where a server does not take it: it counts by estimate then."""
+OURS = frozenset({"parallel_tool_calls", "stream_options"})
+"""What the router sees to by itself where a target does not take it: of several calls it gives on the first, where the
+caller wants one at a time, and it counts by estimate."""
+SHOWN = frozenset({"annotations", "reasoning", "reasoning_content", "reasoning_details"})
+"""What an answer shows of its making.  Echoed in a conversation it says nothing that a target must know."""
+IDLE: Mapping[str, object] = {
+    "frequency_penalty": 0,
+    "logprobs": False,
+    "n": 1,
+    "parallel_tool_calls": True,
+    "presence_penalty": 0,
+    "service_tier": "auto",
+    "store": False,
+    "temperature": 1,
+    "top_p": 1,
+}
+"""Values that a field has where it is not given (OpenAI API reference, "Create chat completion"); generated clients
+send them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Misfit:
+    """Something of a request that a target cannot carry: why, and the field that asks for it."""
+
+    reason: str
+    field: str
+    code: str = "unsupported_parameter"
 
 
 def wire_for(request: ChatRequest, target: Target) -> Wire:
@@ -45,61 +73,124 @@ def quirks_of(target: Target) -> Quirks:
 def lost(request: ChatRequest, target: Target) -> Set[str]:
     """The names of the request's fields that would not reach the target."""
     wire = wire_for(request, target)
-    refuses = target.capabilities.refuses - OURS
-    refused = request.body.keys() & refuses
+    refuses, unsaid = target.capabilities.refuses, idle(request, target)
+    refused = (request.body.keys() & refuses) - unsaid
     if request.native and is_native(request, wire):
         # Here a field may also be named as its own protocol has it.
-        return refused | (request.native.body.keys() & refuses)
-    return wire.cannot_carry(request, quirks_of(target)) | request.needs | refused
+        return refused | ((request.native.body.keys() & refuses) - unsaid) | set(foreign(request, target))
+    return (wire.cannot_carry(request, quirks_of(target)) - OURS) | request.needs | refused
+
+
+def foreign(request: ChatRequest, target: Target) -> list[str]:
+    """The names of the fields that another target alone can serve."""
+    return sorted(name for name, owner in request.owned.items() if owner != owner_of_target(target.name))
+
+
+def idle(request: ChatRequest, target: Target) -> Set[str]:
+    """What the target refuses and may be left out, because it says nothing: fields with the value that they have where
+    they are not given, what the router sees to by itself, and what earlier answers showed of their making."""
+    refuses = target.capabilities.refuses
+    unsaid = {name for name in request.body.keys() & refuses & IDLE.keys() if request.body[name] == IDLE[name]}
+    return unsaid | ((OURS | SHOWN) & refuses)
+
+
+def ours(request: ChatRequest, target: Target) -> Set[str]:
+    """What the target's protocol has no place for and the router sees to by itself."""
+    wire = wire_for(request, target)
+    if is_native(request, wire) or not OURS & request.body.keys():
+        return frozenset()
+    return OURS & wire.cannot_carry(request, quirks_of(target))
 
 
 def unfit(request: ChatRequest | UnaryRequest, route: Route, target: Target) -> str | None:
     """Why a target cannot carry a request, or None."""
-    return next(_reasons(request, route, target), None)
+    misfit = next(_misfits(request, route, target), None)
+    return misfit.reason if misfit else None
 
 
-def named_field(request: ChatRequest | UnaryRequest, route: Route) -> str | None:
-    """The first field that some target of the route has no place for."""
-    if isinstance(request, UnaryRequest):
-        return None
-    names = {name for candidate in route.candidates for name in lost(request, candidate.target) - route.may_drop}
-    return min(names | set(_wanted(request, route)), default=None)
+def offence(request: ChatRequest | UnaryRequest, route: Route, targets: Collection[str] | None = None) -> Misfit | None:
+    """Where none of these targets of the route (None: of all) can carry the request: what stands first in it of all
+    that one of them cannot."""
+    asked = [c.target for c in route.candidates if targets is None or c.target.name in targets]
+    found = [misfit for target in asked for misfit in _misfits(request, route, target)]
+    places = {name: place for place, name in enumerate(request.body)}
+    return min(found, key=lambda misfit: _place(misfit.field, places), default=None)
 
 
-def _reasons(request: ChatRequest | UnaryRequest, route: Route, target: Target) -> Iterator[str]:
+def _place(field: str, places: Mapping[str, int]) -> tuple[int, ...]:
+    """The order of fields in the request: by the place of their root, then by the numbers in their path."""
+    root = re.split(r"[.\[]", field, maxsplit=1)[0]
+    return (places.get(root, len(places)), *map(int, re.findall(r"\[(\d+)\]", field)))
+
+
+def _misfits(request: ChatRequest | UnaryRequest, route: Route, target: Target) -> Iterator[Misfit]:
     can = target.capabilities
     if can.context_window is not None and request.size // 8 > can.context_window:
         # A token is rarely more than eight characters, so this never turns away what would fit.
-        yield f"about {request.size // 4} tokens do not fit its window of {can.context_window}"
+        asked = next((name for name in ("messages", "input") if name in request.body), "messages")
+        words = f"about {request.size // 4} tokens do not fit its window of {can.context_window}"
+        yield Misfit(words, asked, "context_length_exceeded")
     if isinstance(request, UnaryRequest):
         if request.operation == "embeddings" and not can.embeddings:
-            yield "it does not make embeddings"
+            yield Misfit("it does not make embeddings", "model")
         if unary_wire_for(request, target) is None or request.operation in can.refuses:
-            yield f"it has no {request.operation.replace('_', ' ')}"
+            yield Misfit(f"its protocol has no {request.operation.replace('_', ' ')}", "model")
         return
     if not can.chat:
-        yield "it does not answer chats"
-    yield from (reason for reason, _ in _misfits(request, target))
-    if names := lost(request, target) - route.may_drop:
-        yield f"it cannot carry {', '.join(f'`{name}`' for name in sorted(names))}"
+        yield Misfit("it does not answer chats", "model")
+    yield from _undeclared(request, target)
+    for name in foreign(request, target):
+        if name not in route.may_drop:
+            yield Misfit(f"`{name}` names what another target has", name)
+    for name in sorted(lost(request, target) - route.may_drop):
+        yield Misfit(f"it cannot carry `{name}`", name)
 
 
-def _misfits(request: ChatRequest, target: Target) -> Iterator[tuple[str, str]]:
+def _undeclared(request: ChatRequest, target: Target) -> Iterator[Misfit]:
     """What the target declares that it does not take, and the field that asks for it."""
-    can = target.capabilities
+    can, body = target.capabilities, request.body
     kinds = request.part_types
-    if request.needs_tools and not can.tools:
-        yield "it does not take tools", "tools"
-    if "image_url" in kinds and not can.vision:
-        yield "it does not take images", kinds["image_url"]
-    if "input_audio" in kinds and not can.audio:
-        yield "it does not take audio", kinds["input_audio"]
-    if "file" in kinds and not can.files:
-        yield "it does not take files", kinds["file"]
+    if not can.tools and (field := _tools_in(request)):
+        yield Misfit("it does not take tools", field)
+    for kind, able, words in (
+        ("image_url", can.vision, "it does not take images"),
+        ("input_audio", can.audio, "it does not take audio"),
+        ("file", can.files, "it does not take files"),
+    ):
+        if kind in kinds and not able:
+            yield Misfit(words, kinds[kind])
+    if not can.image_urls and (field := _address_in(request)):
+        yield Misfit("it does not fetch images by their address", field)
+    if not can.audio and (field := next((name for name in ("audio", "modalities") if _speaks(name, body)), None)):
+        yield Misfit("it does not answer in audio", field)
     if request.needs_json_schema and not can.json_schema:
-        yield "it does not take a JSON schema", "response_format"
+        yield Misfit("it does not take a JSON schema", "response_format")
+    most = can.max_output_tokens
+    if most is not None and request.max_output_tokens is not None and request.max_output_tokens > most:
+        field = next(name for name in ("max_completion_tokens", "max_tokens") if name in body)
+        yield Misfit(f"it answers with at most {most} tokens", field)
 
 
-def _wanted(request: ChatRequest, route: Route) -> Iterator[str]:
-    for candidate in route.candidates:
-        yield from (field for _, field in _misfits(request, candidate.target))
+def _tools_in(request: ChatRequest) -> str | None:
+    """The field that needs tools: those offered, in the older form too, or a call made earlier."""
+    offered = next((name for name in ("tools", "functions") if request.body.get(name)), None)
+    called = (i for i, m in enumerate(request.messages) if m.get("tool_calls") or m.get("function_call"))
+    return offered or next((f"messages[{i}].tool_calls" for i in called), None)
+
+
+def _address_in(request: ChatRequest) -> str | None:
+    """The path of the first image that would have to be fetched: its address is no `data:`."""
+    for i, message in enumerate(request.messages):
+        content = message.get("content")
+        for j, part in enumerate(content if isinstance(content, list) else ()):
+            image = part.get("image_url") if part["type"] == "image_url" else None
+            url = image.get("url") if isinstance(image, Mapping) else image
+            if isinstance(url, str) and not url.lower().startswith("data:"):
+                return f"messages[{i}].content[{j}].image_url"
+    return None
+
+
+def _speaks(name: str, body: Mapping[str, Any]) -> bool:
+    """Whether a field asks for an answer in audio."""
+    value = body.get(name)
+    return bool(value) if name == "audio" else isinstance(value, list) and "audio" in value

@@ -16,6 +16,7 @@ from typing import Protocol
 
 from understudy.catalog import Catalog, Limits, Route, Target
 from understudy.chat.request import ChatRequest, chat_request
+from understudy.chat.unary import UnaryRequest
 from understudy.errors import AttemptFailed, Conflict, NoTargetAnswered, UnderstudyError
 from understudy.health.breaker import lease
 from understudy.health.item import Health, settled
@@ -261,11 +262,15 @@ def _limits(target: Target, current: Catalog, health: Health, times: int) -> Lim
     return replace(limits, retries_per_target=0, request=request, max_cost=None)
 
 
-def _request(target: Target, current: Catalog) -> ChatRequest:
+def _request(target: Target, current: Catalog) -> ChatRequest | UnaryRequest:
+    """A short chat; an embedding of the same text where the target answers no chats."""
+    prompt = current.health.probe_prompt
+    if target.capabilities.embeddings and not target.capabilities.chat:
+        return UnaryRequest("embeddings", target.model, {"model": target.model, "input": prompt})
     return chat_request(
         {
             "model": target.model,
-            "messages": [{"role": "user", "content": current.health.probe_prompt}],
+            "messages": [{"role": "user", "content": prompt}],
             "max_tokens": current.health.probe_max_tokens,
         }
     )

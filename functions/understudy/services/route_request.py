@@ -6,6 +6,7 @@ import asyncio
 import random
 import re
 import uuid
+import zlib
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, replace
@@ -15,6 +16,7 @@ from typing import Any
 
 from understudy.catalog import Catalog, Limits
 from understudy.chat.bound import owner_of_target, owners
+from understudy.chat.complete import Completed
 from understudy.chat.request import ChatRequest
 from understudy.chat.stream import Chunk
 from understudy.chat.unary import UnaryRequest, unary_chunk
@@ -26,6 +28,7 @@ from understudy.errors import (
     UnderstudyError,
     UnknownModel,
     UnknownPath,
+    UnsupportedEncoding,
     WrongMethod,
 )
 from understudy.keys import ClientKey
@@ -36,18 +39,20 @@ from understudy.routing.journal import Journal
 from understudy.routing.policy import decide
 from understudy.runtime.gateway import ApiRequest
 from understudy.services.decision_log import Handling, log_decision, refusal
-from understudy.services.fitness import named_field, unfit
+from understudy.services.fitness import offence, unfit
 from understudy.services.keepsakes import Keepsakes
 from understudy.services.outcomes import LocalOutcomes
 from understudy.services.read_model import ReadModel
 from understudy.services.upstream import Upstream
 from understudy.wire.fronts import FRONTS, front_of
 from understudy.wire.fronts.base import Front, Writer, encode
-from understudy.wire.fronts.errors import retry_after
+from understudy.wire.fronts.errors import error_headers
 from understudy.wire.fronts.models import model, models
 
 BODY_LIMIT = 6 * 1024 * 1024
 """Bytes; the limit of a synchronous Lambda invocation (AWS Lambda developer guide, "Lambda quotas")."""
+COMPRESSED = {"gzip": b"\x1f\x8b", "x-gzip": b"\x1f\x8b", "deflate": b"\x78"}
+"""Content codings that are read, and how their bytes begin (RFC 1952, RFC 1950); no JSON begins so."""
 SETTLE = 0.02
 """Seconds an answered request waits for its failure reports to be written before the environment may freeze."""
 RESERVE = 2.0
@@ -117,7 +122,7 @@ class RouteRequest:
                 self._failed(request_id)
             else:
                 self._logger.info("refused", request_id=request_id, status=status, **refusal(error))
-            headers |= retry_after(error)
+            headers |= error_headers(error)
             return Answered(status, {**headers, "content-type": "application/json"}, encode(body), fault)
 
     async def _dispatch(self, request: ApiRequest, request_id: str, headers: dict[str, str]) -> Answered:
@@ -126,7 +131,7 @@ class RouteRequest:
         if front is None and not listing:
             raise UnknownPath(f"There is no {request.path} here; there are: {', '.join(sorted({MODELS, *FRONTS}))}.")
         if request.method != (method := "GET" if listing else "POST"):
-            raise WrongMethod(f"{request.path} takes {method}, not {request.method}.")
+            raise WrongMethod(f"{request.path} takes {method}, not {request.method}.", allowed=method)
         key = caller_key(request)
         known = self._read_model.catalog(urgent=self._outcomes.in_doubt)
         catalog, client = await asyncio.gather(known, self._read_model.authenticate(key))
@@ -134,17 +139,13 @@ class RouteRequest:
             asked = request.path.removeprefix(MODELS).removeprefix("/")
             body = encode(model(asked, catalog.routes) if asked else models(catalog.routes))
             return Answered(200, {**headers, "content-type": "application/json"}, body)
-        if request.body is None:
-            raise InvalidRequest("The body could not be decoded.")
-        if len(request.body) > BODY_LIMIT:
-            raise RequestTooLarge(f"The body has {len(request.body)} bytes; the limit is {BODY_LIMIT}.")
         handling = await self._handling(request, front, request_id, client, catalog)
         return await self._answer(handling, front, headers)
 
     async def _handling(
         self, given: ApiRequest, front: Front, request_id: str, client: ClientKey, catalog: Catalog
     ) -> Handling:
-        request = front.read(given.body or b"", given.headers)
+        request = front.read(body_of(given), given.headers)
         route = catalog.routes.get(request.model)
         if route is None:
             known = ", ".join(sorted(catalog.routes))
@@ -163,10 +164,11 @@ class RouteRequest:
         )
         if not decision.candidates and estimate_of(request) is None:
             reasons = "; ".join(f"{cause.target}: {cause.reason}" for cause in decision.unfit)
+            first = offence(request, route, {cause.target for cause in decision.unfit})
             raise InvalidRequest(
                 f"No target of route {route.name!r} can carry this request ({reasons}).",
-                param=named_field(request, route),
-                code="unsupported_parameter",
+                param=first.field if first else None,
+                code=first.code if first else None,
                 causes=decision.unfit,
             )
         return Handling(
@@ -203,16 +205,20 @@ class RouteRequest:
         handling.committed_at = self._clock()
         headers |= answer_headers(handling)
         created = int(self._clock())
+        one_call = request.body.get("parallel_tool_calls") is False
+        completed = Completed(handling.id, created, one_call=one_call)
         if isinstance(request, UnaryRequest) or not request.stream:
             async with aclosing(chunks):
                 pieces = [first, *[chunk async for chunk in chunks]]
+            if isinstance(request, ChatRequest):
+                pieces = [each for chunk in pieces for each in completed.feed(chunk, handling.model)]
             self._log(handling, None)
             await self._settle()
             body = encode(front.whole(request, pieces, created=created))
             return Answered(200, headers | {"content-type": "application/json"}, body)
         headers |= {"content-type": "text/event-stream; charset=utf-8", "cache-control": "no-cache"}
         writer = front.writer(request, created=created)
-        return Answered(200, headers, self._stream(handling, first, chunks, writer))
+        return Answered(200, headers, self._stream(handling, first, chunks, completed, writer))
 
     async def _estimated(self, handling: Handling, front: Front, headers: dict[str, str]) -> Answered:
         """What stands for the answer where nobody on the route can give one."""
@@ -235,15 +241,23 @@ class RouteRequest:
         await asyncio.gather(self._outcomes.settle(SETTLE), self._keepsakes.settle(SETTLE))
 
     async def _stream(
-        self, handling: Handling, first: Chunk, rest: AsyncGenerator[Chunk, None], writer: Writer
+        self,
+        handling: Handling,
+        first: Chunk,
+        rest: AsyncGenerator[Chunk, None],
+        completed: Completed,
+        writer: Writer,
     ) -> AsyncGenerator[bytes, None]:
         failure: BaseException | None = None
         try:
             async with aclosing(rest):
                 async for chunk in _chain(first, rest):
-                    if data := writer.event(chunk):
-                        yield data
-            yield writer.end()
+                    for each in completed.feed(chunk, handling.model):
+                        if data := writer.event(each):
+                            yield data
+            if data := writer.end():
+                # An empty piece would end a chunked body.
+                yield data
         except UnderstudyError as error:
             # The status is sent: the stream itself must say it.
             failure = error
@@ -313,6 +327,36 @@ def tightened(limits: Limits, request: ApiRequest) -> Limits:
             raise InvalidRequest(f"`{MAX_COST_HEADER}` must be US dollars, such as 0.02.", param=MAX_COST_HEADER)
         money.append(Decimal(given))
     return replace(limits, request=min(times), max_cost=min(money, default=None))
+
+
+def body_of(request: ApiRequest) -> bytes:
+    """The body as it was before it was compressed.  Raises RequestTooLarge, UnsupportedEncoding, InvalidRequest.
+
+    API Gateway decompresses what it can (developer guide, "Call an API method with a compressed payload") and may leave
+    the header as it was, so it is the bytes that say whether there is something to be done.
+    """
+    coding, body = request.headers.get("content-encoding", "").strip().lower(), request.body
+    if coding not in ("", "identity", *COMPRESSED):
+        raise UnsupportedEncoding("The body is compressed in a way that is not known here: use gzip, deflate or none.")
+    if body is None:
+        raise InvalidRequest("The body could not be decoded.")
+    if coding in COMPRESSED and body.startswith(COMPRESSED[coding]):
+        body = _decompressed(body)
+    if len(body) > BODY_LIMIT:
+        raise RequestTooLarge(f"The body is larger than {BODY_LIMIT} bytes, which is the limit.")
+    return body
+
+
+def _decompressed(body: bytes) -> bytes:
+    """Of a larger body no more than shows that it is too large."""
+    inflating = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)  # tells the two formats apart by itself
+    try:
+        whole = inflating.decompress(body, BODY_LIMIT + 1)
+    except zlib.error as error:
+        raise InvalidRequest("The body could not be decompressed.") from error
+    if not inflating.eof and len(whole) <= BODY_LIMIT:
+        raise InvalidRequest("The compressed body breaks off.")
+    return whole
 
 
 def caller_key(request: ApiRequest) -> str:

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
+import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from email.utils import formatdate
 from functools import partial
+from types import MappingProxyType
 
 from understudy.catalog import Provider, Route, Target
 from understudy.chat.request import ChatRequest
-from understudy.chat.stream import Chunk
+from understudy.chat.stream import Chunk, without_calls
 from understudy.chat.unary import UnaryRequest
 from understudy.errors import AttemptFailed, Credential, Garbage, InvalidRequest, SecretError
-from understudy.ports import Clock, Reply, Secrets, Transport
-from understudy.services.fitness import OURS, is_native, lost, quirks_of, unary_wire_for, wire_for
+from understudy.ports import Clock, Framing, Reply, Secrets, Signer, Transport
+from understudy.services.fitness import idle, is_native, lost, ours, quirks_of, unary_wire_for, wire_for
 from understudy.wire.base import Call, Decoder
 from understudy.wire.sse import SseDecoder
 
@@ -27,6 +30,11 @@ TAIL = 1.0
 """Seconds to wait for usage and the end of the stream after the stop reason has arrived."""
 AFTER_END = 0.05
 """Seconds to wait for the end of the body after the end marker, so that the connection can be used again."""
+# `x-ratelimit-remaining-tokens`, or `anthropic-ratelimit-tokens-remaining`; nothing else that begins like this.
+_RATE_LIMIT = re.compile(
+    r"x-ratelimit-(?P<kind>limit|remaining|reset)(?:-(?P<what>[a-z0-9-]{1,40}))?"
+    r"|anthropic-ratelimit-(?P<first>[a-z-]{1,40})-(?P<last>limit|remaining|reset)"
+)
 UNREADABLE_EVENTS = 1
 """Events of one stream that may be unreadable before it counts as garbage."""
 
@@ -34,38 +42,54 @@ UNREADABLE_EVENTS = 1
 class Upstream:
     """Satisfies `understudy.routing.attempts.Ask` for any target of the catalog."""
 
-    def __init__(self, transport: Transport, secrets: Secrets, user_agent: str, clock: Clock) -> None:
+    def __init__(
+        self,
+        transport: Transport,
+        secrets: Secrets,
+        user_agent: str,
+        clock: Clock,
+        *,
+        signer: Signer | None = None,
+        framings: Mapping[str, Callable[[], Framing]] = MappingProxyType({}),
+    ) -> None:
+        """`framings`: by content type, how a stream is read that is not one of server-sent events."""
         self._clock = clock
         self._transport = transport
         self._secrets = secrets
         self._user_agent = user_agent
+        self._signer = signer
+        self._framings: Mapping[str, Callable[[], Framing]] = {"text/event-stream": SseDecoder, **framings}
 
     async def __call__(
         self, request: ChatRequest | UnaryRequest, target: Target, *, connect: float, route: Route | None = None
     ) -> AsyncGenerator[Chunk, None]:
         """Chunks of the answer.  Raises AttemptFailed; ends only after a stop reason has arrived."""
         exchange = _exchange(request, target, route)
-        call, stream = exchange.call, exchange.stream
+        call = exchange.call
         url = target.provider.base_url.rstrip("/") + call.path
         for first in (True, False):
             secret = await self._secret(target.provider)
-            headers = {**call.headers, **self._headers(target.provider, stream, secret)}
+            headers = {**call.headers, **self._headers(target.provider, exchange, secret)}
+            signed = await self._signed(target.provider, url, headers, call.body)
             try:
-                async with self._transport.send(url, headers, call.body, connect=connect) as reply:
+                async with self._transport.send(url, {**headers, **signed}, call.body, connect=connect) as reply:
                     if reply.status != 200:
                         raise await self._failure(reply, exchange)
                     shown = shown_headers(reply.headers)
-                    async with aclosing(_answer(reply, exchange)) as chunks:
+                    named = Named(f"chatcmpl-{uuid.uuid4().hex}", target.model)
+                    async with aclosing(self._answer(reply, exchange)) as chunks:
                         async for chunk in chunks:
-                            yield replace(chunk, headers=shown) if shown else chunk
+                            whole = named.whole(chunk if call.calls else without_calls(chunk))
+                            yield replace(whole, headers=shown) if shown else whole
                             shown = {}
                     return
             except AttemptFailed as failure:
                 refused = first and isinstance(failure, Credential)
-                if refused and await self._renewed(target.provider, secret):
+                if refused and await self._renewed(target.provider, secret, signed):
                     continue
                 # A provider that refuses a key may repeat it.
                 failure.hide(secret)
+                failure.hide(signed.get("x-amz-security-token", ""))
                 raise
 
     async def _failure(self, reply: Reply, exchange: Exchange) -> AttemptFailed:
@@ -82,14 +106,29 @@ class Upstream:
         except SecretError as error:
             raise Credential(str(error)) from error
 
-    async def _renewed(self, provider: Provider, refused: str) -> bool:
-        """Whether the secret was rotated since it was read: then the call is worth a second try."""
+    async def _signed(self, provider: Provider, url: str, headers: Mapping[str, str], body: bytes) -> Mapping[str, str]:
+        """The headers of the call's signature; none where the provider wants none."""
+        if provider.sigv4 is None:
+            return {}
+        if self._signer is None:
+            raise Credential("nothing here can sign the call")
+        covered = {"content-type": headers["content-type"]}
+        try:
+            return await self._signer.sign(provider.sigv4.service, provider.sigv4.region, url, covered, body)
+        except SecretError as error:
+            raise Credential(str(error)) from error
+
+    async def _renewed(self, provider: Provider, refused: str, signed: Mapping[str, str]) -> bool:
+        """Whether the credential was rotated since it was read: then the call is worth a second try."""
+        if provider.sigv4 is not None and self._signer is not None:
+            return await self._signer.renewed(signed)
         return provider.auth is not None and await self._secrets.renewed(provider.auth.secret, refused)
 
-    def _headers(self, provider: Provider, stream: bool, secret: str) -> dict[str, str]:
+    def _headers(self, provider: Provider, exchange: Exchange, secret: str) -> dict[str, str]:
+        accept = exchange.call.headers.get("accept", "text/event-stream")
         headers = {
             "content-type": "application/json",
-            "accept": "text/event-stream" if stream else "application/json",
+            "accept": accept if exchange.stream else "application/json",
             "accept-encoding": "identity",
             "user-agent": self._user_agent,
             **provider.headers,
@@ -97,6 +136,30 @@ class Upstream:
         if provider.auth is not None:
             headers[provider.auth.header.lower()] = f"{provider.auth.scheme} {secret}".strip()
         return headers
+
+    def _answer(self, reply: Reply, exchange: Exchange) -> AsyncGenerator[Chunk, None]:
+        """The chunks of a stream, or of a whole answer.  Raises Garbage where it is neither."""
+        kind = reply.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if kind in self._framings and exchange.decoder is not None:
+            return _events(reply, exchange.decoder(), self._framings[kind]())
+        if kind == "application/json":
+            return _at_once(reply, exchange)
+        raise Garbage(f"it answered with {kind or 'no content type'} instead of an answer", status=200)
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """What an answer is called whose provider names neither it nor the model."""
+
+    id: str
+    model: str
+
+    def whole(self, chunk: Chunk) -> Chunk:
+        payload = chunk.payload
+        if payload.get("object") != "chat.completion.chunk" or (payload.get("id") and payload.get("model")):
+            return chunk
+        names = {"id": payload.get("id") or self.id, "model": payload.get("model") or self.model}
+        return replace(chunk, payload={**payload, **names})
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,15 +183,20 @@ def _exchange(request: ChatRequest | UnaryRequest, target: Target, route: Route 
         call = unary.call(request, model=target.model, quirks=quirks)
         return Exchange(call, False, None, lambda body: [unary.chunk(request, body)], unary.failure)
     wire, stream = wire_for(request, target), target.capabilities.streaming
+    native = is_native(request, wire)
+    if not native and (needs := request.needs - (route.may_drop if route else frozenset())):
+        # Where the router added to a request, it is not sent as it was written; half of it is not sent either.
+        raise InvalidRequest(f"`{min(needs)}` has no place in what {target.name} would be sent.", param=min(needs))
     call = wire.call(
         request,
         model=target.model,
         stream=stream,
-        drop=(route.may_drop & lost(request, target) if route else frozenset()) | (OURS & target.capabilities.refuses),
+        drop=idle(request, target)
+        | ours(request, target)
+        | (route.may_drop & lost(request, target) if route else frozenset()),
         max_output_tokens=target.capabilities.max_output_tokens,
         quirks=quirks,
     )
-    native = is_native(request, wire)
     return Exchange(
         call,
         stream,
@@ -139,24 +207,13 @@ def _exchange(request: ChatRequest | UnaryRequest, target: Target, route: Route 
 
 
 def shown_headers(headers: Mapping[str, str]) -> dict[str, str]:
-    """What a caller may see of the answering provider's headers: its rate limits, in OpenAI's words."""
-    return {
-        name.removeprefix("anthropic-").replace("ratelimit", "x-ratelimit", 1)
-        if name.startswith("anthropic-ratelimit-")
-        else name: value
-        for name, value in headers.items()
-        if name.startswith(("x-ratelimit-", "anthropic-ratelimit-"))
-    }
-
-
-def _answer(reply: Reply, exchange: Exchange) -> AsyncGenerator[Chunk, None]:
-    """The chunks of a stream, or of a whole answer.  Raises Garbage where it is neither."""
-    kind = reply.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind == "text/event-stream" and exchange.decoder is not None:
-        return _events(reply, exchange.decoder())
-    if kind == "application/json":
-        return _at_once(reply, exchange)
-    raise Garbage(f"it answered with {kind or 'no content type'} instead of an answer", status=200)
+    """What a caller may see of the answering provider's headers: its rate limits, under OpenAI's names."""
+    shown = {}
+    for name, value in headers.items():
+        if found := _RATE_LIMIT.fullmatch(name):
+            kind, what = (found["kind"], found["what"]) if found["kind"] else (found["last"], found["first"])
+            shown[f"x-ratelimit-{kind}" + (f"-{what}" if what else "")] = value
+    return shown
 
 
 async def _at_once(reply: Reply, exchange: Exchange) -> AsyncGenerator[Chunk, None]:
@@ -164,8 +221,7 @@ async def _at_once(reply: Reply, exchange: Exchange) -> AsyncGenerator[Chunk, No
         yield chunk
 
 
-async def _events(reply: Reply, decoder: Decoder) -> AsyncGenerator[Chunk, None]:
-    sse = SseDecoder()
+async def _events(reply: Reply, decoder: Decoder, framing: Framing) -> AsyncGenerator[Chunk, None]:
     unreadable = 0
     body = aiter(reply.body())
     ended, until = False, None
@@ -173,8 +229,10 @@ async def _events(reply: Reply, decoder: Decoder) -> AsyncGenerator[Chunk, None]
         until = _until(decoder, until)
         try:
             data = await _next(body, until)
-            events = sse.flush() if data is None else sse.feed(data)
+            events = framing.flush() if data is None else framing.feed(data)
         except ValueError as error:
+            if decoder.complete:
+                return
             raise Garbage(str(error), status=200) from error
         except AttemptFailed:
             if decoder.complete:
@@ -223,7 +281,8 @@ async def _next(body: AsyncIterator[bytes], until: float | None) -> bytes | None
 
 def _whole(body: bytes, exchange: Exchange) -> list[Chunk]:
     try:
-        parsed = json.loads(body)
+        # NaN and the infinities are no JSON, and would break the caller's parser.
+        parsed = json.loads(body, parse_constant=lambda _: None)
         if not isinstance(parsed, Mapping):
             raise ValueError("not a JSON object")
         chunks = exchange.whole(parsed)

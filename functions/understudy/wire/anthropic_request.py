@@ -114,8 +114,10 @@ def constrained(schema: Mapping[str, Any], depth: int = 0) -> dict[str, Any]:
     if "properties" in result:
         result.setdefault("additionalProperties", False)
     if limits:
-        described = [result["description"]] if result.get("description") else []
-        result["description"] = "\n\n".join([*described, "{" + ", ".join(limits) + "}"])
+        described = result.get("description") or ""
+        if not isinstance(described, str):
+            raise InvalidRequest("A `description` in the JSON schema is not a string.")
+        result["description"] = "\n\n".join([*filter(None, [described]), "{" + ", ".join(limits) + "}"])
     return result
 
 

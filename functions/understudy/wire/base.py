@@ -17,11 +17,16 @@ from understudy.errors import AttemptFailed
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """What to send: a path below the provider's base URL, protocol headers, and a JSON body (UTF-8)."""
+    """What to send: a path below the provider's base URL, protocol headers, and a JSON body (UTF-8).
+
+    `calls`: whether the answer may call tools.  False where the request forbids it and the protocol cannot: calls are
+    left out of the answer then.
+    """
 
     path: str
     body: bytes
     headers: Mapping[str, str] = field(default_factory=dict)
+    calls: bool = True
 
 
 @dataclass(frozen=True, slots=True)

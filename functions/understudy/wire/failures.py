@@ -143,6 +143,7 @@ TABLE: tuple[Row, ...] = (
             r"exceeds? (?:the )?context (?:window|length|size|limit)",
             r"exceeds? the context window",
             r"input token count .{0,60}exceeds",
+            r"number of input tokens exceeds",
             r"`inputs` tokens \+ `max_new_tokens` must be",
             r"must be less than the context length",
             # What is left of the window for an answer; a caller's own limit is checked before it is sent.
@@ -168,6 +169,12 @@ TABLE: tuple[Row, ...] = (
             r"content exists risk",
         ),
     ),
+    # What a request names and the provider does not keep is no fault of its, whatever the status says.
+    Row(
+        CallerFault,
+        codes={"previous_response_not_found"},
+        words=_words(r"\b(?:item|response) with id .{1,200} not found"),
+    ),
     # A model or a path that is not there is our configuration, like a key that may not use it.
     Row(
         Credential,
@@ -181,8 +188,9 @@ TABLE: tuple[Row, ...] = (
             "resourcenotfoundexception",
         },
     ),
-    # 408, 409, 424 and 425 are the provider's own timeout, lock, failed part and "too early": nothing of the request's.
-    Row(Transient, statuses={408, 409, 424, 425, *_SERVER_ERRORS}),
+    # 408, 409, 424, 425 and 499 are the provider's own timeout, lock, failed part, "too early" and "cancelled": nothing
+    # of the request's.
+    Row(Transient, statuses={408, 409, 424, 425, 499, *_SERVER_ERRORS}),
     Row(
         CallerFault,
         statuses=_CLIENT_ERRORS,
@@ -201,7 +209,7 @@ _KEPT_HEADERS = ("request-id", "retry-after", "x-request-id")
 
 def classify(status: int, headers: Mapping[str, str], body: bytes) -> AttemptFailed:
     """Classify an error answer (status >= 400).  Header names are lower case."""
-    return failure_of(read_report(status, body), headers)
+    return failure_of(read_report(status, body, headers), headers)
 
 
 def reported(payload: object) -> AttemptFailed:

@@ -19,6 +19,14 @@ from understudy.wire.failures import classify, reported
 
 PATH = "/chat/completions"
 
+# Other servers' words for a stop reason (Mistral's API reference, "Chat"; Hugging Face's text-generation-inference,
+# "Messages API"; Together's API reference, "Chat completions").
+_REASONS = {"eos": "stop", "eos_token": "stop", "end_turn": "stop", "stop_sequence": "stop", "model_length": "length"}
+# With these the answer was broken off: a relay in front of a model that failed, and DeepSeek's API reference,
+# "Create chat completion".
+_BREAKS = frozenset({"error", "insufficient_system_resource"})
+# What an answer shows of its making, which an echoed message brings back and a strict server does not take.
+_SHOWN = frozenset({"annotations", "reasoning", "reasoning_content", "reasoning_details"})
 # Fields of a message that are no answer by themselves.
 _NO_ANSWER = frozenset({"role", "tool_call_id", "name", "reasoning", "reasoning_content", "reasoning_details"})
 
@@ -44,7 +52,8 @@ class OpenAIWire:
     ) -> Call:
         """The caller's body with the target's model, the wanted mode, the server's own names and without `drop`.
 
-        A stream always asks for usage, unless the route drops `stream_options` for a server that refuses it.
+        A stream always asks for usage, unless the route drops `stream_options` for a server that refuses it.  What
+        `drop` names of an answer's making is left out of the assistant's messages too.
         Raises InvalidRequest where the body is no JSON.
         """
         rename = quirks.rename
@@ -52,6 +61,8 @@ class OpenAIWire:
         # Where both names are given, the server's own stays as it is.
         body: dict[str, Any] = {rename.get(k, k): v for k, v in kept.items() if rename.get(k) not in kept}
         body["model"] = model
+        if unwanted := _SHOWN & drop:
+            body["messages"] = [{k: v for k, v in one.items() if k not in unwanted} for one in request.messages]
         if stream:
             body["stream"] = True
             if "stream_options" not in drop:
@@ -75,7 +86,7 @@ class OpenAIWire:
         _raise_error(body)
         if not body.get("choices"):
             raise Garbage("the answer has no choices", status=200)
-        chunks = chunks_from_completion(body)
+        chunks = chunks_from_completion(_with_our_reasons(body))
         if not any(_answers(choice) for chunk in chunks for choice in chunk.payload["choices"]):
             raise Garbage("the answer is empty", status=200)
         return chunks
@@ -115,14 +126,11 @@ class OpenAIDecoder:
         _raise_error(payload)
         if not isinstance(payload.get("choices"), list) and payload.get("usage") is None:
             raise ValueError("the event is no chunk: it has neither choices nor usage")
-        chunk = chunk_from(payload)
+        chunk = chunk_from(_with_our_reasons(payload))
         self._note(chunk)
         return [chunk]
 
     def _note(self, chunk: Chunk) -> None:
-        if "error" in chunk.finish_reasons.values():
-            # A relay in front of the model closes the choice like this when the model broke off.
-            raise reported({"message": "the provider ended the answer with finish reason 'error'"})
         for choice in chunk.payload.get("choices") or ():
             index = choice.get("index", 0)
             self._open.add(index if isinstance(index, int) else 0)
@@ -142,6 +150,25 @@ def _raise_error(payload: Mapping[str, object]) -> None:
     # `{"object": "error", "message": ...}` is how vLLM wrote it before it had an `error` object.
     if payload.get("error") or "error" in (payload.get("object"), payload.get("type")):
         raise reported(payload)
+
+
+def _with_our_reasons(payload: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The answer or chunk with OpenAI's stop reasons.  Raises AttemptFailed where the reason is that it broke off."""
+    choices = payload.get("choices")
+    if not isinstance(choices, list):
+        return payload
+    said = [choice.get("finish_reason") for choice in choices if isinstance(choice, Mapping)]
+    words = {reason for reason in said if isinstance(reason, str)}
+    if broken := words & _BREAKS:
+        raise reported({"message": f"the provider ended the answer with finish reason {min(broken)!r}"})
+    if not words & _REASONS.keys():
+        return payload
+    return {**payload, "choices": [_with_our_reason(choice) for choice in choices]}
+
+
+def _with_our_reason(choice: Any) -> Any:
+    reason = choice.get("finish_reason") if isinstance(choice, Mapping) else None
+    return {**choice, "finish_reason": _REASONS[reason]} if isinstance(reason, str) and reason in _REASONS else choice
 
 
 def _answers(choice: Mapping[str, Any]) -> bool:

@@ -10,7 +10,8 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 LONGEST_MESSAGE = 500
 _LONGEST_NAME = 100
@@ -46,15 +47,20 @@ class Report:
     retry_delay: str | None = None
 
 
-def read_report(status: int, body: bytes) -> Report:
-    """Read the body of an error answer.  Never fails: what cannot be read leaves its place empty."""
+def read_report(status: int, body: bytes, headers: Mapping[str, str] = MappingProxyType({})) -> Report:
+    """Read the body of an error answer, and what its headers say of it.  Never fails: what cannot be read leaves its
+    place empty."""
     text = body.decode("utf-8", "replace")
     try:
         payload = json.loads(text)
     except (ValueError, RecursionError):
         # Plain text may say why; a proxy's page of HTML says nothing that a caller could use.
         payload = {"message": "" if text.lstrip().startswith("<") else text}
-    return report_from(payload, status)
+    report = report_from(payload, status)
+    # "Restful JSON protocol" of AWS: the error's name stands here, and in the body only where a service adds it.
+    if named := _shape(headers.get("x-amzn-errortype")):
+        return replace(report, code=report.code or _name(named), words=report.words | {named.lower()})
+    return report
 
 
 def report_from(payload: object, status: int | None = None) -> Report:
@@ -68,7 +74,7 @@ def report_from(payload: object, status: int | None = None) -> Report:
         status = int(str(code))
     return Report(
         status=status,
-        code=_code(code, status),
+        code=_code(code, status) or _name(_shape(inner.get("__type"))),
         param=_name(inner.get("param")),
         message=clean(_message(inner) or _message(whole)),
         words=_words(inner) | _words(whole),
@@ -101,9 +107,15 @@ def _message(error: Mapping[str, object]) -> str:
 
 
 def _words(error: Mapping[str, object]) -> frozenset[str]:
-    said = [error.get(name) for name in ("code", "type", "status", "__type")]
+    said = [error.get(name) for name in ("code", "type", "status")]
+    said.append(_shape(error.get("__type")))
     said.append(_object(error.get("innererror")).get("code"))
     return frozenset(word.lower() for word in said if isinstance(word, str))
+
+
+def _shape(value: object) -> str | None:
+    """The bare name of an AWS error, `name:address` or `namespace#name` (Smithy, "AWS restJson1 protocol")."""
+    return value.partition(":")[0].rpartition("#")[2].strip() if isinstance(value, str) else None
 
 
 def _code(value: object, status: int | None) -> str | None:

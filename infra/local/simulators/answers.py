@@ -40,7 +40,8 @@ class Ask:
 
     `prefix` is the beginning of the answer that the caller wants continued, `begun` whether the conversation ends
     with an assistant's message at all, `results` the tool results it ends with (None: it ends with none),
-    `fingerprint` the hex digest of the whole request.
+    `fingerprint` the hex digest of the whole request, `thoughts` whether the thinking is to be shown, `logprobs` how
+    many alternatives of each token (None: not even its own probability).
     """
 
     wire: str
@@ -62,6 +63,8 @@ class Ask:
     include_usage: bool = False
     choices: int = 1
     input_tokens: int = 0
+    thoughts: bool = False
+    logprobs: int | None = None
 
 
 @dataclass(frozen=True)

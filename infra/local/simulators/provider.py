@@ -8,14 +8,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from infra.local.simulators import anthropic, openai
+from infra.local.simulators import anthropic, bedrock, gemini, openai, openai_responses
 from infra.local.simulators.answers import Ask, answer
 from infra.local.simulators.faults import FAULTS, Case, broken
 from infra.local.simulators.replies import RejectedError, Reply
 from infra.local.simulators.seen import RequestLog, SeenRequest, without_credentials
 from infra.local.simulators.server import SimulatorServer
+from infra.local.simulators.wire import Arrived, Wire
 
-WIRES = {"openai": openai.WIRE, "anthropic": anthropic.WIRE}
+WIRES = {"openai": openai.WIRE, "anthropic": anthropic.WIRE, "gemini": gemini.WIRE, "bedrock": bedrock.WIRE}
 EVERY_MODEL = "*"
 # What reading a body of the wrong shape may raise where the rules do not look; the real APIs refuse it too.
 MALFORMED = (AttributeError, IndexError, KeyError, RecursionError, TypeError, ValueError)
@@ -34,13 +35,14 @@ class SimulatedProvider:
     """A provider on loopback that speaks a real wire format and can be broken on purpose.
 
     Any model name is served. `token_delay` (seconds between tokens), `first_token_delay` (seconds, of the
-    fault slow_first_token), `drip_delay` (seconds, of the fault slow_drip) and `models` (what the model list
-    names) may be changed while it runs. After `stop` it may be started again, on the same port.
+    fault slow_first_token), `drip_delay` (seconds, of the fault slow_drip), `models` (what the model list
+    names) and `aws_keys` (the secrets of AWS access keys, by their ids) may be changed while it runs. After
+    `stop` it may be started again, on the same port.
     """
 
     def __init__(
         self,
-        wire: Literal["openai", "anthropic"],
+        wire: Literal["openai", "anthropic", "gemini", "bedrock"],
         *,
         host: str = "127.0.0.1",
         port: int = 0,
@@ -52,6 +54,8 @@ class SimulatedProvider:
         if host != "localhost" and not ipaddress.IPv4Address(host).is_loopback:
             raise ValueError(f"a simulated provider listens on loopback only, not on {host!r}")
         self.wire = WIRES[wire]
+        also = (openai_responses.Memory().wire(),) if wire == "openai" else ()
+        self._wires = (self.wire, *also)
         self.host = host
         self.port = port
         self.api_key = api_key
@@ -59,6 +63,7 @@ class SimulatedProvider:
         self.first_token_delay = 20.0
         self.drip_delay = 2.0
         self.models: tuple[str, ...] = ("simulated-large", "simulated-small")
+        self.aws_keys: dict[str, str] = {api_key: api_key}
         self.log = RequestLog()
         self._faults: dict[str, _InForce] = {}
         self._lock = threading.Lock()
@@ -118,24 +123,29 @@ class SimulatedProvider:
         """The number of the request in the log, and the reply; `headers` have lower-case names."""
         body = _parsed(raw)
         fields = body if isinstance(body, dict) else {}
+        wire = self._spoken(path)
+        place = wire.place(path)
         model = fields["model"] if isinstance(fields.get("model"), str) else ""
-        asks = method == "POST" and path.partition("?")[0] in (self.wire.answer_path, *self.wire.also)
+        stream = fields.get("stream") is True
+        if place is not None and place.model is not None:
+            model, stream = place.model, place.stream
+        asks = method == "POST" and place is not None and place.method == "POST"
         fault, struck = self._meet(model) if asks else (None, 0)
         seen = SeenRequest(
             at=time.time(),
             path=path,
             model=model,
-            stream=fields.get("stream") is True,
+            stream=stream,
             fault=fault,
             status=None,
             headers=without_credentials(headers),
             body=body,
         )
         number = self.log.enter(seen)
-        ask, reply = self._healthy(method, path, headers, body)
+        ask, reply = self._healthy(Arrived(method, path, headers, raw), body)
         if fault is not None:
             delays = (self.first_token_delay, self.drip_delay)
-            reply = broken(Case(fault, self.wire, model, reply, ask, struck, *delays))
+            reply = broken(Case(fault, wire, model, reply, ask, struck, *delays))
         return number, reply
 
     def _meet(self, model: str) -> tuple[str | None, int]:
@@ -150,21 +160,29 @@ class SimulatedProvider:
                 del self._faults[key]
             return met.fault, met.struck - 1
 
-    def _healthy(self, method: str, path: str, headers: Mapping[str, str], body: Any) -> tuple[Ask | None, Reply]:
-        wire = self.wire
-        asked = path.partition("?")[0]
-        expected = {**dict.fromkeys((wire.answer_path, *wire.also), "POST"), wire.models_path: "GET"}.get(asked)
-        if expected is None:
+    def _spoken(self, path: str) -> Wire:
+        """The wire that knows the path."""
+        return next((one for one in self._wires if one.place(path) is not None), self.wire)
+
+    def _healthy(self, arrived: Arrived, body: Any) -> tuple[Ask | None, Reply]:
+        wire, method, path = self._spoken(arrived.path), arrived.method, arrived.path
+        place = wire.place(path)
+        if place is None:
             return None, wire.refuse(404, f"Invalid URL ({method} {path})")
-        if method != expected:
+        if method != place.method:
             return None, wire.refuse(405, f"Not allowed to {method} on {path}.")
         try:
-            wire.authorise(headers, self.api_key)
+            if wire.verify is not None:
+                wire.verify(arrived, self.api_key, self.aws_keys)
+            else:
+                wire.authorise(arrived.headers, self.api_key)
             if method == "GET":
                 return None, wire.list_models(self.models)
-            if asked in wire.also:
-                return None, wire.also[asked](body)
-            ask = wire.read(body)
+            if (other := wire.also.get(path.partition("?")[0])) is not None:
+                return None, other(body)
+            if place.operation == "embeddings" and wire.embed is not None:
+                return None, wire.embed(place, body)
+            ask = wire.read(body if place.model is None else (place, body))
             return ask, wire.render(ask, answer(ask))
         except RejectedError as rejected:
             return None, rejected.reply

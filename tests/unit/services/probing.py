@@ -10,6 +10,7 @@ from tests.unit.services.worlds import World
 from understudy.catalog import Target
 from understudy.chat.request import ChatRequest
 from understudy.chat.stream import Chunk, make_chunk
+from understudy.chat.unary import UnaryRequest
 from understudy.errors import UnderstudyError
 from understudy.ports import Due
 from understudy.services.probe_targets import ProbeTargets
@@ -17,20 +18,24 @@ from understudy.services.probe_targets import ProbeTargets
 
 class Provider:
     """Answers, or fails: `outcomes` has what happens to the next calls of a target (None: an answer), the last one
-    again and again.  Each call takes `seconds`; `asked` names the targets in order, `at_once` the most calls that
-    were under way together."""
+    again and again.  Each call takes `seconds`; `asked` names the targets in order, `requests` what they were asked,
+    `at_once` the most calls that were under way together."""
 
     def __init__(self, seconds: float = 0.0, **outcomes: list[UnderstudyError | None]) -> None:
         self.asked: list[str] = []
+        self.requests: list[ChatRequest | UnaryRequest] = []
         self.at_once = 0
         self._seconds = seconds
         self._outcomes = outcomes
         self._under_way = 0
 
-    async def __call__(self, request: ChatRequest, target: Target, *, connect: float) -> AsyncGenerator[Chunk, None]:
+    async def __call__(
+        self, request: ChatRequest | UnaryRequest, target: Target, *, connect: float
+    ) -> AsyncGenerator[Chunk, None]:
         outcomes = self._outcomes.get(target.name, [None])
         failure = outcomes[min(self.asked.count(target.name), len(outcomes) - 1)]
         self.asked.append(target.name)
+        self.requests.append(request)
         self._under_way += 1
         self.at_once = max(self.at_once, self._under_way)
         try:

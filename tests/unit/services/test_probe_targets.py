@@ -11,6 +11,7 @@ from tests.unit.services.environments import observations, play
 from tests.unit.services.probing import Provider, minute, prober
 from tests.unit.services.worlds import DOCUMENT, NOW, LoopClock, World
 from tests.virtual import run
+from understudy.chat.unary import UnaryRequest
 from understudy.errors import CallerFault, Credential, RateLimited, Refusal, SecretError, Transient, UnderstudyError
 from understudy.health.breaker import Breaker
 from understudy.health.item import Health
@@ -72,6 +73,21 @@ class TestRecovery:
 
         told = [("probe", 2, 0, NOW + 0.5, NOW + 0.25)]
         assert (["lead", "lead"], told, ["put", "put"]) == play(story)
+
+    def test_a_target_that_only_embeds_is_asked_for_an_embedding(self) -> None:
+        """A chat would be refused and prove nothing; one that does both is asked for the shorter answer, a chat."""
+
+        async def story(world: World) -> list[str]:
+            provider = Provider()
+            world.store.put_health(opened(0))
+            await prober(world, provider).recover("lead")
+            return [one.operation if isinstance(one, UnaryRequest) else "chat" for one in provider.requests]
+
+        model = "model: large"
+        assert model in DOCUMENT
+        for chats, expected in (("false", "embeddings"), ("true", "chat")):
+            can = f"{model}, capabilities: {{embeddings: true, chat: {chats}}}"
+            assert [expected] * 2 == play_with(DOCUMENT.replace(model, can, 1), story)
 
     @pytest.mark.parametrize("thinks", [False, True], ids=["plain", "reasoning"])
     @pytest.mark.parametrize("seconds", [8.0, 55.0, 1000.0])

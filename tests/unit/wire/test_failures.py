@@ -38,7 +38,9 @@ def classified(wire: str, answer: dict[str, Any]) -> AttemptFailed:
     body = answer["body"]
     if answer["status"] is None:
         with pytest.raises(AttemptFailed) as caught:
-            WIRES[wire].decoder().feed(Event("error" if wire == "anthropic" else "", json.dumps(body)))
+            WIRES[wire].decoder().feed(
+                Event(answer.get("event", "error" if wire == "anthropic" else ""), json.dumps(body))
+            )
         return caught.value
     raw = body if isinstance(body, str) else json.dumps(body)
     return WIRES[wire].failure(answer["status"], answer["headers"], raw.encode())
@@ -61,8 +63,9 @@ def test_every_class_is_recorded_for_every_wire() -> None:
     # Nobody names these: an answer is none, comes too late, or there is nothing that could give one.
     named -= {"AttemptFailed", "Garbage", "NotOffered", "Silent", "OutOfTime"}
     recorded = {wire: {answer["expected"] for of, answer in ANSWERS if of == wire} for wire in WIRES}
-    # This provider refuses in its answer's stop reason, not by an error.
-    assert {"openai": named, "anthropic": named - {"Refusal"}} == recorded
+    # These refuse in their answer's stop reason, not by an error.
+    by_reason = dict.fromkeys(("anthropic", "gemini", "bedrock"), named - {"Refusal"})
+    assert {"openai": named, "responses": named, **by_reason} == recorded
     assert all(answer["source"].startswith("https://") for _, answer in ANSWERS)
 
 
@@ -80,6 +83,7 @@ BARE: list[tuple[int, bytes, type[AttemptFailed]]] = [
     (529, b"", Overloaded),
     (408, b"{}", Transient),
     (425, b"{}", Transient),
+    (499, b"", Transient),
     (500, b"<html>", Transient),
     (502, b"", Transient),
     (504, b"x", Transient),

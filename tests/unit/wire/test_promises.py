@@ -165,16 +165,26 @@ def test_openai_call():
     assert "temperature" not in sent(r, OPENAI, drop={"temperature"})
 
 
-def test_openai_lone_surrogate():
+@pytest.mark.parametrize("wire", WIRES.values(), ids=WIRES)
+def test_lone_surrogate(wire):
     """A lone surrogate is carried or refused, never a crash."""
     with contextlib.suppress(InvalidRequest):
-        OPENAI.call(req(user("\ud800")), model="m", stream=False, drop=set(), max_output_tokens=None)
+        wire.call(req(user("\ud800")), model="m", stream=False, drop=set(), max_output_tokens=None)
 
 
-def test_anthropic_lone_surrogate():
-    """A lone surrogate is carried or refused, never a crash."""
-    with contextlib.suppress(InvalidRequest):
-        ANTHROPIC.call(req(user("\ud800")), model="m", stream=False, drop=set(), max_output_tokens=None)
+@pytest.mark.parametrize("wire", WIRES.values(), ids=WIRES)
+def test_chunks_of_nothing(wire):
+    """A whole answer that says nothing is a failure of the attempt."""
+    with pytest.raises(AttemptFailed):
+        wire.chunks({})
+
+
+@pytest.mark.parametrize("wire", WIRES.values(), ids=WIRES)
+@pytest.mark.parametrize("data", ["[1]", "{", "7", "[" * 100_000])
+def test_unreadable_event(wire, data):
+    """An event that is no JSON object is a ValueError, however deep it is."""
+    with pytest.raises(ValueError):
+        wire.decoder().feed(Event("", data))
 
 
 def test_openai_stream():
@@ -279,9 +289,10 @@ def test_anthropic_bad_arguments(args):
     assert "messages[1].tool_calls[0].function.arguments" == e.value.param
 
 
-def test_cannot_carry_never_raises():
+@pytest.mark.parametrize("wire", WIRES.values(), ids=WIRES)
+def test_cannot_carry_never_raises(wire):
     """Asking what cannot be carried gives names, never an error."""
-    ANTHROPIC.cannot_carry(req(user("a"), {"role": "assistant", "tool_calls": [call("t", "{bad")]}, tool("t")))
+    wire.cannot_carry(req(user("a"), {"role": "assistant", "tool_calls": [call("t", "{bad")]}, tool("t")))
 
 
 @settings(max_examples=60, deadline=None)

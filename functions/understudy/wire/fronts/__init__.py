@@ -6,14 +6,18 @@ from collections.abc import Mapping
 
 from understudy.wire.fronts.base import Front
 from understudy.wire.fronts.chat import ChatFront
+from understudy.wire.fronts.embeddings import EmbeddingsFront
 from understudy.wire.fronts.messages import VERSION_HEADER, CountFront, MessagesFront
+from understudy.wire.fronts.responses import ResponsesFront
 
 _CHAT = ChatFront()
 _MESSAGES = MessagesFront()
 FRONTS: Mapping[str, Front] = {
     "/chat/completions": _CHAT,
+    "/embeddings": EmbeddingsFront(),
     "/messages": _MESSAGES,
     "/messages/count_tokens": CountFront(),
+    "/responses": ResponsesFront(),
 }
 """By path."""
 

@@ -18,6 +18,13 @@ from understudy.errors import InvalidRequest
 _ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 
+def _no_number(word: str) -> object:
+    raise ValueError(f"{word} is no number")
+
+
+NO_HEADERS: Mapping[str, str] = {}
+
+
 class Writer(Protocol):
     """One streamed answer in the making."""
 
@@ -34,7 +41,7 @@ class Writer(Protocol):
 class Front(Protocol):
     """One API that callers speak."""
 
-    def read(self, body: bytes, headers: Mapping[str, str]) -> ChatRequest | UnaryRequest:
+    def read(self, body: bytes, headers: Mapping[str, str] = NO_HEADERS) -> ChatRequest | UnaryRequest:
         """Decode and check a request; header names are lower case.  Raises InvalidRequest where it is malformed."""
 
     def writer(self, request: ChatRequest, *, created: int) -> Writer:
@@ -50,7 +57,7 @@ class Front(Protocol):
 def decoded(body: bytes) -> object:
     """The JSON of a request body.  Raises InvalidRequest."""
     try:
-        parsed = json.loads(body)
+        parsed = json.loads(body, parse_constant=_no_number)
         if b"\\u" in body:
             # Half a surrogate pair is valid JSON but no text; no provider could be sent it.
             json.dumps(parsed, ensure_ascii=False).encode()

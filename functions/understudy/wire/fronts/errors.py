@@ -12,6 +12,7 @@ from understudy.errors import (
     Credential,
     NoCompliantTarget,
     NoTargetAnswered,
+    Overloaded,
     RateLimited,
     Refusal,
     RequestError,
@@ -24,6 +25,7 @@ from understudy.errors import (
     UnderstudyError,
     UnknownModel,
     UnknownPath,
+    UnsupportedEncoding,
     WrongMethod,
 )
 
@@ -35,6 +37,7 @@ STATUS: dict[type[BaseException], tuple[int, str]] = {
     UnknownPath: (404, "invalid_request_error"),
     WrongMethod: (405, "invalid_request_error"),
     RequestTooLarge: (413, "invalid_request_error"),
+    UnsupportedEncoding: (415, "invalid_request_error"),
     NoCompliantTarget: (403, "permission_error"),
     NoTargetAnswered: (503, "server_error"),
     RouterNotReady: (503, "server_error"),
@@ -67,9 +70,34 @@ def error_answer(error: BaseException) -> tuple[int, dict[str, Any]]:
     if isinstance(error, CallerFault) and not isinstance(error, ContextTooLong):
         # The provider's own verdict on the caller's request keeps its status.
         status = error.status if error.status is not None and 400 <= error.status < 500 else status
-    if isinstance(error, NoTargetAnswered) and isinstance(error.last, RateLimited):
-        status, kind = 429, "rate_limit_error"
+    if isinstance(error, NoTargetAnswered):
+        status, kind = _when_nobody_answered(error.last, (status, kind))
     return status, error_body(error, kind)
+
+
+def _when_nobody_answered(last: AttemptFailed | None, otherwise: tuple[int, str]) -> tuple[int, str]:
+    """As a caller's program can act on it: too many requests, or nobody in time, or just not now."""
+    if _throttled(last) or _out_of_quota(last):
+        return STATUS[RateLimited]
+    return STATUS[Silent] if isinstance(last, Silent) else otherwise
+
+
+def _throttled(last: AttemptFailed | None) -> bool:
+    return isinstance(last, RateLimited) or (isinstance(last, Overloaded) and last.status == 429)
+
+
+def _out_of_quota(last: AttemptFailed | None) -> bool:
+    return isinstance(last, Credential) and last.code == "insufficient_quota"
+
+
+def error_headers(error: BaseException) -> dict[str, str]:
+    """The headers that belong to an error: how long to wait, which methods to use, which codings are read."""
+    headers = retry_after(error)
+    if isinstance(error, WrongMethod):
+        headers["allow"] = f"{error.allowed}, OPTIONS"
+    elif isinstance(error, UnsupportedEncoding):
+        headers["accept-encoding"] = "gzip, deflate, identity"
+    return headers
 
 
 def retry_after(error: BaseException) -> dict[str, str]:
@@ -84,6 +112,9 @@ def error_body(error: BaseException, kind: str | None = None) -> dict[str, Any]:
     kind = kind or next(STATUS[c][1] for c in type(error).__mro__ if c in STATUS)
     known = isinstance(error, UnderstudyError)
     code = next((CODES[c] for c in type(error).__mro__ if c in CODES), None) or getattr(error, "code", None)
+    if isinstance(error, NoTargetAnswered):
+        code = "insufficient_quota" if _out_of_quota(error.last) else code
+        code = "rate_limit_exceeded" if _throttled(error.last) else code
     return {
         "error": {
             "message": str(error) if known else "The router failed. The request id names this failure in its log.",

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from typing import Any
+from urllib.parse import unquote
 
 from understudy.errors import UnknownModel
 
@@ -22,7 +23,8 @@ def models(names: Collection[str]) -> dict[str, Any]:
 
 
 def model(name: str, names: Collection[str]) -> Mapping[str, Any]:
-    """One route.  Raises UnknownModel."""
+    """One route; its name may come as it is or quoted for a path.  Raises UnknownModel."""
+    name = name if name in names else unquote(name)
     if name not in names:
         raise UnknownModel(f"There is no model {name!r} here; there are: {', '.join(sorted(names))}.", param="model")
     return _model(name)

@@ -1,0 +1,122 @@
+"""The control document that the matrix runs with: for each wire one route that answers, and for each cell one that can
+be broken without disturbing another's, and one that breaks off and is gone on with."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Set
+from typing import Any
+
+from infra.local.aws import REGION
+from infra.local.simulators.provider import WIRES as SIMULATED
+from tests.e2e.clients.matrix import Cell, Matrix
+from understudy.wire import WIRES
+
+STEADY = {
+    # Every request must meet what its route has in store: no breaker may open, and no probe may use up a fault.
+    "breaker": {"consecutive_failures": 100, "quiet_failures": 100, "minimum_calls": 10_000, "failure_ratio": 1},
+    "probe": {"period_s": 86400},
+}
+SECRET = "env:UNDERSTUDY_SIMULATED_KEY"
+ACCESS: Mapping[str, Mapping[str, Any]] = {
+    "openai": {"auth": {"header": "Authorization", "scheme": "Bearer", "secret": SECRET}},
+    "anthropic": {"auth": {"header": "x-api-key", "scheme": "", "secret": SECRET}},
+    "gemini": {"auth": {"header": "x-goog-api-key", "scheme": "", "secret": SECRET}},
+    "bedrock": {"sigv4": {"service": "bedrock", "region": REGION}},
+}
+
+
+def missing(matrix: Matrix) -> dict[str, str]:
+    """The wires of the matrix that this checkout cannot run, and why."""
+    found = {}
+    for name, wire in matrix.wires.items():
+        for target in wire["targets"]:
+            if target["speaks"] not in WIRES:
+                found[name] = f"the router does not speak {target['speaks']}"
+            elif target["provider"] not in SIMULATED:
+                found[name] = f"there is no simulated {target['provider']} provider"
+    return found
+
+
+class Document:
+    """The document, and the faults that hold in it from the start."""
+
+    def __init__(self, matrix: Matrix, wires: list[str]) -> None:
+        self._targets: dict[str, Any] = {}
+        self._routes: dict[str, Any] = {}
+        self.faults: dict[str, str] = {}
+        embedding = {cell.wire for cell in matrix.cells if "embeddings" in cell.checks}
+        for wire in wires:
+            self._wire(wire, matrix.wires[wire], embedding)
+        for cell in matrix.cells:
+            if cell.wire in wires:
+                self._cell(cell, matrix.wires[cell.wire])
+
+    def text(self) -> str:
+        """JSON, which is YAML; the local stack fills in the addresses."""
+        providers = {one["provider"]: _provider(one["provider"]) for one in self._targets.values()}
+        defaults = {"limits": {"retries_per_target": 0}}
+        document = {"schema": 1, "defaults": defaults, "providers": providers, "health": STEADY}
+        return json.dumps(document | {"targets": self._targets, "routes": self._routes}, indent=1)
+
+    def _wire(self, name: str, wire: Mapping[str, Any], embedding: Set[str]) -> None:
+        self._route(name, list(self._chain(name, wire["targets"])))
+        if name not in embedding:
+            return
+        can = {"capabilities": {"chat": False, "embeddings": True}}
+        embedders = [one | can for one in wire.get("embeddings", wire["targets"])]
+        self._route(embeddings(name), list(self._chain(embeddings(name), embedders)))
+
+    def _cell(self, cell: Cell, wire: Mapping[str, Any]) -> None:
+        self._route(faulty(cell), list(self._chain(faulty(cell), wire["targets"])))
+        *_, last = wire["targets"]
+        chain = [last | {"fault": "cut_midstream"}, {"provider": "openai", "speaks": "openai"}]
+        self._route(resumed(cell.wire), list(self._chain(resumed(cell.wire), chain)))
+
+    def _route(self, name: str, targets: list[str]) -> None:
+        self._routes[name] = {"targets": targets}
+
+    def _chain(self, name: str, targets: list[Mapping[str, Any]]) -> Iterator[str]:
+        """Targets named after the route; the one that answers bears its very name."""
+        final = next(index for index, one in enumerate(targets) if "fault" not in one)
+        for index, one in enumerate(targets):
+            target = name if index == final else f"{name}.{index}"
+            self._targets[target] = {
+                "provider": one["provider"],
+                "model": f"simulated-{target}",
+                "capabilities": one.get("capabilities", {}),
+            }
+            if "fault" in one:
+                self.faults[target] = one["fault"]
+            yield target
+
+
+def _provider(name: str) -> dict[str, Any]:
+    return {"wire": name, "base_url": f"${{{name}_url}}", "simulated": True, **ACCESS[name]}
+
+
+def embeddings(wire: str) -> str:
+    return f"{wire}-embeddings"
+
+
+def faulty(cell: Cell) -> str:
+    return f"faulty.{cell.name}"
+
+
+def resumed(wire: str) -> str:
+    return f"resumed.{wire}"
+
+
+def given(cell: Cell, matrix: Matrix) -> dict[str, Any]:
+    """What a script is told of a cell."""
+    answers = next(one for one in matrix.wires[cell.wire]["targets"] if "fault" not in one)
+    return {
+        "front": cell.front,
+        "wire": cell.wire,
+        "answers": answers["provider"],
+        "model": cell.wire,
+        "faulty": faulty(cell),
+        "resumed": resumed(cell.wire),
+        "embeddings": embeddings(cell.wire),
+        "checks": list(cell.checks),
+    }
