@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator, Mapping, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from understudy.catalog import Route, Target
-from understudy.chat.bound import owner_of_target
+from understudy.chat.bound import owner_of_target, without_others
 from understudy.chat.request import ChatRequest
 from understudy.chat.unary import UnaryRequest
 from understudy.wire import UNARY_WIRES, WIRES
@@ -70,14 +70,21 @@ def quirks_of(target: Target) -> Quirks:
     return Quirks(owner_of_target(target.name), target.provider.rename, can.reasoning_control, can.image_urls)
 
 
+def addressed(request: ChatRequest, target: Target) -> ChatRequest:
+    """The request as the target may have it: without the signatures that only another can read again."""
+    messages = without_others(request.messages, owner_of_target(target.name))
+    return request if messages is request.messages else replace(request, body={**request.body, "messages": messages})
+
+
 def lost(request: ChatRequest, target: Target) -> Set[str]:
     """The names of the request's fields that would not reach the target."""
-    wire = wire_for(request, target)
+    request, wire = addressed(request, target), wire_for(request, target)
     refuses, unsaid = target.capabilities.refuses, idle(request, target)
     refused = (request.body.keys() & refuses) - unsaid
     if request.native and is_native(request, wire):
         # Here a field may also be named as its own protocol has it.
-        return refused | ((request.native.body.keys() & refuses) - unsaid) | set(foreign(request, target))
+        named = (request.native.body.keys() & (refuses - OURS)) - unsaid
+        return refused | named | set(foreign(request, target))
     return (wire.cannot_carry(request, quirks_of(target)) - OURS) | request.needs | refused
 
 
@@ -134,7 +141,7 @@ def _misfits(request: ChatRequest | UnaryRequest, route: Route, target: Target) 
         if request.operation == "embeddings" and not can.embeddings:
             yield Misfit("it does not make embeddings", "model")
         if unary_wire_for(request, target) is None or request.operation in can.refuses:
-            yield Misfit(f"its protocol has no {request.operation.replace('_', ' ')}", "model")
+            yield Misfit(f"it has no {request.operation.replace('_', ' ')}", "model")
         return
     if not can.chat:
         yield Misfit("it does not answer chats", "model")

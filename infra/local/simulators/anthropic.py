@@ -32,16 +32,17 @@ STOP = {
 
 @dataclass(frozen=True)
 class Asked(Ask):
-    """With what only this wire has: the tokens up to the last cache breakpoint, written there by the first turn of a
-    conversation and read by the others."""
+    """With what only this wire has: whether to think, and the tokens up to the last cache breakpoint, written there by
+    the first turn of a conversation and read by the others."""
 
+    thinks: bool = False
     cached: int = 0
     later: bool = False
 
     @property
-    def thinking(self) -> list[dict[str, Any]]:
+    def blocks(self) -> list[dict[str, Any]]:
         # An answer to tool results goes on with the thinking that is there.
-        return thinking.thought(self.model, self.text) if self.thoughts and self.results is None else []
+        return thinking.thought(self.model, self.text) if self.thinks and self.results is None else []
 
 
 def read(body: Any) -> Ask:
@@ -72,7 +73,7 @@ def read(body: Any) -> Ask:
         stops=tuple(checked.get("stop_sequences") or ()),
         stream=bool(checked.get("stream")),
         input_tokens=_input_tokens(checked.get("system"), turns),
-        thoughts=thinking.switched_on(checked),
+        thinks=thinking.switched_on(checked),
         cached=_cached_tokens(checked, turns),
         later=any(turn["role"] == "assistant" for turn in turns),
     )
@@ -148,14 +149,14 @@ def _message(ask: Ask, content: list[dict[str, Any]], answer: Answer | None) -> 
 
 
 def _written(ask: Ask, answer: Answer) -> dict[str, Any]:
-    thoughts = [block.get("thinking", "") for block in ask.thinking] if isinstance(ask, Asked) else []
+    thoughts = [block.get("thinking", "") for block in ask.blocks] if isinstance(ask, Asked) else []
     tokens = sum(len(split_words(text)) for text in thoughts)
     details = {"output_tokens_details": {"thinking_tokens": tokens}} if thoughts else {}
     return {"output_tokens": answer.output_tokens + tokens, **details}
 
 
 def _content(ask: Ask, answer: Answer) -> list[dict[str, Any]]:
-    thoughts = ask.thinking if isinstance(ask, Asked) and (answer.text or answer.calls) else []
+    thoughts = ask.blocks if isinstance(ask, Asked) and (answer.text or answer.calls) else []
     text = [{"type": "text", "text": answer.text}] if answer.text else []
     return [*thoughts, *text] + [
         {"type": "tool_use", "id": f"toolu_{call.id}", "name": call.name, "input": dict(call.arguments)}

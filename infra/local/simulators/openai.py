@@ -296,6 +296,6 @@ WIRE = Wire(
     first_error=first_error,
     refusal=refusal,
     unreadable=Piece("frame", b'data: {"id": "chatcmpl-unreadable", "choices": [{"delta": \n\n'),
-    locate=openai_embeddings.locate,
     embed=openai_embeddings.embed,
+    embed_path=openai_embeddings.PATH,
 )

@@ -16,16 +16,7 @@ from infra.local.simulators.wire import Place
 PARAMETERS = frozenset({"dimensions", "encoding_format", "input", "model", "user"})
 DIMENSIONS = 8
 MOST = 2048
-PLACES = {
-    "/v1/chat/completions": Place("answer", "POST"),
-    "/v1/embeddings": Place("embeddings", "POST"),
-    "/v1/models": Place("models", "GET"),
-}
-
-
-def locate(path: str) -> Place | None:
-    """What a path of the API stands for."""
-    return PLACES.get(path.partition("?")[0])
+PATH = "/v1/embeddings"
 
 
 def embed(_: Place, body: Any) -> Reply:

@@ -178,10 +178,10 @@ class SimulatedProvider:
                 wire.authorise(arrived.headers, self.api_key)
             if method == "GET":
                 return None, wire.list_models(self.models)
-            if (other := wire.also.get(path.partition("?")[0])) is not None:
-                return None, other(body)
             if place.operation == "embeddings" and wire.embed is not None:
                 return None, wire.embed(place, body)
+            if place.operation == "also":
+                return None, wire.also[path.partition("?")[0]](body)
             ask = wire.read(body if place.model is None else (place, body))
             return ask, wire.render(ask, answer(ask))
         except RejectedError as rejected:

@@ -13,7 +13,8 @@ HINTS = {"http_429": "30", "retry_after": "2"}
 
 @dataclass(frozen=True)
 class Place:
-    """What a path stands for: the `operation` ("answer", "embeddings" or "models") and the HTTP method it wants.
+    """What a path stands for: the `operation` ("answer", "embeddings", "models", or "also" for any other) and the HTTP
+    method it wants.
 
     On a wire that says them in the path also the model, and whether to stream.
     """
@@ -41,11 +42,11 @@ class Wire:
     `authorise` (headers with lower-case names, expected key) and `read` (parsed body) raise RejectedError
     with the provider's own answer. `trouble` (fault name, model) is an error reply for one of the names in
     `troubles`; `refuse` (status, message) any other error. `first_error` is the reply, streamed or not, in
-    which an error stands where the answer should begin. `also` are other paths to which a body is posted, each with
-    what answers it.
+    which an error stands where the answer should begin.
     A wire whose paths name the model has `locate` (path with its query), and `read` is given (place, body) there;
-    `embed` (place, body) answers a request for embeddings. A wire whose calls are signed has `verify` (the request, the
-    expected key, the secrets of AWS keys by their ids) in place of `authorise`.
+    `embed` (place, body) answers a request for embeddings, at `embed_path` where there is no `locate`. A wire whose
+    calls are signed has `verify` (the request, the expected key, the secrets of AWS keys by their ids) in place of
+    `authorise`. `also` are other paths to which a body is posted, each with what answers it.
     """
 
     name: str
@@ -62,10 +63,11 @@ class Wire:
     first_error: Callable[[bool], Reply]
     refusal: Callable[[Ask], Reply]
     unreadable: Piece
-    also: Mapping[str, Callable[[Any], Reply]] = field(default_factory=dict)
     locate: Callable[[str], Place | None] | None = None
     embed: Callable[[Place, Any], Reply] | None = None
+    embed_path: str | None = None
     verify: Callable[[Arrived, str, Mapping[str, str]], None] | None = None
+    also: Mapping[str, Callable[[Any], Reply]] = field(default_factory=dict)
 
     def place(self, path: str) -> Place | None:
         """What the path stands for, or None where there is no such path."""
@@ -73,7 +75,10 @@ class Wire:
             return self.locate(path)
         bare = path.partition("?")[0]
         known = {self.answer_path: Place("answer", "POST"), self.models_path: Place("models", "GET")}
-        return known.get(bare) or (Place("other", "POST") if bare in self.also else None)
+        known |= dict.fromkeys(self.also, Place("also", "POST"))
+        if self.embed_path is not None:
+            known[self.embed_path] = Place("embeddings", "POST")
+        return known.get(bare)
 
     def ask(self, path: str, body: Any) -> Ask:
         """What a request for an answer comes to; `path` is below the base URL.  Raises RejectedError as `read` does."""

@@ -122,7 +122,7 @@ def test_embeddings_go_to_those_who_make_them() -> None:
     assert None is misfit(asked, target(embeddings=True, chat=False, tools=False, vision=False))
     assert ("it does not make embeddings", "model", "unsupported_parameter") == misfit(asked, target())
     counted = UnaryRequest("count_tokens", "r", {"model": "r", "messages": []})
-    assert ("its protocol has no count tokens", "model", "unsupported_parameter") == misfit(counted, target())
+    assert ("it has no count tokens", "model", "unsupported_parameter") == misfit(counted, target())
 
 
 def test_the_first_offending_field_is_named() -> None:

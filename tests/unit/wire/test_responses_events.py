@@ -30,7 +30,9 @@ TOOLS = [{"type": "function", "name": "look", "parameters": {}}, {"type": "custo
 
 
 def request(**fields: Any) -> ChatRequest:
-    read = FRONT.read(json.dumps({"model": "chat", "input": "hi", "stream": True, "tools": TOOLS} | fields).encode())
+    read = FRONT.read(
+        json.dumps({"model": "chat", "input": "hi", "stream": True, "tools": TOOLS} | fields).encode(), {}
+    )
     assert isinstance(read, ChatRequest)
     return read
 

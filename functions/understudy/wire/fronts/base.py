@@ -22,9 +22,6 @@ def _no_number(word: str) -> object:
     raise ValueError(f"{word} is no number")
 
 
-NO_HEADERS: Mapping[str, str] = {}
-
-
 class Writer(Protocol):
     """One streamed answer in the making."""
 
@@ -41,7 +38,7 @@ class Writer(Protocol):
 class Front(Protocol):
     """One API that callers speak."""
 
-    def read(self, body: bytes, headers: Mapping[str, str] = NO_HEADERS) -> ChatRequest | UnaryRequest:
+    def read(self, body: bytes, headers: Mapping[str, str]) -> ChatRequest | UnaryRequest:
         """Decode and check a request; header names are lower case.  Raises InvalidRequest where it is malformed."""
 
     def writer(self, request: ChatRequest, *, created: int) -> Writer:

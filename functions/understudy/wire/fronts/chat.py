@@ -9,7 +9,7 @@ from understudy.chat.request import ChatRequest, chat_request
 from understudy.chat.response import completion_from_chunks
 from understudy.chat.stream import Chunk, index_of
 from understudy.chat.unary import UnaryRequest
-from understudy.wire.fronts.base import NO_HEADERS, decoded, encode
+from understudy.wire.fronts.base import decoded, encode
 from understudy.wire.fronts.errors import error_answer, error_body
 
 DONE = b"data: [DONE]\n\n"
@@ -20,7 +20,7 @@ _ENVELOPE = ("id", "object", "created", "model", "service_tier", "system_fingerp
 class ChatFront:
     """See `understudy.wire.fronts.base.Front`."""
 
-    def read(self, body: bytes, headers: Mapping[str, str] = NO_HEADERS) -> ChatRequest:  # noqa: ARG002
+    def read(self, body: bytes, headers: Mapping[str, str]) -> ChatRequest:  # noqa: ARG002
         return chat_request(decoded(body))
 
     def writer(self, request: ChatRequest, *, created: int) -> StreamWriter:

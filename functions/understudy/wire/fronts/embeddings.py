@@ -10,7 +10,7 @@ from understudy.chat.request import ChatRequest
 from understudy.chat.stream import Chunk
 from understudy.chat.unary import UnaryRequest
 from understudy.errors import InvalidRequest
-from understudy.wire.fronts.base import NO_HEADERS, Writer, decoded
+from understudy.wire.fronts.base import Writer, decoded
 from understudy.wire.fronts.errors import error_answer
 
 FORMATS = ("float", "base64")
@@ -19,7 +19,7 @@ FORMATS = ("float", "base64")
 class EmbeddingsFront:
     """See `understudy.wire.fronts.base.Front`."""
 
-    def read(self, body: bytes, headers: Mapping[str, str] = NO_HEADERS) -> UnaryRequest:  # noqa: ARG002
+    def read(self, body: bytes, headers: Mapping[str, str]) -> UnaryRequest:  # noqa: ARG002
         return embeddings_request(decoded(body))
 
     def writer(self, request: ChatRequest, *, created: int) -> Writer:  # noqa: ARG002 - nobody streams a vector

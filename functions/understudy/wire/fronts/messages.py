@@ -11,7 +11,7 @@ from typing import Any
 from understudy.chat.request import ChatRequest
 from understudy.chat.stream import Chunk
 from understudy.chat.unary import UnaryRequest
-from understudy.wire.fronts.base import NO_HEADERS, decoded
+from understudy.wire.fronts.base import decoded
 from understudy.wire.fronts.messages_errors import message_error
 from understudy.wire.fronts.messages_request import count_request, messages_request
 from understudy.wire.fronts.messages_stream import MessageWriter, message_of
@@ -24,7 +24,7 @@ there are, 2023-06-01 and 2026-10-21, is what a caller may send, and a provider 
 class MessagesFront:
     """See `understudy.wire.fronts.base.Front`."""
 
-    def read(self, body: bytes, headers: Mapping[str, str] = NO_HEADERS) -> ChatRequest | UnaryRequest:
+    def read(self, body: bytes, headers: Mapping[str, str]) -> ChatRequest | UnaryRequest:
         return messages_request(decoded(body), headers)
 
     def writer(self, request: ChatRequest, *, created: int) -> MessageWriter:
@@ -44,5 +44,5 @@ class MessagesFront:
 class CountFront(MessagesFront):
     """How many tokens a request would have; an estimate where nobody on the route can count."""
 
-    def read(self, body: bytes, headers: Mapping[str, str] = NO_HEADERS) -> UnaryRequest:
+    def read(self, body: bytes, headers: Mapping[str, str]) -> UnaryRequest:
         return count_request(decoded(body), headers)

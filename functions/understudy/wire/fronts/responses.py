@@ -12,7 +12,7 @@ from typing import Any
 from understudy.chat.request import ChatRequest
 from understudy.chat.stream import Chunk
 from understudy.chat.unary import UnaryRequest
-from understudy.wire.fronts.base import NO_HEADERS, decoded, encode
+from understudy.wire.fronts.base import decoded, encode
 from understudy.wire.fronts.errors import error_answer, error_body
 from understudy.wire.fronts.responses_events import Answer, Events
 from understudy.wire.fronts.responses_request import responses_request
@@ -31,7 +31,7 @@ _WRITTEN: Mapping[str, str] = {
 class ResponsesFront:
     """See `understudy.wire.fronts.base.Front`."""
 
-    def read(self, body: bytes, headers: Mapping[str, str] = NO_HEADERS) -> ChatRequest:  # noqa: ARG002
+    def read(self, body: bytes, headers: Mapping[str, str]) -> ChatRequest:  # noqa: ARG002
         return responses_request(decoded(body))
 
     def writer(self, request: ChatRequest, *, created: int) -> EventWriter:
