@@ -28,6 +28,7 @@ UnderstudyError
     ├── Silent                   no first token, stall                 fail over at once
     │   └── OutOfTime            the request's deadline was reached    no fault of the target
     ├── Credential               401, 403, out of credit, model gone   fail over; open the breaker at once; incident
+    ├── NotOffered               the provider has no such operation    fail over; no fault of the target
     ├── CallerFault              the provider refuses this request     return the provider's error
     │   └── ContextTooLong       prompt above the window               only to a larger window
     └── Refusal                  content policy                        propagate
@@ -290,6 +291,11 @@ class OutOfTime(Silent):
 class Credential(AttemptFailed):
     kind = "credential"
     opens = True
+
+
+class NotOffered(AttemptFailed):
+    kind = "not_offered"
+    hurts_health = False
 
 
 class CallerFault(AttemptFailed):

@@ -150,11 +150,8 @@ class LocalStack:
     def _publish(self) -> None:
         text = (self._options.config or DOCUMENT).read_text()
         name = str(self._options.config or DOCUMENT.name)
-        if self._options.config is None:
-            if not self.simulators:
-                raise LocalError(
-                    "without simulators there is nobody to route to: give a control document with --config"
-                )
+        if self._options.config is None and not self.simulators:
+            raise LocalError("without simulators there is nobody to route to: give a control document with --config")
         for wire, simulator in self.simulators.items():
             text = text.replace(f"${{{wire}_url}}", simulator.base_url)
         publish(self.store, text, now=time.time(), by="understudy up", filename=name)

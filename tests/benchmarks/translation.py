@@ -77,12 +77,12 @@ def requests() -> None:
     body = encode(CHAT[1])
     bare = best(lambda: json.dumps(json.loads(body)).encode(), 50)
     front = FRONTS["/chat/completions"]
-    read = best(lambda: front.read(body), 50)
+    read = best(lambda: front.read(body, {}), 50)
     cells = []
     for name, wire in WIRES.items():
         if name == "responses":
             continue
-        request = front.read(body)
+        request = front.read(body, {})
         assert isinstance(request, ChatRequest)
         lost = wire.cannot_carry(request, QUIRKS)
 
@@ -97,7 +97,7 @@ def requests() -> None:
 
 def chunks() -> None:
     print(f"\n2. A chunk: provider's bytes to the caller's bytes, {TOKENS} tokens; microseconds each")
-    fronts = {p: f for p, f in FRONTS.items() if not isinstance(f.read(encode(REQUESTS[p][0])), UnaryRequest)}
+    fronts = {p: f for p, f in FRONTS.items() if not isinstance(f.read(encode(REQUESTS[p][0]), {}), UnaryRequest)}
     print(f"   {'':<12}{'read + write':>14}" + "".join(f"{path:>24}" for path in fronts))
     for name in [one for one in WIRES if one != "responses"]:
         reply = spoken(name)
@@ -106,7 +106,7 @@ def chunks() -> None:
         bare = best(lambda said=said: [json.dumps(json.loads(one)) for one in said]) / TOKENS  # type: ignore[misc]
         cells = []
         for path, front in fronts.items():
-            request = front.read(encode(REQUESTS[path][0]))
+            request = front.read(encode(REQUESTS[path][0]), {})
             took = best(lambda f=front, r=request, n=name, a=reply: translated(f, r, n, a)) / TOKENS  # type: ignore[misc]
             cells.append(f"{took:>12.1f} ({took / bare:5.1f}x)")
         print(f"   {name:<12}{bare:>14.1f}" + "".join(f"{cell:>24}" for cell in cells))
@@ -189,7 +189,7 @@ async def open_streams(wire: str, path: str) -> float:
 
 def memory() -> None:
     print(f"\n3. Memory of an open stream, {TOKENS // 2} tokens in, {STREAMS} at once; KB each (without its sockets)")
-    fronts = [p for p, f in FRONTS.items() if not isinstance(f.read(encode(REQUESTS[p][0])), UnaryRequest)]
+    fronts = [p for p, f in FRONTS.items() if not isinstance(f.read(encode(REQUESTS[p][0]), {}), UnaryRequest)]
     print(f"   {'':<12}" + "".join(f"{path:>22}" for path in fronts))
     for wire in [one for one in WIRES if one != "responses"]:
         cells = [asyncio.run(open_streams(wire, path)) / 1024 for path in fronts]

@@ -93,7 +93,7 @@ ECHOED = {
 @pytest.mark.parametrize("wire", [name for name in WIRES if name != "responses"])
 def test_an_echoed_answer_is_valid_history(wire: str) -> None:
     """`message.model_dump()` with its nulls, our own thinking and annotations, goes to a provider of any wire."""
-    asked = FRONTS["/chat/completions"].read(json.dumps({**ASK, "messages": [*USER, ECHOED, *USER]}).encode())
+    asked = FRONTS["/chat/completions"].read(json.dumps({**ASK, "messages": [*USER, ECHOED, *USER]}).encode(), {})
     assert set() == set(WIRES[wire].cannot_carry(asked))  # type: ignore[arg-type]
     call = WIRES[wire].call(asked, model="m", stream=False, drop=frozenset(), max_output_tokens=9)  # type: ignore[arg-type]
     assert "null" not in call.body.decode()

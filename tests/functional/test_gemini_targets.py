@@ -33,6 +33,7 @@ from understudy.wire.gemini_contents import UNSIGNED
 
 SAYS = "[simulated gemini provider, model m] "
 USER = {"role": "user", "content": "use forecast please"}
+AUTH = {"gemini": ("x-goog-api-key", ""), "openai": ("Authorization", "Bearer"), "anthropic": ("x-api-key", "")}
 TOOLS = [{"type": "function", "function": {"name": "forecast", "parameters": SCHEMA}}]
 
 
@@ -46,10 +47,14 @@ def provider() -> Iterator[SimulatedProvider]:
 
 
 def document(*targets: SimulatedProvider, **capabilities: Any) -> str:
-    auth = {"header": "x-goog-api-key", "scheme": "", "secret": "env:KEY"}
     names = ["lead", "spare"][: len(targets)]
     providers = {
-        name: {"wire": "gemini", "base_url": one.base_url, "simulated": True, "auth": auth}
+        name: {
+            "wire": one.wire.name,
+            "base_url": one.base_url,
+            "simulated": True,
+            "auth": dict(zip(("header", "scheme"), AUTH[one.wire.name], strict=True)) | {"secret": "env:KEY"},
+        }
         for name, one in zip(names, targets, strict=True)
     }
     made = {name: {"provider": name, "model": "m", "capabilities": capabilities} for name in names}
@@ -157,6 +162,35 @@ def test_a_history_from_elsewhere_is_gone_on_with(provider: SimulatedProvider) -
     history.append({"role": "tool", "tool_call_id": "toolu_01", "content": "sunny"})
     assert asking(provider, {"messages": history, "tools": TOOLS})[0].whole(SAYS + "The tool answered: sunny")
     assert UNSIGNED == sent_signature(provider)
+
+
+@pytest.mark.parametrize("wire", ["openai", "anthropic"])
+def test_what_was_signed_is_nothing_to_another_provider(provider: SimulatedProvider, wire: Any) -> None:
+    """A conversation of signed texts and calls goes on elsewhere; no signature goes along, and the caller is told."""
+    spare = SimulatedProvider(wire, token_delay=0, api_key=SECRET)
+    spare.start()
+
+    async def turns() -> Told:
+        router = Router(document(provider, spare))
+        try:
+            said = call_of(await router.ask(stream=False, messages=[{"role": "user", "content": "hi"}]))
+            called = call_of(await router.ask(stream=False, messages=[USER], tools=TOOLS))
+            result = {"role": "tool", "tool_call_id": called["tool_calls"][0]["id"], "content": "sunny"}
+            assert "extra_content" in said and "extra_content" in called["tool_calls"][0]
+            provider.set_fault("*", "http_401")
+            hello = {"role": "user", "content": "hi"}
+            return await router.ask(stream=False, messages=[hello, said, USER, called, result], tools=TOOLS)
+        finally:
+            await router.transport.close()
+
+    try:
+        told = asyncio.run(turns())
+    finally:
+        spare.stop()
+    assert told.whole(f"[simulated {wire} provider, model m] The tool answered: sunny")
+    assert ("spare", "content bound to another target") == (told.target, told.headers["x-understudy-stripped"])
+    body = json.dumps(spare.requests[-1].body)
+    assert ("us1." in body, "extra_content" in body) == (False, False)
 
 
 def test_a_failing_target_is_gone_on_with_in_mid_answer(provider: SimulatedProvider) -> None:
@@ -276,6 +310,6 @@ def test_embeddings(provider: SimulatedProvider) -> None:
     request = UnaryRequest("embeddings", "chat", {"model": "chat", "input": ["one text", "two"], "dimensions": 4})
     payload = asked(provider, request)[0].payload
     assert [4, 4] == [len(one["embedding"]) for one in payload["data"]]
-    assert 3 == payload["usage"]["prompt_tokens"]
+    assert ("m", 3) == (payload["model"], payload["usage"]["prompt_tokens"])
     provider.set_fault("*", "http_503")
     assert Overloaded is outcome(lambda: asked(provider, request))

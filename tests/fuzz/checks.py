@@ -34,7 +34,7 @@ def reading(front: Front, seeds: tuple[dict[str, Any], ...], rng: random.Random)
     if rng.random() < 0.2:
         body = corrupted(body, rng)
     try:
-        request = front.read(body)
+        request = front.read(body, {})
     except InvalidRequest as error:
         encode(front.error(error)[1])
         return
@@ -138,7 +138,7 @@ def _damaged_event(event: Event, rng: random.Random) -> Event:
 def written(chunks: list[Chunk], rng: random.Random, *, native: str = "") -> None:
     """Every front writes any chunks, whole and streamed, and every event that it writes is JSON."""
     for path, front in FRONTS.items():
-        request = front.read(encode(REQUESTS[path][0]))
+        request = front.read(encode(REQUESTS[path][0]), {})
         if isinstance(request, UnaryRequest):
             continue
         mine = [c for c in chunks if not c.native or (request.native and request.native.protocol == native)]

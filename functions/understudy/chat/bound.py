@@ -93,3 +93,32 @@ def with_signature(call: Mapping[str, Any], signature: str) -> dict[str, Any]:
     kept = dict(inner) if isinstance(inner, Mapping) else {}
     google = {**kept, "thought_signature": signature}
     return {**call, "extra_content": {**(extra if isinstance(extra, Mapping) else {}), "google": google}}
+
+
+def without_others(messages: list[Mapping[str, Any]], owner: str) -> list[Mapping[str, Any]]:
+    """The messages without the thought signatures that another than `owner` can read; the same list where there are
+    none."""
+    kept = [_without(message, owner) for message in messages]
+    return messages if all(one is other for one, other in zip(kept, messages, strict=True)) else kept
+
+
+def _without(message: Mapping[str, Any], owner: str) -> Mapping[str, Any]:
+    calls = message.get("tool_calls")
+    if not calls and "extra_content" not in message:
+        return message
+    made = _unsigned(message, owner)
+    unsigned = [_unsigned(call, owner) for call in calls or ()]
+    if any(one is not other for one, other in zip(unsigned, calls or (), strict=True)):
+        made = {**made, "tool_calls": unsigned}
+    return made
+
+
+def _unsigned(holder: Mapping[str, Any], owner: str) -> Mapping[str, Any]:
+    """The message or call without a signature that `owner` may not be sent, and without what was there for it alone."""
+    if kept_by(signature_of(holder), owner) is not None:
+        return holder
+    extra = holder["extra_content"]
+    inner = {name: value for name, value in extra["google"].items() if name != "thought_signature"}
+    rest = {name: value for name, value in extra.items() if name != "google"} | ({"google": inner} if inner else {})
+    made = {name: value for name, value in holder.items() if name != "extra_content"}
+    return made | ({"extra_content": rest} if rest else {})

@@ -41,16 +41,18 @@ class _Choice:
 
 
 class Completed:
-    """One answer, chunk by chunk.  `seed` is a name that no other answer has, `created` epoch seconds.
+    """One answer, chunk by chunk.  `seed` is a name that no other answer has, `created` epoch seconds; with `one_call`
+    only the first of a choice's calls is given on.
 
     Every chunk has an id, a model and a time; every choice an index and one stop reason, which is `tool_calls` where
     it stops after calls; calls are numbered from 0, and begin with an id of at most 40 characters where it is ours, and
     their name; their arguments are JSON.
     """
 
-    def __init__(self, seed: str, created: int) -> None:
+    def __init__(self, seed: str, created: int, *, one_call: bool = False) -> None:
         self._seed = seed
         self._created = created
+        self._one_call = one_call
         self._choices: dict[int, _Choice] = {}
 
     def feed(self, chunk: Chunk, model: str) -> Sequence[Chunk]:
@@ -134,6 +136,8 @@ class Completed:
             out += [
                 self._begin(choice, state.calls, c, {}) for c in state.calls[: call.place] if c.name and not c.begun
             ]
+            if self._one_call and call.place:
+                continue
             kind = next((kind for kind in _INPUTS if isinstance(part.get(kind), Mapping)), call.kind)
             said = dict(part[kind]) if isinstance(part.get(kind), Mapping) else {}
             piece, name = _text(said.pop(_INPUTS[kind], None)), said.pop("name", None)
@@ -159,7 +163,7 @@ class Completed:
 
     def _rest(self, choice: int, calls: list[_Call]) -> Iterable[dict[str, Any]]:
         """What is still to be said of a choice's calls when it stops: those without an id, and missing arguments."""
-        for call in calls:
+        for call in calls[:1] if self._one_call else calls:
             empty = call.kind == "function" and not call.said
             if not call.begun:
                 call.waiting += "{}" if empty else ""

@@ -57,10 +57,14 @@ _WORDS = {
 
 @dataclass(frozen=True, slots=True)
 class Native:
-    """A request as its caller wrote it in another protocol: `protocol` is that of the wire which could send it on."""
+    """A request as its caller wrote it in another protocol: `protocol` is that of the wire which could send it on.
+
+    `headers` are those of the caller's that belong to the protocol and are sent on with it; names are lower case.
+    """
 
     protocol: str
     body: Mapping[str, Any]
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,13 +16,17 @@ from understudy.chat.usage import Usage
 
 @dataclass(frozen=True, slots=True)
 class UnaryRequest:
-    """One checked request.  `operation` is "embeddings" or "count_tokens"; `body` has no nulls; see ChatRequest."""
+    """One checked request.  `operation` is "embeddings" or "count_tokens"; `body` has no nulls; see ChatRequest.
+
+    `estimate` stands for the answer where nobody on the route can give one; None where nothing can stand for it.
+    """
 
     operation: str
     model: str
     body: Mapping[str, Any]
     native: Native | None = None
     needs: frozenset[str] = frozenset()
+    estimate: Mapping[str, Any] | None = None
     stream: bool = field(default=False, init=False)
     is_structured: bool = field(default=False, init=False)
     choices: int = field(default=1, init=False)

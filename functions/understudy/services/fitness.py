@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator, Mapping, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from understudy.catalog import Route, Target
-from understudy.chat.bound import owner_of_target
+from understudy.chat.bound import owner_of_target, without_others
 from understudy.chat.request import ChatRequest
 from understudy.chat.unary import UnaryRequest
 from understudy.wire import UNARY_WIRES, WIRES
 from understudy.wire.base import Quirks, UnaryWire, Wire
 
-OURS = frozenset({"stream_options"})
-"""What the router answers by itself where a server does not take it: it counts by estimate then."""
+OURS = frozenset({"parallel_tool_calls", "stream_options"})
+"""What the router sees to by itself where a target does not take it: of several calls it gives on the first, where the
+caller wants one at a time, and it counts by estimate."""
 SHOWN = frozenset({"annotations", "reasoning", "reasoning_content", "reasoning_details"})
 """What an answer shows of its making.  Echoed in a conversation it says nothing that a target must know."""
 IDLE: Mapping[str, object] = {
@@ -69,13 +70,21 @@ def quirks_of(target: Target) -> Quirks:
     return Quirks(owner_of_target(target.name), target.provider.rename, can.reasoning_control, can.image_urls)
 
 
+def addressed(request: ChatRequest, target: Target) -> ChatRequest:
+    """The request as the target may have it: without the signatures that only another can read again."""
+    messages = without_others(request.messages, owner_of_target(target.name))
+    return request if messages is request.messages else replace(request, body={**request.body, "messages": messages})
+
+
 def lost(request: ChatRequest, target: Target) -> Set[str]:
     """The names of the request's fields that would not reach the target."""
-    wire = wire_for(request, target)
+    request, wire = addressed(request, target), wire_for(request, target)
     refused = (request.body.keys() & target.capabilities.refuses) - idle(request, target)
-    if is_native(request, wire):
-        return refused | set(foreign(request, target))
-    return wire.cannot_carry(request, quirks_of(target)) | request.needs | refused
+    if request.native and is_native(request, wire):
+        # Here a field may also be named as its own protocol has it.
+        named = request.native.body.keys() & (target.capabilities.refuses - OURS)
+        return refused | named | set(foreign(request, target))
+    return (wire.cannot_carry(request, quirks_of(target)) - OURS) | request.needs | refused
 
 
 def foreign(request: ChatRequest, target: Target) -> list[str]:
@@ -85,10 +94,18 @@ def foreign(request: ChatRequest, target: Target) -> list[str]:
 
 def idle(request: ChatRequest, target: Target) -> Set[str]:
     """What the target refuses and may be left out, because it says nothing: fields with the value that they have where
-    they are not given, what the router answers by itself, and what earlier answers showed of their making."""
+    they are not given, what the router sees to by itself, and what earlier answers showed of their making."""
     refuses = target.capabilities.refuses
     unsaid = {name for name in request.body.keys() & refuses & IDLE.keys() if request.body[name] == IDLE[name]}
     return unsaid | ((OURS | SHOWN) & refuses)
+
+
+def ours(request: ChatRequest, target: Target) -> Set[str]:
+    """What the target's protocol has no place for and the router sees to by itself."""
+    wire = wire_for(request, target)
+    if is_native(request, wire) or not OURS & request.body.keys():
+        return frozenset()
+    return OURS & wire.cannot_carry(request, quirks_of(target))
 
 
 def unfit(request: ChatRequest | UnaryRequest, route: Route, target: Target) -> str | None:
@@ -122,8 +139,8 @@ def _misfits(request: ChatRequest | UnaryRequest, route: Route, target: Target) 
     if isinstance(request, UnaryRequest):
         if request.operation == "embeddings" and not can.embeddings:
             yield Misfit("it does not make embeddings", "model")
-        if unary_wire_for(request, target) is None:
-            yield Misfit(f"its protocol has no {request.operation.replace('_', ' ')}", "model")
+        if unary_wire_for(request, target) is None or request.operation in can.refuses:
+            yield Misfit(f"it has no {request.operation.replace('_', ' ')}", "model")
         return
     if not can.chat:
         yield Misfit("it does not answer chats", "model")

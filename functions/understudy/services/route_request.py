@@ -7,20 +7,22 @@ import random
 import re
 import uuid
 import zlib
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import partial
+from typing import Any
 
 from understudy.catalog import Catalog, Limits
 from understudy.chat.bound import owner_of_target, owners
 from understudy.chat.complete import Completed
 from understudy.chat.request import ChatRequest
 from understudy.chat.stream import Chunk
-from understudy.chat.unary import UnaryRequest
+from understudy.chat.unary import UnaryRequest, unary_chunk
 from understudy.errors import (
     InvalidRequest,
+    NoTargetAnswered,
     RequestTooLarge,
     Unauthenticated,
     UnderstudyError,
@@ -57,6 +59,7 @@ RESERVE = 2.0
 """Seconds before the end of the invocation at which a request's own time is over."""
 DEADLINE_HEADER = "x-understudy-deadline-ms"
 MAX_COST_HEADER = "x-understudy-max-cost"
+ESTIMATED_HEADER = "x-understudy-estimated"
 MODELS = "/models"
 CORS = {
     "access-control-allow-origin": "*",
@@ -142,7 +145,7 @@ class RouteRequest:
     async def _handling(
         self, given: ApiRequest, front: Front, request_id: str, client: ClientKey, catalog: Catalog
     ) -> Handling:
-        request = front.read(body_of(given))
+        request = front.read(body_of(given), given.headers)
         route = catalog.routes.get(request.model)
         if route is None:
             known = ", ".join(sorted(catalog.routes))
@@ -159,7 +162,7 @@ class RouteRequest:
             rng=self._rng,
             bound=bound,
         )
-        if not decision.candidates:
+        if not decision.candidates and estimate_of(request) is None:
             reasons = "; ".join(f"{cause.target}: {cause.reason}" for cause in decision.unfit)
             first = offence(request, route, {cause.target for cause in decision.unfit})
             raise InvalidRequest(
@@ -184,6 +187,8 @@ class RouteRequest:
 
     async def _answer(self, handling: Handling, front: Front, headers: dict[str, str]) -> Answered:
         route, request = handling.route, handling.request
+        if not handling.decision.candidates:
+            return await self._estimated(handling, front, headers)
         ask = partial(self._upstream, route=route)
         engine = Attempts(ask, self._outcomes, self._outcomes.lease, rng=self._rng)
         whole = route.assured or not request.stream or request.is_structured
@@ -192,13 +197,16 @@ class RouteRequest:
         try:
             first = await anext(chunks)
         except BaseException as error:
+            if estimate_of(request) is not None and isinstance(error, NoTargetAnswered):
+                return await self._estimated(handling, front, headers)
             self._log(handling, error)
             await self._settle()
             raise
         handling.committed_at = self._clock()
         headers |= answer_headers(handling)
         created = int(self._clock())
-        completed = Completed(handling.id, created)
+        one_call = request.body.get("parallel_tool_calls") is False
+        completed = Completed(handling.id, created, one_call=one_call)
         if isinstance(request, UnaryRequest) or not request.stream:
             async with aclosing(chunks):
                 pieces = [first, *[chunk async for chunk in chunks]]
@@ -211,6 +219,15 @@ class RouteRequest:
         headers |= {"content-type": "text/event-stream; charset=utf-8", "cache-control": "no-cache"}
         writer = front.writer(request, created=created)
         return Answered(200, headers, self._stream(handling, first, chunks, completed, writer))
+
+    async def _estimated(self, handling: Handling, front: Front, headers: dict[str, str]) -> Answered:
+        """What stands for the answer where nobody on the route can give one."""
+        self._log(handling, None)
+        await self._settle()
+        chunk = unary_chunk(estimate_of(handling.request) or {}, None)
+        body = encode(front.whole(handling.request, [chunk], created=int(self._clock())))
+        headers |= answer_headers(handling) | {ESTIMATED_HEADER: "true", "content-type": "application/json"}
+        return Answered(200, headers, body)
 
     async def _kept(self, client: ClientKey, chunks: AsyncGenerator[Chunk, None]) -> AsyncGenerator[Chunk, None]:
         async with aclosing(chunks):
@@ -264,6 +281,11 @@ class RouteRequest:
 
     def _log(self, handling: Handling, error: BaseException | None) -> None:
         log_decision(self._logger, handling, error, self._clock())
+
+
+def estimate_of(request: ChatRequest | UnaryRequest) -> Mapping[str, Any] | None:
+    """What may stand for the answer, or None."""
+    return request.estimate if isinstance(request, UnaryRequest) else None
 
 
 def answer_headers(handling: Handling) -> dict[str, str]:

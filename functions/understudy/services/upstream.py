@@ -19,7 +19,7 @@ from understudy.chat.stream import Chunk, without_calls
 from understudy.chat.unary import UnaryRequest
 from understudy.errors import AttemptFailed, Credential, Garbage, InvalidRequest, SecretError
 from understudy.ports import Clock, Framing, Reply, Secrets, Signer, Transport
-from understudy.services.fitness import idle, is_native, lost, quirks_of, unary_wire_for, wire_for
+from understudy.services.fitness import addressed, idle, is_native, lost, ours, quirks_of, unary_wire_for, wire_for
 from understudy.wire.base import Call, Decoder
 from understudy.wire.sse import SseDecoder
 
@@ -156,6 +156,8 @@ class Named:
 
     def whole(self, chunk: Chunk) -> Chunk:
         payload = chunk.payload
+        if payload.get("object") == "list" and not payload.get("model"):
+            return replace(chunk, payload={**payload, "model": self.model})
         if payload.get("object") != "chat.completion.chunk" or (payload.get("id") and payload.get("model")):
             return chunk
         names = {"id": payload.get("id") or self.id, "model": payload.get("model") or self.model}
@@ -182,23 +184,24 @@ def _exchange(request: ChatRequest | UnaryRequest, target: Target, route: Route 
             raise InvalidRequest(f"{target.name} has no {request.operation}.")
         call = unary.call(request, model=target.model, quirks=quirks)
         return Exchange(call, False, None, lambda body: [unary.chunk(request, body)], unary.failure)
-    wire, stream = wire_for(request, target), target.capabilities.streaming
-    native = is_native(request, wire)
-    if not native and (needs := request.needs - (route.may_drop if route else frozenset())):
+    chat = addressed(request, target)
+    wire, stream = wire_for(chat, target), target.capabilities.streaming
+    native = is_native(chat, wire)
+    if not native and (needs := chat.needs - (route.may_drop if route else frozenset())):
         # Where the router added to a request, it is not sent as it was written; half of it is not sent either.
         raise InvalidRequest(f"`{min(needs)}` has no place in what {target.name} would be sent.", param=min(needs))
     call = wire.call(
-        request,
+        chat,
         model=target.model,
         stream=stream,
-        drop=idle(request, target) | (route.may_drop & lost(request, target) if route else frozenset()),
+        drop=idle(chat, target) | ours(chat, target) | (route.may_drop & lost(chat, target) if route else frozenset()),
         max_output_tokens=target.capabilities.max_output_tokens,
         quirks=quirks,
     )
     return Exchange(
         call,
         stream,
-        partial(wire.decoder, request.choices, native=native, owner=quirks.owner),
+        partial(wire.decoder, chat.choices, native=native, owner=quirks.owner),
         partial(wire.chunks, native=native, owner=quirks.owner),
         wire.failure,
     )

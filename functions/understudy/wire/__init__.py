@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from understudy.wire.anthropic import AnthropicWire
+from understudy.wire.anthropic import VERSION, AnthropicWire
+from understudy.wire.anthropic_count import AnthropicCountWire
 from understudy.wire.base import UnaryWire, Wire
 from understudy.wire.bedrock import BedrockWire
 from understudy.wire.gemini import GeminiWire
@@ -21,6 +22,7 @@ WIRES: Mapping[str, Wire] = {
     "responses": ResponsesWire(),
 }
 UNARY_WIRES: Mapping[tuple[str, str], UnaryWire] = {
+    ("anthropic", "count_tokens"): AnthropicCountWire(VERSION),
     ("openai", "embeddings"): OpenAIEmbeddings(),
     ("gemini", "embeddings"): GeminiEmbeddings(),
 }

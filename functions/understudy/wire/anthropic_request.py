@@ -5,73 +5,28 @@ Sources: the Anthropic API reference, "Create a Message", and its guides on tool
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Mapping, Set
 from typing import Any
 
 from understudy.chat.request import ChatRequest
 from understudy.errors import InvalidRequest
+from understudy.wire import anthropic_reasoning as reasoning
+from understudy.wire.anthropic_fit import DATA_URL, PDF, cannot_carry
+from understudy.wire.base import PLAIN, Quirks
 
 # The API demands a limit.  Every model that is still served accepts this one, and long answers fit.
 DEFAULT_MAX_TOKENS = 8192
 
-_TRANSLATED = frozenset(
-    [
-        "model",
-        "messages",
-        "max_tokens",
-        "max_completion_tokens",
-        "top_p",
-        "stop",
-        "user",
-        "tools",
-        "parallel_tool_calls",
-        "stream",
-        "stream_options",
-        "temperature",
-        "response_format",
-        "tool_choice",
-    ]
-)
-# Values that ask for what happens anyway.
-_NO_OPS: Mapping[str, object] = {
-    "n": 1,
-    "logprobs": False,
-    "frequency_penalty": 0,
-    "presence_penalty": 0,
-    "store": False,
-    "service_tier": "auto",
-    "logit_bias": {},
-    "metadata": {},
-}
 _SYSTEM = frozenset({"system", "developer"})
-# What a message of each role may hold.  Not sent, because they say nothing new: a tool result's `name` (the call has
-# it) and, in an echoed answer, its annotations and its thinking (the API takes thinking back only with a signature,
-# and thinking is never switched on here).
-_FIELDS: Mapping[str, frozenset[str]] = {
-    "system": frozenset({"role", "content"}),
-    "developer": frozenset({"role", "content"}),
-    "user": frozenset({"role", "content"}),
-    "tool": frozenset({"role", "content", "tool_call_id", "name"}),
-    "assistant": frozenset(
-        {"role", "content", "refusal", "tool_calls", "annotations", "reasoning_content", "reasoning"}
-    ),
-}
-_PARTS: Mapping[str, frozenset[str]] = {
-    "system": frozenset({"text"}),
-    "developer": frozenset({"text"}),
-    "user": frozenset({"text", "image_url"}),
-    "tool": frozenset({"text", "image_url"}),
-    "assistant": frozenset({"text", "refusal"}),
-}
-_TOOL_FIELDS = frozenset({"name", "description", "parameters", "strict"})
 _CHOICES = {"auto": "auto", "required": "any", "none": "none"}
+_TIERS = {"default": "standard_only"}
 
-_TOOL_ID = re.compile(r"[a-zA-Z0-9_-]{1,64}")
+TOOL_ID = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 _MAPPED = "mapped_"
-DATA_URL = re.compile(r"data:(?P<media>[^;,]+)(?:;[^;,]+)*;base64,", re.IGNORECASE)
 
 # JSON Schema words that a constrained answer may not use; told to the model in words instead.
 _UNSUPPORTED = frozenset(
@@ -82,89 +37,26 @@ _SCHEMA_DEPTH = 100
 Block = dict[str, Any]
 
 
-def cannot_carry(request: ChatRequest) -> Set[str]:
-    """Names of what the Messages API has no place for.  Looks at shapes only, never into texts."""
-    body = request.body
-    names = {name for name in body.keys() - _TRANSLATED if name not in _NO_OPS or body[name] != _NO_OPS[name]}
-    if not 0 <= body.get("temperature", 0) <= 1:
-        names.add("temperature")
-    if not carries_format(body.get("response_format", {})):
-        names.add("response_format")
-    if not carries_choice(body.get("tool_choice", "auto"), bool(body.get("tools"))):
-        names.add("tool_choice")
-    for i, tool in enumerate(body.get("tools", ())):
-        names.update(tool_misfits(tool, f"tools[{i}]"))
-    for i, message in enumerate(request.messages):
-        names.update(_message_misfits(message, f"messages[{i}]"))
-    return names
-
-
-def carries_format(wanted: Mapping[str, Any]) -> bool:
-    if wanted.get("type") == "json_schema":
-        described = wanted.get("json_schema")
-        return isinstance(described, Mapping) and isinstance(described.get("schema"), Mapping)
-    return bool(wanted.get("type", "text") == "text")
-
-
-def carries_choice(choice: object, has_tools: bool) -> bool:
-    if isinstance(choice, Mapping):
-        function = choice.get("function")
-        named = isinstance(function, Mapping) and isinstance(function.get("name"), str)
-        return has_tools and choice.get("type") == "function" and named
-    return choice in ("auto", "none") or (choice == "required" and has_tools)
-
-
-def tool_misfits(tool: Mapping[str, Any], path: str) -> Iterator[str]:
-    if tool.get("type") != "function":
-        yield path
-        return
-    for name in tool["function"].keys() - _TOOL_FIELDS:
-        if tool["function"][name] is not None:
-            yield f"{path}.function.{name}"
-
-
-def _message_misfits(message: Mapping[str, Any], path: str) -> Iterator[str]:
-    role = message["role"]
-    if role not in _FIELDS:
-        yield path
-        return
-    for name in message.keys() - _FIELDS[role]:
-        if message[name] not in ("", [], {}):
-            yield f"{path}.{name}"
-    for i, call in enumerate(message.get("tool_calls", ())):
-        if call.get("type", "function") != "function":
-            yield f"{path}.tool_calls[{i}]"
-    content = message.get("content")
-    if isinstance(content, list):
-        for i, part in enumerate(content):
-            if part["type"] not in _PARTS[role]:
-                yield f"{path}.content[{i}]"
-            else:
-                yield from _part_misfits(part, f"{path}.content[{i}]")
-
-
-def _part_misfits(part: Mapping[str, Any], path: str) -> Iterator[str]:
-    for name in part.keys() - {"type", part["type"], "annotations"}:
-        if part[name] is not None:
-            yield f"{path}.{name}"
-    image = part.get("image_url")
-    # Images are always seen in full, so "high" asks for what happens anyway.
-    if isinstance(image, Mapping) and image.get("detail") not in (None, "auto", "high"):
-        yield f"{path}.image_url.detail"
-
-
 def messages_body(
-    request: ChatRequest, *, model: str, stream: bool, drop: Set[str], max_output_tokens: int | None
+    request: ChatRequest,
+    *,
+    model: str,
+    stream: bool,
+    drop: Set[str],
+    max_output_tokens: int | None,
+    quirks: Quirks = PLAIN,
 ) -> dict[str, Any]:
     """The request body.  Raises InvalidRequest naming what can be neither carried nor dropped."""
     # Only whole fields can be dropped: a message without one of its parts would be another message.
-    left = sorted(name for name in cannot_carry(request) if name not in drop or "[" in name)
+    kept = ChatRequest(request.model, {name: value for name, value in request.body.items() if name not in drop})
+    left = sorted(name for name in cannot_carry(kept, quirks) if name not in drop or "[" in name)
     if left:
         raise InvalidRequest(f"`{left[0]}` has no equivalent in the Anthropic Messages API.", param=left[0])
-    kept = ChatRequest(request.model, {name: value for name, value in request.body.items() if name not in drop})
     system, turns = _turns(request.messages)
-    limit = kept.max_output_tokens or max_output_tokens or DEFAULT_MAX_TOKENS
-    body: dict[str, Any] = {"model": model, "max_tokens": limit, "messages": turns, "stream": stream}
+    limit = kept.max_output_tokens or max_output_tokens
+    thought = reasoning.fields(kept, quirks.reasoning_control, limit, DEFAULT_MAX_TOKENS)
+    body: dict[str, Any] = {"model": model, "max_tokens": limit or DEFAULT_MAX_TOKENS, "messages": turns}
+    body |= {"stream": stream} | thought
     if system:
         body["system"] = system
     body.update({name: kept.body[name] for name in ("temperature", "top_p") if name in kept.body})
@@ -175,8 +67,11 @@ def messages_body(
         body["stop_sequences"] = stops
     if "user" in kept.body:
         body["metadata"] = {"user_id": kept.body["user"]}
+    if kept.body.get("service_tier") in _TIERS:
+        body["service_tier"] = _TIERS[kept.body["service_tier"]]
     if kept.needs_json_schema:
-        body["output_config"] = {"format": _output_format(kept.body["response_format"]["json_schema"])}
+        wanted = _output_format(kept.body["response_format"]["json_schema"])
+        body["output_config"] = {**body.get("output_config", {}), "format": wanted}
     return body
 
 
@@ -219,8 +114,10 @@ def constrained(schema: Mapping[str, Any], depth: int = 0) -> dict[str, Any]:
     if "properties" in result:
         result.setdefault("additionalProperties", False)
     if limits:
-        described = [result["description"]] if result.get("description") else []
-        result["description"] = "\n\n".join([*described, "{" + ", ".join(limits) + "}"])
+        described = result.get("description") or ""
+        if not isinstance(described, str):
+            raise InvalidRequest("A `description` in the JSON schema is not a string.")
+        result["description"] = "\n\n".join([*filter(None, [described]), "{" + ", ".join(limits) + "}"])
     return result
 
 
@@ -265,7 +162,7 @@ def _turns(messages: list[Mapping[str, Any]]) -> tuple[list[Block], list[dict[st
     leading = True
     for i, message in enumerate(messages):
         leading = leading and message["role"] in _SYSTEM
-        blocks = _blocks(message, f"messages[{i}]")
+        blocks = blocks_of(message, f"messages[{i}]")
         role = "assistant" if message["role"] == "assistant" else "user"
         if leading:
             system += blocks
@@ -287,7 +184,8 @@ def _turns(messages: list[Mapping[str, Any]]) -> tuple[list[Block], list[dict[st
     return system, turns
 
 
-def _blocks(message: Mapping[str, Any], path: str) -> list[Block]:
+def blocks_of(message: Mapping[str, Any], path: str) -> list[Block]:
+    """The content blocks of one message."""
     blocks = _content(message.get("content"), f"{path}.content")
     if message["role"] == "tool":
         result: Block = {"type": "tool_result", "tool_use_id": tool_id(message["tool_call_id"])}
@@ -306,6 +204,8 @@ def _content(content: Any, path: str) -> list[Block]:
     for i, part in enumerate(content):
         if part["type"] == "image_url":
             blocks.append(_image(part.get("image_url"), f"{path}[{i}].image_url"))
+        elif part["type"] == "file":
+            blocks.append(_document(part["file"], f"{path}[{i}].file"))
         else:
             blocks += _text(part.get(part["type"]), f"{path}[{i}].{part['type']}")
     return blocks
@@ -332,6 +232,25 @@ def _image(image: object, path: str) -> Block:
     return {"type": "image", "source": source}
 
 
+def _document(file: Mapping[str, Any], path: str) -> Block:
+    """A file that `carries_file`."""
+    data = file["file_data"]
+    match = DATA_URL.match(data)
+    kind, encoded = match["media"].lower() if match else "", data[match.end() :] if match else ""
+    if kind == PDF:
+        source = {"type": "base64", "media_type": kind, "data": encoded}
+    else:
+        try:
+            text = base64.b64decode(encoded, validate=True).decode()
+        except ValueError:
+            raise InvalidRequest(f"`{path}.file_data` is no text in base64.", param=f"{path}.file_data") from None
+        source = {"type": "text", "media_type": kind, "data": text}
+    block: Block = {"type": "document", "source": source}
+    if isinstance(file.get("filename"), str) and file["filename"]:
+        block["title"] = file["filename"]
+    return block
+
+
 def _tool_use(call: Mapping[str, Any], path: str) -> Block:
     if not isinstance(call.get("id"), str):
         raise InvalidRequest(f"`{path}.id` must be a string.", param=f"{path}.id")
@@ -352,7 +271,7 @@ def arguments(text: object, path: str) -> dict[str, Any]:
     return given
 
 
-def tool_id(identifier: str, allowed: re.Pattern[str] = _TOOL_ID) -> str:
+def tool_id(identifier: str, allowed: re.Pattern[str] = TOOL_ID) -> str:
     """The id where it fits the API's pattern, else one made from it: always the same, and never another's.
 
     An id that looks like a made one is made anew too, so that none can be mistaken for another.

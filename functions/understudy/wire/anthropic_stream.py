@@ -10,12 +10,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from understudy.chat.bound import marked
 from understudy.chat.stream import Chunk, make_chunk
 from understudy.chat.usage import Usage
 from understudy.wire.base import Event
 from understudy.wire.failures import reported
 
-# Not here: pause_turn, which asks to be called again.  It belongs to tools the provider runs, and none are sent.
+# Not here: pause_turn, which asks to be called again.  It belongs to tools the provider runs, and only a caller of this
+# API itself can have sent any.
 FINISH: Mapping[str, str] = {
     "end_turn": "stop",
     "stop_sequence": "stop",
@@ -41,12 +43,18 @@ class _Block:
     call: int = -1
     input: object = None
     has_arguments: bool = False
+    signed: bool = False
 
 
 class AnthropicDecoder:
-    """Chunks of one answer; complete once the stop reason has arrived."""
+    """Chunks of one answer; complete once the stop reason has arrived.
 
-    def __init__(self) -> None:
+    `native`: chunks carry the events they were read from, and what the chat shape has no word for is carried too.
+    """
+
+    def __init__(self, *, native: bool = False, owner: str = "") -> None:
+        self._native = native
+        self._owner = owner
         self._id = ""
         self._model = ""
         self._blocks: dict[int, _Block] = {}
@@ -70,6 +78,41 @@ class AnthropicDecoder:
 
     def read(self, payload: Mapping[str, Any]) -> list[Chunk]:
         """As `feed`, for an event that is parsed already."""
+        again = self._complete and payload.get("type") == "message_delta"
+        chunks = self._chunks(payload)
+        # ping says nothing: the router keeps its callers' connections alive itself.
+        if not self._native or not self._id or again or payload["type"] == "ping":
+            return chunks
+        first, *rest = chunks or [make_chunk(id=self._id, model=self._model, created=0)]
+        return [replace(first, native=self._bound(payload)), *rest]
+
+    def _bound(self, event: Mapping[str, Any]) -> tuple[Mapping[str, Any], ...]:
+        """The event as the caller may have it: what only this provider can read again is marked as its own.
+
+        Thinking that ends without a signature is given an empty one, so that it goes back to whom it came from.
+        """
+        if not self._owner:
+            return (event,)
+        match event["type"]:
+            case "content_block_start":
+                content = event["content_block"]
+                name = {"thinking": "signature", "redacted_thinking": "data"}.get(content["type"], "")
+                if isinstance(content.get(name), str) and content[name]:
+                    self._blocks[event["index"]].signed = True
+                    return ({**event, "content_block": {**content, name: marked(content[name], self._owner)}},)
+            case "content_block_delta" if event["delta"]["type"] == "signature_delta":
+                block, delta = self._block(event), event["delta"]
+                if not block.signed and delta["signature"]:
+                    block.signed = True
+                    return ({**event, "delta": {**delta, "signature": marked(delta["signature"], self._owner)}},)
+            case "content_block_stop":
+                block = self._block(event)
+                if block.kind == "thinking" and not block.signed:
+                    delta = {"type": "signature_delta", "signature": unsigned(self._owner)}
+                    return {"type": "content_block_delta", "index": event["index"], "delta": delta}, event
+        return (event,)
+
+    def _chunks(self, payload: Mapping[str, Any]) -> list[Chunk]:
         match payload.get("type"):
             case "error":
                 raise reported(payload)
@@ -87,7 +130,7 @@ class AnthropicDecoder:
                 self.ended = True
                 return []
             case str():
-                # ping says nothing, and the provider asks to ignore types that are not known.
+                # The provider asks to ignore types that are not known.
                 return []
             case _:
                 raise ValueError("an event has no type")
@@ -104,11 +147,14 @@ class AnthropicDecoder:
 
     def _open(self, index: int, content: Mapping[str, Any]) -> list[Chunk]:
         kind = _string(content, "type")
-        if kind not in _BLOCKS:
+        if kind not in _BLOCKS and not self._native:
             raise ValueError(f"a content block of unknown type {kind!r}")
         if index in self._blocks:
             raise ValueError("a content block starts twice")
         block = _Block(kind)
+        if kind not in _BLOCKS:
+            self._blocks[index] = block
+            return [self._opaque()]
         if kind == "tool_use":
             call = {"id": _string(content, "id"), "type": "function"}
             function = {"name": _string(content, "name"), "arguments": ""}
@@ -124,6 +170,8 @@ class AnthropicDecoder:
     def _delta(self, block: _Block, delta: Mapping[str, Any]) -> list[Chunk]:
         kind = _string(delta, "type")
         if kind not in _DELTAS or _DELTAS[kind][0] != block.kind:
+            if self._native:
+                return [self._opaque()]
             raise ValueError(f"a delta of type {kind!r} in a block of type {block.kind!r}")
         piece = _string(delta, _DELTAS[kind][1])
         # A signature only proves thinking to the provider when it is sent back, which the chat shape cannot do.
@@ -147,12 +195,14 @@ class AnthropicDecoder:
 
     def _finish(self, payload: Mapping[str, Any]) -> list[Chunk]:
         reason = _object(payload, "delta").get("stop_reason")
-        if reason is not None and (not isinstance(reason, str) or reason not in FINISH):
+        known = isinstance(reason, str) and (self._native or reason in FINISH)
+        if reason is not None and not known:
             raise ValueError(f"an unknown stop reason {reason!r}")
         self._count(payload.get("usage"))
         if reason is None or self._complete:
             return []
-        chunks = [self._chunk({}, FINISH[reason])]
+        # An answer that is paused, or ends for a reason nobody knows here, is not empty for having no text.
+        chunks = [replace(self._chunk({}, FINISH.get(reason, "stop")), opaque=reason not in FINISH)]
         if "input_tokens" in self._counts:
             chunks.append(make_chunk(id=self._id, model=self._model, created=0, usage=self._usage()))
         self._complete = True
@@ -162,10 +212,20 @@ class AnthropicDecoder:
         """Counts are running totals; a later one replaces an earlier one."""
         if isinstance(usage, Mapping):
             self._counts.update({n: usage[n] for n in _COUNTS if isinstance(usage.get(n), int)})
+            details = usage.get("output_tokens_details")
+            if isinstance(details, Mapping) and isinstance(details.get("thinking_tokens"), int):
+                self._counts["thinking_tokens"] = details["thinking_tokens"]
 
     def _usage(self) -> Usage:
         fresh, read, written, output = (self._counts.get(name, 0) for name in _COUNTS)
-        return Usage(prompt_tokens=fresh + read + written, completion_tokens=output, cached_tokens=read)
+        thought = self._counts.get("thinking_tokens", 0)
+        return Usage(fresh + read + written, output, cached_tokens=read, reasoning_tokens=thought)
+
+    def _opaque(self) -> Chunk:
+        """Something of the answer that the chat shape has no word for."""
+        if not self._id:
+            raise ValueError("an event comes before the start of the message")
+        return replace(make_chunk(id=self._id, model=self._model, created=0), opaque=True)
 
     def _chunk(self, delta: Mapping[str, Any], finish_reason: str | None = None) -> Chunk:
         if not self._id:
@@ -178,6 +238,11 @@ class AnthropicDecoder:
         if block is None:
             raise ValueError("an event of a content block that has not started")
         return block
+
+
+def unsigned(owner: str) -> str:
+    """The mark of an empty signature."""
+    return marked("-", owner)[:-1]
 
 
 def _object(payload: Mapping[str, Any], name: str) -> Mapping[str, Any]:

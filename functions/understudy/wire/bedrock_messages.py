@@ -14,7 +14,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from understudy.errors import InvalidRequest
-from understudy.wire.anthropic_request import DATA_URL, arguments, tool_id
+from understudy.wire.anthropic_fit import DATA_URL
+from understudy.wire.anthropic_request import arguments, tool_id
 
 _SYSTEM = frozenset({"system", "developer"})
 # What a message of each role may hold.  Not sent, because they say nothing new: a tool result's `name` (the call has

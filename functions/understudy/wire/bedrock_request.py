@@ -19,7 +19,8 @@ from typing import Any
 
 from understudy.chat.request import ChatRequest
 from understudy.errors import InvalidRequest
-from understudy.wire.anthropic_request import carries_choice, carries_format, constrained, tool_misfits
+from understudy.wire.anthropic_fit import carries_choice, carries_format, tool_misfits
+from understudy.wire.anthropic_request import constrained
 from understudy.wire.base import Quirks
 from understudy.wire.bedrock_messages import conversation, message_misfits
 from understudy.wire.body import encode

@@ -5,11 +5,10 @@ Sources: the Gemini API reference, "Embeddings" (batchEmbedContents), and the Op
 
 from __future__ import annotations
 
-import base64
-import struct
 from collections.abc import Mapping
 from typing import Any
 
+from understudy.chat.embeddings import packed
 from understudy.chat.stream import Chunk
 from understudy.chat.unary import UnaryRequest, unary_chunk
 from understudy.chat.usage import Usage
@@ -54,16 +53,16 @@ class GeminiEmbeddings:
         if not isinstance(embeddings, list) or len(embeddings) != len(_texts(request.body.get("input"))):
             raise ValueError("the answer has not one embedding for each input")
         as_bytes = request.body.get("encoding_format") == "base64"
-        data = []
-        for index, embedding in enumerate(embeddings):
-            values = _values(embedding)
-            data.append(
-                {"object": "embedding", "index": index, "embedding": _packed(values) if as_bytes else values},
-            )
+        vectors = [_values(embedding) for embedding in embeddings]
+        data = [
+            {"object": "embedding", "index": index, "embedding": packed(vector) if as_bytes else vector}
+            for index, vector in enumerate(vectors)
+        ]
+        # The shape has no word for "not counted".
         tokens = _tokens(body, embeddings)
         usage = {"prompt_tokens": tokens or 0, "total_tokens": tokens or 0}
-        payload = {"object": "list", "data": data, "model": request.model, "usage": usage}
-        return unary_chunk(payload, None if tokens is None else Usage(tokens))
+        # The answer does not name its model; whoever asked knows it.
+        return unary_chunk({"object": "list", "data": data, "usage": usage}, None if tokens is None else Usage(tokens))
 
     def failure(self, status: int, headers: Mapping[str, str], body: bytes) -> AttemptFailed:
         return classify(status, headers, body)
@@ -87,14 +86,6 @@ def _values(embedding: object) -> list[float]:
     if not all(isinstance(value, int | float) and not isinstance(value, bool) for value in values):
         raise ValueError("an embedding's value is not a number")
     return values
-
-
-def _packed(values: list[float]) -> str:
-    """Little-endian numbers of 32 bits in base64, as OpenAI sends them."""
-    try:
-        return base64.b64encode(struct.pack(f"<{len(values)}f", *values)).decode()
-    except OverflowError:
-        raise ValueError("an embedding's value has more than 32 bits") from None
 
 
 def _tokens(body: Mapping[str, object], embeddings: list[Any]) -> int | None:

@@ -86,11 +86,11 @@ class GeminiDecoder:
     def __init__(self, choices: int = 1, owner: str = "") -> None:
         self._choices = choices
         self._owner = owner
-        self._id = ""
+        self._id = self._seed = ""
         self._model = ""
         self._candidates: dict[int, _Candidate] = {}
         self._counts: dict[str, int] = {}
-        self._told = False
+        self._noted = self._told = False
         self.blocked = False
         self.ended = False
 
@@ -115,19 +115,21 @@ class GeminiDecoder:
         chunks = [chunk for candidate in candidates for chunk in self._candidate(candidate)]
         if not candidates and isinstance(feedback, Mapping) and feedback.get("blockReason"):
             chunks = self._block()
-        if self.complete and answer.get("usageMetadata") and not self._told:
+        if answer.get("usageMetadata") and not self._told and self.complete:
             self._told = True
             return [*chunks, self._chunk([], self._usage())]
-        if chunks and self._counts:
+        if chunks and self._counts and not self._noted:
             # Not for the caller, who gets the counts at the end: what is known should the answer break off.
+            self._noted = True
             chunks[-1] = replace(chunks[-1], usage=self._usage())
         return chunks
 
     def _open(self, answer: Mapping[str, Any]) -> None:
         identifier, model = answer.get("responseId"), answer.get("modelVersion")
-        if not self._id:
-            # Servers that speak this protocol for another may leave it out.
-            self._id = identifier if isinstance(identifier, str) and identifier else _digest(json.dumps(answer))
+        if not self._seed:
+            # Servers that speak this protocol for another may leave the id out; then the answer is named elsewhere.
+            self._id = "chatcmpl-" + identifier if isinstance(identifier, str) and identifier else ""
+            self._seed = self._id or _digest(json.dumps(answer))
         if isinstance(model, str) and model:
             self._model = self._model or model
 
@@ -209,7 +211,7 @@ class GeminiDecoder:
         if isinstance(given, str) and 0 < len(given) <= LONGEST_CALL_ID and not signed:
             return given
         # Made of the answer's id, so that no two answers have the same.
-        return (SIGNED if signed else "call_") + _digest(f"{self._id} {place} {given}")
+        return (SIGNED if signed else "call_") + _digest(f"{self._seed} {place} {given}")
 
     def _reason(self, reason: object, candidate: _Candidate) -> str | None:
         if reason is None or candidate.finished:
@@ -236,7 +238,7 @@ class GeminiDecoder:
 
     def _chunk(self, choices: list[dict[str, Any]], usage: Usage | None = None) -> Chunk:
         payload: dict[str, Any] = {
-            "id": "chatcmpl-" + self._id,
+            "id": self._id,
             "object": "chat.completion.chunk",
             # A wire has no clock; the front stamps every chunk.
             "created": 0,

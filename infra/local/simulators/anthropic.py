@@ -4,9 +4,11 @@ Source: https://docs.anthropic.com/en/api/messages and https://docs.anthropic.co
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from infra.local.simulators import anthropic_rules as rules
+from infra.local.simulators import anthropic_thinking as thinking
 from infra.local.simulators.answers import (
     Answer,
     Ask,
@@ -28,6 +30,21 @@ STOP = {
 }
 
 
+@dataclass(frozen=True)
+class Asked(Ask):
+    """With what only this wire has: whether to think, and the tokens up to the last cache breakpoint, written there by
+    the first turn of a conversation and read by the others."""
+
+    thinks: bool = False
+    cached: int = 0
+    later: bool = False
+
+    @property
+    def blocks(self) -> list[dict[str, Any]]:
+        # An answer to tool results goes on with the thinking that is there.
+        return thinking.thought(self.model, self.text) if self.thinks and self.results is None else []
+
+
 def read(body: Any) -> Ask:
     """Checks the request as the API does and reduces it to what decides the answer."""
     checked = rules.check(body)
@@ -36,7 +53,7 @@ def read(body: Any) -> Ask:
     last = turns[-1]
     choice, named = _choice(checked)
     output = (checked.get("output_config") or {}).get("format") or checked.get("output_format") or {}
-    return Ask(
+    return Asked(
         wire="anthropic",
         model=checked["model"],
         fingerprint=fingerprint(checked),
@@ -56,7 +73,26 @@ def read(body: Any) -> Ask:
         stops=tuple(checked.get("stop_sequences") or ()),
         stream=bool(checked.get("stream")),
         input_tokens=_input_tokens(checked.get("system"), turns),
+        thinks=thinking.switched_on(checked),
+        cached=_cached_tokens(checked, turns),
+        later=any(turn["role"] == "assistant" for turn in turns),
     )
+
+
+def count_tokens(body: Any) -> Reply:
+    """The endpoint that counts the tokens of a prompt."""
+    checked = rules.check_count(body)
+    tokens = _input_tokens(checked.get("system"), rules.merged(checked["messages"]))
+    return json_reply(200, {"input_tokens": tokens}, {"request-id": f"req_{fingerprint(checked)[:24]}"})
+
+
+def _cached_tokens(body: Mapping[str, Any], turns: Sequence[Mapping[str, Any]]) -> int:
+    """Tokens up to the last block with a cache breakpoint."""
+    system = body.get("system") if isinstance(body.get("system"), list) else []
+    blocks = [*(system or []), *(block for turn in turns for block in turn["content"])]
+    last = max((place for place, block in enumerate(blocks) if block.get("cache_control")), default=-1)
+    texts = [block.get("text") or _text_of(block.get("content")) for block in blocks[: last + 1]]
+    return sum(len(split_words(text)) for text in texts if isinstance(text, str))
 
 
 def _text_of(content: Any, between: str = " ") -> str:
@@ -81,6 +117,7 @@ def _input_tokens(system: Any, turns: Sequence[Mapping[str, Any]]) -> int:
     texts = [_text_of(system)]
     for turn in turns:
         texts.append(_text_of(turn["content"]))
+        texts += [block["source"].get("data", "") for block in turn["content"] if block["type"] == "document"]
         texts += [_text_of(block.get("content")) for block in turn["content"] if block["type"] == "tool_result"]
     return sum(len(split_words(text)) for text in texts)
 
@@ -91,6 +128,8 @@ def _headers(ask: Ask) -> dict[str, str]:
 
 def _message(ask: Ask, content: list[dict[str, Any]], answer: Answer | None) -> dict[str, Any]:
     """The message object; without an answer the one a stream begins with."""
+    cached = ask.cached if isinstance(ask, Asked) else 0
+    later = isinstance(ask, Asked) and ask.later
     return {
         "id": f"msg_{ask.fingerprint[:24]}",
         "type": "message",
@@ -100,18 +139,26 @@ def _message(ask: Ask, content: list[dict[str, Any]], answer: Answer | None) -> 
         "stop_reason": STOP[answer.stop] if answer else None,
         "stop_sequence": answer.stop_sequence if answer else None,
         "usage": {
-            "input_tokens": ask.input_tokens,
-            "cache_creation_input_tokens": 0,
-            "cache_read_input_tokens": 0,
-            "output_tokens": answer.output_tokens if answer else 1,
+            "input_tokens": ask.input_tokens - cached,
+            "cache_creation_input_tokens": 0 if later else cached,
+            "cache_read_input_tokens": cached if later else 0,
+            **(_written(ask, answer) if answer else {"output_tokens": 1}),
             "service_tier": "standard",
         },
     }
 
 
-def _content(answer: Answer) -> list[dict[str, Any]]:
+def _written(ask: Ask, answer: Answer) -> dict[str, Any]:
+    thoughts = [block.get("thinking", "") for block in ask.blocks] if isinstance(ask, Asked) else []
+    tokens = sum(len(split_words(text)) for text in thoughts)
+    details = {"output_tokens_details": {"thinking_tokens": tokens}} if thoughts else {}
+    return {"output_tokens": answer.output_tokens + tokens, **details}
+
+
+def _content(ask: Ask, answer: Answer) -> list[dict[str, Any]]:
+    thoughts = ask.blocks if isinstance(ask, Asked) and (answer.text or answer.calls) else []
     text = [{"type": "text", "text": answer.text}] if answer.text else []
-    return text + [
+    return [*thoughts, *text] + [
         {"type": "tool_use", "id": f"toolu_{call.id}", "name": call.name, "input": dict(call.arguments)}
         for call in answer.calls
     ]
@@ -120,7 +167,7 @@ def _content(answer: Answer) -> list[dict[str, Any]]:
 def render(ask: Ask, answer: Answer) -> Reply:
     if ask.stream:
         return stream_reply(list(_stream(ask, answer)), _headers(ask))
-    return json_reply(200, _message(ask, _content(answer), answer), _headers(ask))
+    return json_reply(200, _message(ask, _content(ask, answer), answer), _headers(ask))
 
 
 def _event(name: str, **data: Any) -> bytes:
@@ -129,27 +176,33 @@ def _event(name: str, **data: Any) -> bytes:
 
 def _stream(ask: Ask, answer: Answer) -> Iterator[Piece]:
     yield Piece("frame", _event("message_start", message=_message(ask, [], None)))
-    parts = [(block, answer.tokens) for block in _content(answer) if block["type"] == "text"]
-    uses = [block for block in _content(answer) if block["type"] == "tool_use"]
-    parts += [
-        ({**block, "input": {}}, split_arguments(call.arguments_json))
-        for block, call in zip(uses, answer.calls, strict=True)
-    ]
-    for index, (block, pieces) in enumerate(parts):
-        start = {**block, "text": ""} if block["type"] == "text" else block
+    arguments = iter(answer.calls)
+    for index, block in enumerate(_content(ask, answer)):
+        match block["type"]:
+            case "text":
+                start, deltas = {**block, "text": ""}, [_delta("text_delta", text=piece) for piece in answer.tokens]
+            case "tool_use":
+                pieces = split_arguments(next(arguments).arguments_json)
+                start, deltas = {**block, "input": {}}, [_delta("input_json_delta", partial_json=p) for p in pieces]
+            case "thinking":
+                start = {**block, "thinking": "", "signature": ""}
+                deltas = [_delta("thinking_delta", thinking=piece) for piece in split_words(block["thinking"])]
+                deltas.append(_delta("signature_delta", signature=block["signature"]))
+            case _:
+                start, deltas = block, []
         yield Piece("frame", _event("content_block_start", index=index, content_block=start))
         if index == 0:
             yield Piece("frame", _event("ping"))
-        for piece in pieces:
-            delta = {"type": "text_delta", "text": piece}
-            if block["type"] == "tool_use":
-                delta = {"type": "input_json_delta", "partial_json": piece}
+        for delta in deltas:
             yield Piece("token", _event("content_block_delta", index=index, delta=delta))
         yield Piece("frame", _event("content_block_stop", index=index))
     delta_of_message = {"stop_reason": STOP[answer.stop], "stop_sequence": answer.stop_sequence}
-    usage = {"output_tokens": answer.output_tokens}
-    yield Piece("stop", _event("message_delta", delta=delta_of_message, usage=usage))
+    yield Piece("stop", _event("message_delta", delta=delta_of_message, usage=_written(ask, answer)))
     yield Piece("end", _event("message_stop"))
+
+
+def _delta(kind: str, **piece: str) -> dict[str, str]:
+    return {"type": kind, **piece}
 
 
 def list_models(names: Sequence[str]) -> Reply:
@@ -217,6 +270,7 @@ WIRE = Wire(
     base_path="",
     answer_path="/v1/messages",
     models_path="/v1/models",
+    also={"/v1/messages/count_tokens": count_tokens},
     authorise=rules.authorise,
     read=read,
     render=render,

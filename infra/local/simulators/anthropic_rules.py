@@ -3,10 +3,12 @@
 Source: https://docs.anthropic.com/en/api/messages and https://docs.anthropic.com/en/api/errors
 """
 
+import base64
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, NoReturn
 
+from infra.local.simulators import anthropic_thinking as thinking
 from infra.local.simulators.replies import RejectedError, Reply, json_reply
 
 FIELDS = frozenset(
@@ -34,6 +36,24 @@ FIELDS = frozenset(
         "top_p",
     }
 )
+COUNTED = frozenset(
+    [
+        "cache_control",
+        "context_management",
+        "mcp_servers",
+        "messages",
+        "model",
+        "output_config",
+        "output_format",
+        "speed",
+        "system",
+        "thinking",
+        "tool_choice",
+        "tools",
+    ]
+)
+VERSIONS = ("2023-01-01", "2023-06-01", "2026-10-21")
+MOST_BREAKPOINTS = 4
 BLOCKS = (
     "document",
     "image",
@@ -75,22 +95,37 @@ def reject(message: str) -> NoReturn:
 
 
 def authorise(headers: Mapping[str, str], api_key: str) -> None:
-    if not headers.get("x-api-key"):
+    """The key comes in either of two headers; one that is wrong is not made good by the other."""
+    scheme, _, token = headers.get("authorization", "").partition(" ")
+    given = [headers["x-api-key"]] if headers.get("x-api-key") else []
+    given += [token] if scheme.lower() == "bearer" and token else []
+    if not given:
         raise RejectedError(error(401, "x-api-key header is required"))
-    if headers["x-api-key"] != api_key:
+    if any(key != api_key for key in given):
         raise RejectedError(error(401, "invalid x-api-key"))
     if "anthropic-version" not in headers:
         reject("anthropic-version: header is required")
+    if headers["anthropic-version"] not in VERSIONS:
+        reject(f'anthropic-version: "{headers["anthropic-version"]}" is not a valid version')
 
 
 def check(body: Any) -> dict[str, Any]:
     """The body itself when the API would accept it; raises RejectedError otherwise."""
+    return _check(body, FIELDS, ("model", "max_tokens", "messages"))
+
+
+def check_count(body: Any) -> dict[str, Any]:
+    """As `check`, for a request whose tokens are to be counted."""
+    return _check(body, COUNTED, ("model", "messages"))
+
+
+def _check(body: Any, fields: frozenset[str], required: tuple[str, ...]) -> dict[str, Any]:
     if not isinstance(body, dict):
         reject("The request body is not valid JSON")
     for name in body:
-        if name not in FIELDS:
+        if name not in fields:
             reject(f"{name}: Extra inputs are not permitted")
-    for name in ("model", "max_tokens", "messages"):
+    for name in required:
         if body.get(name) is None:
             reject(f"{name}: Field required")
     if not isinstance(body["model"], str):
@@ -99,11 +134,29 @@ def check(body: Any) -> dict[str, Any]:
     _check_messages(body["messages"])
     _check_system(body.get("system"))
     _check_tools(body)
+    _check_breakpoints(body)
+    thinking.check(body, merged(body["messages"]), reject)
     return body
 
 
+def _check_breakpoints(body: Mapping[str, Any]) -> None:
+    found = list(marked(body.get("tools"))) + list(marked(body.get("system")))
+    found += [one for message in body["messages"] for one in marked(message["content"])]
+    if any(not isinstance(one, dict) or one.get("type") != "ephemeral" for one in found):
+        reject("cache_control.type: Input should be 'ephemeral'")
+    if len(found) > MOST_BREAKPOINTS:
+        reject(f"A maximum of {MOST_BREAKPOINTS} blocks with cache_control may be provided. Found {len(found)}.")
+
+
+def marked(blocks: Any) -> Iterator[Any]:
+    """The cache breakpoints of a list of blocks."""
+    for block in blocks if isinstance(blocks, list) else ():
+        if isinstance(block, dict) and block.get("cache_control") is not None:
+            yield block["cache_control"]
+
+
 def _check_sampling(body: Mapping[str, Any]) -> None:
-    limit, temperature = body["max_tokens"], body.get("temperature")
+    limit, temperature = body.get("max_tokens", 1), body.get("temperature")
     temperature = 0 if temperature is None else temperature
     if not isinstance(limit, int) or isinstance(limit, bool):
         reject("max_tokens: Input should be a valid integer")
@@ -200,6 +253,8 @@ def _check_block(block: Mapping[str, Any], kind: Any, where: str) -> None:
         reject("messages: text content blocks must be non-empty")
     if kind == "image" and not isinstance(block.get("source"), dict):
         reject(f"{where}.image.source: Field required")
+    if kind == "document":
+        _check_document(block.get("source"), f"{where}.document.source")
     if kind == "tool_use" and not isinstance(block.get("input"), dict):
         reject(f"{where}.tool_use.input: Input should be a valid dictionary")
     named = {"tool_use": "id", "tool_result": "tool_use_id"}.get(kind)
@@ -209,6 +264,24 @@ def _check_block(block: Mapping[str, Any], kind: Any, where: str) -> None:
         reject(f"{where}.{kind}.{named}: Field required")
     if not re.fullmatch(ID, str(block[named])):
         reject(f"{where}.{kind}.{named}: String should match pattern '{ID}'")
+
+
+def _check_document(source: Any, where: str) -> None:
+    kind = source.get("type") if isinstance(source, dict) else None
+    if kind not in ("base64", "content", "file", "text", "url"):
+        reject(f"{where}: Input tag '{kind}' does not match any of the expected tags")
+    if kind == "text" and (source.get("media_type") != "text/plain" or not source.get("data")):
+        reject(f"{where}.text: Input should be plain text that is not empty")
+    if kind != "base64":
+        return
+    if source.get("media_type") != "application/pdf":
+        reject(f"{where}.base64.media_type: Input should be 'application/pdf'")
+    try:
+        data = base64.b64decode(str(source.get("data")), validate=True)
+    except ValueError:
+        data = b""
+    if not data.startswith(b"%PDF"):
+        reject(f"{where}.base64.data: The PDF specified was not valid.")
 
 
 def merged(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -6,6 +6,7 @@ Source: https://platform.openai.com/docs/api-reference/chat
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from infra.local.simulators import openai_embeddings
 from infra.local.simulators import openai_rules as rules
 from infra.local.simulators.answers import (
     Answer,
@@ -295,4 +296,6 @@ WIRE = Wire(
     first_error=first_error,
     refusal=refusal,
     unreadable=Piece("frame", b'data: {"id": "chatcmpl-unreadable", "choices": [{"delta": \n\n'),
+    embed=openai_embeddings.embed,
+    embed_path=openai_embeddings.PATH,
 )

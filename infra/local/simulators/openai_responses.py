@@ -109,6 +109,9 @@ class Memory:
         return replace(
             openai.WIRE,
             answer_path=PATH,
+            # Where it stands is said by its own path alone.
+            locate=None,
+            embed=None,
             read=self.read,
             render=self.render,
             first_error=_first_error,

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
-from infra.local.simulators.openai_rules import error, reject
+from infra.local.simulators.openai_rules import check_name, error, reject
 from infra.local.simulators.replies import RejectedError
 
 PARAMETERS = frozenset(
@@ -127,6 +127,8 @@ def _check_tools(body: Mapping[str, Any]) -> None:
         if kind != "web_search" and not isinstance(tool.get("name"), str):
             where = f"tools[{index}].name"
             reject(f"Missing required parameter: '{where}'.", where, "missing_required_parameter")
+        if kind != "web_search":
+            check_name(tool["name"], f"tools[{index}].name")
 
 
 def _check_item(item: Any, where: str, known_item: Known, known_secret: Known) -> None:

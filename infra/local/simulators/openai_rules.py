@@ -238,18 +238,22 @@ def _check_all_answered(waiting: list[str], index: int) -> None:
         reject(text, f"messages.[{index - 1}].role")
 
 
+def check_name(name: Any, where: str) -> None:
+    """A function's name is made of few characters."""
+    if not re.fullmatch(NAME, str(name)):
+        message = (
+            f"Invalid '{where}': string does not match pattern. Expected a string that matches the pattern '{NAME}'."
+        )
+        reject(message, where, "invalid_value")
+
+
 def _check_tools(body: Mapping[str, Any]) -> None:
     for index, tool in enumerate(_typed(body, "tools", list, "an array of objects") or []):
         where = f"tools[{index}].function"
         function = tool.get("function") if isinstance(tool, dict) else None
         if not isinstance(function, dict):
             reject(f"Missing required parameter: '{where}'.", where, "missing_required_parameter")
-        if not re.fullmatch(NAME, str(function.get("name", ""))):
-            message = (
-                f"Invalid '{where}.name': string does not match pattern. Expected a string that matches the "
-                f"pattern '{NAME}'."
-            )
-            reject(message, f"{where}.name", "invalid_value")
+        check_name(function.get("name", ""), f"{where}.name")
     if body.get("tool_choice") is not None and not body.get("tools"):
         reject(
             "Invalid value for 'tool_choice': 'tool_choice' is only allowed when 'tools' are specified.",

@@ -180,6 +180,8 @@ class SimulatedProvider:
                 return None, wire.list_models(self.models)
             if place.operation == "embeddings" and wire.embed is not None:
                 return None, wire.embed(place, body)
+            if place.operation == "also":
+                return None, wire.also[path.partition("?")[0]](body)
             ask = wire.read(body if place.model is None else (place, body))
             return ask, wire.render(ask, answer(ask))
         except RejectedError as rejected:

@@ -1,7 +1,7 @@
 """What the simulator needs to know of a provider's wire format; one value of this for each wire."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from infra.local.simulators.answers import Answer, Ask
@@ -13,7 +13,8 @@ HINTS = {"http_429": "30", "retry_after": "2"}
 
 @dataclass(frozen=True)
 class Place:
-    """What a path stands for: the `operation` ("answer", "embeddings" or "models") and the HTTP method it wants.
+    """What a path stands for: the `operation` ("answer", "embeddings", "models", or "also" for any other) and the HTTP
+    method it wants.
 
     On a wire that says them in the path also the model, and whether to stream.
     """
@@ -43,8 +44,9 @@ class Wire:
     `troubles`; `refuse` (status, message) any other error. `first_error` is the reply, streamed or not, in
     which an error stands where the answer should begin.
     A wire whose paths name the model has `locate` (path with its query), and `read` is given (place, body) there;
-    `embed` (place, body) answers a request for embeddings. A wire whose calls are signed has `verify` (the request, the
-    expected key, the secrets of AWS keys by their ids) in place of `authorise`.
+    `embed` (place, body) answers a request for embeddings, at `embed_path` where there is no `locate`. A wire whose
+    calls are signed has `verify` (the request, the expected key, the secrets of AWS keys by their ids) in place of
+    `authorise`. `also` are other paths to which a body is posted, each with what answers it.
     """
 
     name: str
@@ -63,7 +65,9 @@ class Wire:
     unreadable: Piece
     locate: Callable[[str], Place | None] | None = None
     embed: Callable[[Place, Any], Reply] | None = None
+    embed_path: str | None = None
     verify: Callable[[Arrived, str, Mapping[str, str]], None] | None = None
+    also: Mapping[str, Callable[[Any], Reply]] = field(default_factory=dict)
 
     def place(self, path: str) -> Place | None:
         """What the path stands for, or None where there is no such path."""
@@ -71,6 +75,9 @@ class Wire:
             return self.locate(path)
         bare = path.partition("?")[0]
         known = {self.answer_path: Place("answer", "POST"), self.models_path: Place("models", "GET")}
+        known |= dict.fromkeys(self.also, Place("also", "POST"))
+        if self.embed_path is not None:
+            known[self.embed_path] = Place("embeddings", "POST")
         return known.get(bare)
 
     def ask(self, path: str, body: Any) -> Ask:

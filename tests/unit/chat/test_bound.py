@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from understudy.chat.bound import kept_by, marked, owner_of_target, owners, read
+from understudy.chat.bound import kept_by, marked, owner_of_target, owners, read, without_others
 
 OWNERS = st.text("0123456789abcdef", min_size=8, max_size=8)
 
@@ -58,3 +58,34 @@ def test_a_bottomless_request_is_not_followed_to_its_end() -> None:
     for _ in range(100):
         value = [value]
     assert [] == list(owners(value))
+
+
+def signed(signature: str, **more: Any) -> dict[str, Any]:
+    return {"extra_content": {"google": {"thought_signature": signature}}} | more
+
+
+MINE, OTHERS = "us1.0badcafe.s", "us1.11111111.s"
+HISTORY: list[tuple[dict[str, Any], dict[str, Any]]] = [
+    ({"role": "user", "content": "us1.11111111.s"}, {"role": "user", "content": "us1.11111111.s"}),
+    (signed(OTHERS, role="assistant", content="a"), {"role": "assistant", "content": "a"}),
+    (signed(MINE, role="assistant", content="a"), signed(MINE, role="assistant", content="a")),
+    (signed("bare", role="assistant"), signed("bare", role="assistant")),
+    (
+        {"role": "assistant", "tool_calls": [signed(OTHERS, id="c1"), signed(MINE, id="c2"), {"id": "c3"}]},
+        {"role": "assistant", "tool_calls": [{"id": "c1"}, signed(MINE, id="c2"), {"id": "c3"}]},
+    ),
+    (
+        {"role": "assistant", "extra_content": {"google": {"thought_signature": OTHERS, "x": 1}, "acme": {}}},
+        {"role": "assistant", "extra_content": {"google": {"x": 1}, "acme": {}}},
+    ),
+    ({"role": "assistant", "extra_content": "x"}, {"role": "assistant", "extra_content": "x"}),
+]
+
+
+@pytest.mark.parametrize(("message", "expected"), HISTORY)
+def test_signatures_of_others_are_left_out(message: dict[str, Any], expected: dict[str, Any]) -> None:
+    """What another target signed is taken out, with nothing left behind where it stood; the rest stays as it is."""
+    messages = [message]
+    kept = without_others(messages, "0badcafe")
+    assert [expected] == kept
+    assert (kept is messages) == (message == expected)

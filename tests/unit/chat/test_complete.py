@@ -268,3 +268,15 @@ def test_whatever_comes_leaves_in_order(pieces: list[tuple[dict[str, Any], str |
     assert {one["index"] for one in calls(left)} == set(indexes)
     assert 1 >= sum(len(each.finish_reasons) for each in left)
     assert piece("x").text == "x"
+
+
+@pytest.mark.parametrize("how", FRAGMENTS)
+def test_a_caller_that_wants_one_call_at_a_time_gets_the_first(how: str) -> None:
+    """However the calls come, only the first is given on, whole, and the answer still stops after a call."""
+    completed = Completed("r1", 99, one_call=True)
+    given = [*FRAGMENTS[how], chunk({}, "stop")]
+    left = [each for payload in given for each in completed.feed(chunk_from(payload), "asked")]
+    assert [("a", "f", '{"x":1}')] == joined(left)
+    assert ["tool_calls"] == [
+        c["finish_reason"] for each in left for c in each.payload["choices"] if c["finish_reason"]
+    ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,6 +15,7 @@ from understudy.chat.request import ChatRequest, Native
 from understudy.chat.unary import UnaryRequest
 from understudy.services.fitness import idle, lost, offence, unfit
 from understudy.services.upstream import _exchange
+from understudy.wire import WIRES
 
 
 def target(name: str = "lead", **can: Any) -> Target:
@@ -119,7 +122,7 @@ def test_embeddings_go_to_those_who_make_them() -> None:
     assert None is misfit(asked, target(embeddings=True, chat=False, tools=False, vision=False))
     assert ("it does not make embeddings", "model", "unsupported_parameter") == misfit(asked, target())
     counted = UnaryRequest("count_tokens", "r", {"model": "r", "messages": []})
-    assert ("its protocol has no count tokens", "model", "unsupported_parameter") == misfit(counted, target())
+    assert ("it has no count tokens", "model", "unsupported_parameter") == misfit(counted, target())
 
 
 def test_the_first_offending_field_is_named() -> None:
@@ -161,3 +164,15 @@ def test_a_callers_own_protocol_is_not_measured_by_the_chat_shape() -> None:
     native = ChatRequest("chat", request(seed=1).body, native=Native("openai", {}), needs=frozenset({"zzz"}))
     assert None is misfit(native, target())
     assert "seed" == (misfit(native, target(refuses=frozenset({"seed"}))) or ("", ""))[1]
+
+
+@pytest.mark.parametrize("wire", sorted(WIRES.keys() - {"responses"}))
+@pytest.mark.parametrize("refuses", [frozenset(), frozenset({"parallel_tool_calls"})], ids=["taken", "refused"])
+def test_one_call_at_a_time_can_be_had_of_everybody(wire: str, refuses: frozenset[str]) -> None:
+    """No target is passed over for `parallel_tool_calls`: where its API has no such switch, the router sees to it."""
+    asked = request(tools=[TOOL], parallel_tool_calls=False)
+    one = target(refuses=refuses)
+    one = replace(one, provider=replace(one.provider, wire=wire))
+    assert misfit(asked, one) is None
+    sent = json.loads(_exchange(asked, one, route(one)).call.body)
+    assert not (refuses and "parallel_tool_calls" in sent)

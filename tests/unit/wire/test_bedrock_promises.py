@@ -118,7 +118,7 @@ FIELDS = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(st.lists(MESSAGES, min_size=1, max_size=6), FIELDS, st.sampled_from(QUIRKS), st.booleans())
 def test_any_request_is_a_valid_body_or_refused_by_name(
     messages: list[dict[str, Any]], fields: dict[str, Any], quirks: Quirks, stream: bool
@@ -154,7 +154,7 @@ def conversations(draw: st.DrawFn) -> list[dict[str, Any]]:
     return messages
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(conversations(), st.sampled_from([{}, {"tool_choice": "none"}, {"reasoning_effort": "high"}]), st.booleans())
 def test_every_sound_conversation_is_taken(messages: list[dict[str, Any]], more: dict[str, Any], tools: bool) -> None:
     """Merged, matched and cleaned as Converse wants it, however a client wrote it."""
@@ -191,7 +191,7 @@ EVENTS = st.one_of(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(st.lists(EVENTS, max_size=8))
 def test_any_event_is_read_or_raises_what_the_engine_knows(events: list[tuple[str, Any]]) -> None:
     """A stream of whatever gives chunks, ValueError or a failure of the attempt, and nothing else."""

@@ -279,6 +279,14 @@ def test_what_a_message_may_hold(message: dict[str, Any], names: set[str]) -> No
     assert names == misfits(HI, message)
 
 
+@pytest.mark.parametrize("described", [1.5, ["d"], {"d": 1}])
+def test_a_schema_whose_description_is_no_text_is_refused(described: Any) -> None:
+    """Limits are told in the description, which must be one to tell them in."""
+    schema = {"minimum": 1, "description": described}
+    with pytest.raises(InvalidRequest, match="`description`"):
+        body_of(response_format={"type": "json_schema", "json_schema": {"name": "n", "schema": schema}})
+
+
 def test_labels_and_tiers_have_their_place() -> None:
     """Metadata and the user are labels of the request; the tier is named as it is here."""
     body = body_of(metadata={"team": "x"}, user="u-1", service_tier="priority")

@@ -49,7 +49,7 @@ def test_the_role_comes_first_and_once() -> None:
 def test_what_is_no_json_is_not_read_as_some(word: str) -> None:
     """Python's parser takes these words; no provider would."""
     with pytest.raises(InvalidRequest, match=f"{word} is no number") as caught:
-        FRONT.read(b'{"model":"r","messages":[{"role":"user","content":"x"}],"zzz":%b}' % word.encode())
+        FRONT.read(b'{"model":"r","messages":[{"role":"user","content":"x"}],"zzz":%b}' % word.encode(), {})
     assert "invalid_json" == caught.value.code
 
 

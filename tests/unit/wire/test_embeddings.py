@@ -23,7 +23,7 @@ HALVES = "AAAAPwAAAL8="
 
 
 def read(**fields: Any) -> UnaryRequest:
-    asked = FRONT.read(json.dumps({"model": "r", "input": "a", **fields}).encode())
+    asked = FRONT.read(json.dumps({"model": "r", "input": "a", **fields}).encode(), {})
     assert isinstance(asked, UnaryRequest)
     return asked
 
@@ -101,7 +101,7 @@ def test_other_fields_are_checked(name: str, value: Any) -> None:
 def test_a_body_that_is_no_object_is_refused(body: bytes) -> None:
     """As for a chat."""
     with pytest.raises(InvalidRequest):
-        FRONT.read(body)
+        FRONT.read(body, {})
 
 
 def test_the_request_goes_out_as_it_came() -> None:
@@ -202,7 +202,7 @@ JSON = st.recursive(
 def test_any_json_is_an_answer_or_refused(data: Any, value: Any) -> None:
     """Whatever callers and providers write, it is read or refused in the words of the contract."""
     try:
-        asked = FRONT.read(json.dumps({"model": "r", "input": value}).encode())
+        asked = FRONT.read(json.dumps({"model": "r", "input": value}).encode(), {})
         assert isinstance(asked, UnaryRequest)
         whole = FRONT.whole(asked, [WIRE.chunk(asked, {"data": data})], created=1)
     except (InvalidRequest, AttemptFailed, ValueError):

@@ -60,8 +60,8 @@ def test_every_class_is_recorded_for_every_wire() -> None:
         for cls in vars(errors).values()
         if isinstance(cls, type) and issubclass(cls, AttemptFailed) and cls.__module__ == errors.__name__
     }
-    # Nobody names these: they are what is left when an answer is no answer, or comes too late.
-    named -= {"AttemptFailed", "Garbage", "Silent", "OutOfTime"}
+    # Nobody names these: an answer is none, comes too late, or there is nothing that could give one.
+    named -= {"AttemptFailed", "Garbage", "NotOffered", "Silent", "OutOfTime"}
     recorded = {wire: {answer["expected"] for of, answer in ANSWERS if of == wire} for wire in WIRES}
     # These refuse in their answer's stop reason, not by an error.
     by_reason = dict.fromkeys(("anthropic", "gemini", "bedrock"), named - {"Refusal"})

@@ -71,7 +71,7 @@ def test_the_answer_is_openais() -> None:
     payload = answered([0.5, -1.0], [1, 0], usageMetadata={"promptTokenCount": 4})
     assert ("list", {"prompt_tokens": 4, "total_tokens": 4}) == (payload["object"], payload["usage"])
     assert [(0, [0.5, -1.0]), (1, [1, 0])] == [(one["index"], one["embedding"]) for one in payload["data"]]
-    CreateEmbeddingResponse.model_validate(payload)
+    CreateEmbeddingResponse.model_validate(payload | {"model": "m"})
 
 
 def test_tokens_that_are_counted_by_text_are_added_up() -> None:

@@ -230,9 +230,12 @@ def test_another_shape_cannot_be_read(payload: dict[str, Any]) -> None:
         GeminiDecoder().feed(event(**payload))
 
 
-@pytest.mark.parametrize("data", ["{", "[1]", "null", '{"a":' * 5000])
+HUGE = '{"candidates": [{"content": {"parts": [{"functionCall": {"name": "f", "args": {"a": 1e999}}}]}}]}'
+
+
+@pytest.mark.parametrize("data", ["{", "[1]", "null", '{"a":' * 5000, HUGE])
 def test_what_is_no_object_cannot_be_read(data: str) -> None:
-    """Broken JSON, other values and bottomless nesting are a ValueError."""
+    """Broken JSON, other values, bottomless nesting and numbers that JSON has not are a ValueError."""
     with pytest.raises(ValueError):
         GeminiDecoder().feed(Event("", data))
 

@@ -13,6 +13,7 @@ from openai.types.responses import Response, ResponseStreamEvent
 from pydantic import TypeAdapter
 
 from tests.builders import piece
+from understudy.chat.complete import Completed
 from understudy.chat.request import ChatRequest
 from understudy.chat.stream import Chunk, chunk_from
 from understudy.chat.usage import Usage
@@ -29,7 +30,9 @@ TOOLS = [{"type": "function", "name": "look", "parameters": {}}, {"type": "custo
 
 
 def request(**fields: Any) -> ChatRequest:
-    read = FRONT.read(json.dumps({"model": "chat", "input": "hi", "stream": True, "tools": TOOLS} | fields).encode())
+    read = FRONT.read(
+        json.dumps({"model": "chat", "input": "hi", "stream": True, "tools": TOOLS} | fields).encode(), {}
+    )
     assert isinstance(read, ChatRequest)
     return read
 
@@ -267,6 +270,17 @@ def test_whatever_was_open_is_closed(kept: int) -> None:
     final = events[-1]["response"]
     assert sorted(opened) == sorted(closed) == list(range(len(final["output"])))
     assert "function_call" == final["output"][-1]["type"]
+
+
+def test_relayed_events_are_not_filled_in() -> None:
+    """What the chat shape lacks is nothing that a caller of this API misses: no chunk of ours comes between."""
+    call = {"type": "function_call", "id": "fc_1", "call_id": "c1", "name": "look", "arguments": "", "status": "x"}
+    added = {"type": "response.output_item.added", "output_index": 2, "item": call, "sequence_number": 7}
+    response = native_events()[0]["response"] | {"status": "completed", "output": [call]}
+    done = {"type": "response.completed", "response": response, "sequence_number": 8}
+    completed = Completed("seed", 5)
+    chunks = relayed([*native_events("x"), added, done])
+    assert chunks == [each for chunk in chunks for each in completed.feed(chunk, "m")]
 
 
 def test_a_relayed_answer_without_its_output_gets_what_was_said() -> None:

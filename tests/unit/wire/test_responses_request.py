@@ -22,7 +22,7 @@ TOOL = {"type": "function", "name": "look", "description": "looks", "parameters"
 
 
 def read(**fields: Any) -> ChatRequest:
-    request = FRONT.read(json.dumps({"model": "chat", "input": "hi"} | fields).encode())
+    request = FRONT.read(json.dumps({"model": "chat", "input": "hi"} | fields).encode(), {})
     assert isinstance(request, ChatRequest)
     return request
 
@@ -340,7 +340,7 @@ JSON = st.recursive(
 def test_any_json_is_a_request_or_refused(body: Any) -> None:
     """Whatever is sent, it is a request that every wire can be asked with, or an error that is the caller's."""
     try:
-        request = FRONT.read(json.dumps(body).encode())
+        request = FRONT.read(json.dumps(body).encode(), {})
     except InvalidRequest:
         return
     assert isinstance(request, ChatRequest)

@@ -40,7 +40,7 @@ RICH: dict[str, Any] = {
 
 
 def native(body: dict[str, Any]) -> ChatRequest:
-    read = FRONTS["/responses"].read(json.dumps(body).encode())
+    read = FRONTS["/responses"].read(json.dumps(body).encode(), {})
     assert isinstance(read, ChatRequest)
     return read
 

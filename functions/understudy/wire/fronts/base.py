@@ -38,8 +38,8 @@ class Writer(Protocol):
 class Front(Protocol):
     """One API that callers speak."""
 
-    def read(self, body: bytes) -> ChatRequest | UnaryRequest:
-        """Decode and check a body.  Raises InvalidRequest on anything but a well-formed request."""
+    def read(self, body: bytes, headers: Mapping[str, str]) -> ChatRequest | UnaryRequest:
+        """Decode and check a request; header names are lower case.  Raises InvalidRequest where it is malformed."""
 
     def writer(self, request: ChatRequest, *, created: int) -> Writer:
         """A writer for one streamed answer; `created` is in epoch seconds."""

@@ -20,7 +20,7 @@ _ENVELOPE = ("id", "object", "created", "model", "service_tier", "system_fingerp
 class ChatFront:
     """See `understudy.wire.fronts.base.Front`."""
 
-    def read(self, body: bytes) -> ChatRequest:
+    def read(self, body: bytes, headers: Mapping[str, str]) -> ChatRequest:  # noqa: ARG002
         return chat_request(decoded(body))
 
     def writer(self, request: ChatRequest, *, created: int) -> StreamWriter:

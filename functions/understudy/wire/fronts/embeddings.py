@@ -19,7 +19,7 @@ FORMATS = ("float", "base64")
 class EmbeddingsFront:
     """See `understudy.wire.fronts.base.Front`."""
 
-    def read(self, body: bytes) -> UnaryRequest:
+    def read(self, body: bytes, headers: Mapping[str, str]) -> UnaryRequest:  # noqa: ARG002
         return embeddings_request(decoded(body))
 
     def writer(self, request: ChatRequest, *, created: int) -> Writer:  # noqa: ARG002 - nobody streams a vector

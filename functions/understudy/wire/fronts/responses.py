@@ -31,7 +31,7 @@ _WRITTEN: Mapping[str, str] = {
 class ResponsesFront:
     """See `understudy.wire.fronts.base.Front`."""
 
-    def read(self, body: bytes) -> ChatRequest:
+    def read(self, body: bytes, headers: Mapping[str, str]) -> ChatRequest:  # noqa: ARG002
         return responses_request(decoded(body))
 
     def writer(self, request: ChatRequest, *, created: int) -> EventWriter:
