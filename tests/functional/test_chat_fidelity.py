@@ -275,7 +275,7 @@ def test_who_declares_that_it_cannot_is_never_asked(need: str) -> None:
     """The other target gets the request, also when it fails; where nobody can, a 400 names the field."""
     asks, can, field = DECLARED[need]
     has = {"capabilities": can}
-    quick = {"connect_s": 1, "first_token_s": 0.3, "first_token_min_s": 0.3, "request_s": 2}
+    quick = {"connect_s": 2, "first_token_s": 1, "first_token_min_s": 1, "request_s": 6}
     with fronted((OPENAI, [bare]), (OPENAI, [Reply(status=None, ending="reset")]), lead_has=has, limits=quick) as front:
         assert 503 == front.post({**ASK, **asks}).status_code
         assert (0, True) == (front.calls[0], front.calls[1] >= 1)

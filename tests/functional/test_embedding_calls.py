@@ -16,7 +16,7 @@ from understudy.chat.embeddings import unpacked
 
 CAN: dict[str, Any] = {"capabilities": {"embeddings": True, "chat": False}}
 PRICED = CAN | {"price": {"input_per_million": "1000", "output_per_million": "0"}}
-LIMITS = {"connect_s": 1, "first_token_s": 0.3, "first_token_min_s": 0.3, "request_s": 3, "retries_per_target": 1}
+LIMITS = {"connect_s": 2, "first_token_s": 1, "first_token_min_s": 1, "request_s": 6, "retries_per_target": 1}
 
 
 def vectors(body: dict[str, Any], *, model: str = "e-1", less: int = 0) -> Reply:

@@ -16,7 +16,7 @@ from understudy.wire.fronts.errors import error_answer
 
 Told = openai.APIStatusError
 NOTHING = Reply(status=None, ending="hang")
-QUICK = {"connect_s": 1, "first_token_s": 0.3, "first_token_min_s": 0.3, "request_s": 2}
+QUICK = {"connect_s": 2, "first_token_s": 1, "first_token_min_s": 1, "request_s": 6}
 
 
 def problem(status: int, kind: str, message: str = "no", *, code: str | None = None, **headers: str) -> Reply:

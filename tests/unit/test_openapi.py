@@ -16,8 +16,6 @@ from understudy.wire.fronts.errors import STATUS
 
 API: dict[str, Any] = yaml.safe_load(DOCUMENT.read_text())
 SCHEMAS: dict[str, Any] = API["components"]["schemas"]
-OTHERS = {"/responses", "/messages", "/messages/count_tokens"}
-"""The paths of the other two APIs, which have fronts of their own."""
 WORDS = {bool: "boolean", dict: "object", list: "array", str: "string", int: "integer", float: "number"}
 
 
@@ -32,7 +30,7 @@ def nodes(value: Any) -> Iterator[dict[str, Any]]:
 def test_every_path_that_is_served_is_described() -> None:
     """And every path that is described is served, with the one method that it takes."""
     described = {(path, method) for path, methods in API["paths"].items() for method in methods}
-    served = {(path, "post") for path in {*FRONTS, *OTHERS}} | {(MODELS, "get"), (f"{MODELS}/{{id}}", "get")}
+    served = {(path, "post") for path in FRONTS} | {(MODELS, "get"), (f"{MODELS}/{{id}}", "get")}
     assert served == described
 
 

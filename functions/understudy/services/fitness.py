@@ -79,10 +79,11 @@ def addressed(request: ChatRequest, target: Target) -> ChatRequest:
 def lost(request: ChatRequest, target: Target) -> Set[str]:
     """The names of the request's fields that would not reach the target."""
     request, wire = addressed(request, target), wire_for(request, target)
-    refused = (request.body.keys() & target.capabilities.refuses) - idle(request, target)
+    refuses, unsaid = target.capabilities.refuses, idle(request, target)
+    refused = (request.body.keys() & refuses) - unsaid
     if request.native and is_native(request, wire):
         # Here a field may also be named as its own protocol has it.
-        named = request.native.body.keys() & (target.capabilities.refuses - OURS)
+        named = (request.native.body.keys() & (refuses - OURS)) - unsaid
         return refused | named | set(foreign(request, target))
     return (wire.cannot_carry(request, quirks_of(target)) - OURS) | request.needs | refused
 

@@ -166,6 +166,19 @@ def test_a_callers_own_protocol_is_not_measured_by_the_chat_shape() -> None:
     assert "seed" == (misfit(native, target(refuses=frozenset({"seed"}))) or ("", ""))[1]
 
 
+def test_a_native_field_that_says_nothing_is_left_out_too() -> None:
+    """An agent that always sends the usual temperature reaches a model that takes none; what says something is named
+    as its own protocol has it."""
+    native = Native("anthropic", {"model": "chat", "max_tokens": 9, "temperature": 1, "messages": []})
+    one = target(refuses=frozenset({"temperature", "top_k", "thinking"}))
+    one = replace(one, provider=replace(one.provider, wire="anthropic"))
+    asked = ChatRequest("chat", request(temperature=1).body, native=native)
+    assert None is misfit(asked, one)
+    assert "temperature" not in json.loads(_exchange(asked, one, route(one)).call.body)
+    thinking = {**native.body, "thinking": {"type": "adaptive"}}
+    assert "thinking" == (misfit(replace(asked, native=replace(native, body=thinking)), one) or ("", ""))[1]
+
+
 @pytest.mark.parametrize("wire", sorted(WIRES.keys() - {"responses"}))
 @pytest.mark.parametrize("refuses", [frozenset(), frozenset({"parallel_tool_calls"})], ids=["taken", "refused"])
 def test_one_call_at_a_time_can_be_had_of_everybody(wire: str, refuses: frozenset[str]) -> None:

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from understudy.chat.bound import marked
+from understudy.chat.bound import NOBODY, marked
 from understudy.chat.request import ChatRequest
 from understudy.chat.stream import Chunk, index_of
 from understudy.chat.usage import Usage
@@ -28,8 +28,8 @@ REASONS: Mapping[str, str] = {
     "function_call": "tool_use",
     "content_filter": "refusal",
 }
-UNSIGNED = marked("-", "00000000")
-"""The signature of thinking that came without one: its owner is nobody, so that it is never sent to anybody."""
+UNSIGNED = marked("-", NOBODY)
+"""The signature of thinking that came without one: it is nobody's, so that it is never sent to anybody."""
 
 Told = dict[str, Any]
 
