@@ -73,7 +73,7 @@ def test_the_control_document_is_valid():
     text = re.sub(r"\$\{\w+_url\}", "http://127.0.0.1:1/v1", plan.text())
     parsed = parse(text, filename="matrix")
     for cell in (cell for cell in MATRIX.cells if cell.wire in wires):
-        told = document.given(cell, MATRIX)
+        told = document.given(cell, MATRIX, 1)
         embeddings = {told["embeddings"]} if "embeddings" in cell.checks else set()
         assert {told["model"], told["faulty"], told["resumed"]} | embeddings <= parsed["routes"].keys()
         assert told["faulty"] in parsed["targets"]

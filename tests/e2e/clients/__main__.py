@@ -24,6 +24,7 @@ import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 from tests.e2e.clients import document, environments
@@ -31,7 +32,6 @@ from tests.e2e.clients.matrix import Client, Matrix, load
 from tests.e2e.clients.report import Report
 from tests.e2e.clients.router import KEY, NotUp, Router
 
-AT_ONCE = 2
 SECONDS = 240.0
 """How long one client may take on all its cells."""
 FOREIGN = ("OPENAI_", "ANTHROPIC_", "AWS_", "LANGCHAIN_", "LANGSMITH_", "LLAMA_")
@@ -61,8 +61,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             fronts = {name for name, path in matrix.paths.items() if router.knows(path)}
             report.missing(absent, fronts)
             longest_first = sorted(matrix.clients, key=lambda each: -len(each.cells))
-            with ThreadPoolExecutor(AT_ONCE) as pool:
-                runs = [pool.submit(_run, each, commands[each.name], router.url, report) for each in longest_first]
+            lanes = SimpleQueue[int]()
+            for lane in range(document.LANES):
+                lanes.put(lane)
+            with ThreadPoolExecutor(document.LANES) as pool:
+                runs = [
+                    pool.submit(_run, each, commands[each.name], router.url, report, lanes) for each in longest_first
+                ]
             for run in runs:
                 run.result()
         finally:
@@ -78,13 +83,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 1 if report.failed or (report.missed and not options.allow_missing) else 0
 
 
-def _run(client: Client, command: Sequence[str], url: str, report: Report) -> None:
-    """One client on all its cells, in one process of its own."""
+def _run(client: Client, command: Sequence[str], url: str, report: Report, lanes: SimpleQueue[int]) -> None:
+    """One client on all its cells, in one process of its own and a lane that is free."""
     cells = [cell for cell in client.cells if report.runs(cell)]
     if not cells:
         return
+    lane = lanes.get()
+    try:
+        asked = {"url": url, "key": KEY, "cells": [document.given(cell, report.matrix, lane) for cell in cells]}
+        _asked(client, command, asked, report)
+    finally:
+        lanes.put(lane)
+
+
+def _asked(client: Client, command: Sequence[str], asked: Mapping[str, Any], report: Report) -> None:
     began = time.monotonic()
-    asked = {"url": url, "key": KEY, "cells": [document.given(cell, report.matrix) for cell in cells]}
     process = subprocess.Popen(
         [*command],
         stdin=subprocess.PIPE,

@@ -1,8 +1,9 @@
-"""The control document that the matrix runs with: for each wire one route that answers, and for each cell one that can
-be broken without disturbing another's, and one that breaks off and is gone on with."""
+"""The control document that the matrix runs with: for each wire a route that answers, one that breaks off and is gone
+on with, and for each front and lane one that can be broken without disturbing another's."""
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterator, Mapping, Set
 from typing import Any
@@ -12,6 +13,9 @@ from infra.local.simulators.provider import WIRES as SIMULATED
 from tests.e2e.clients.matrix import Cell, Matrix
 from understudy.wire import WIRES
 
+LANES = 2
+"""Clients that run at once.  Those that run one after the other share what can be broken: every target that was ever
+asked is read again every two seconds."""
 STEADY = {
     # Every request must meet what its route has in store: no breaker may open, and no probe may use up a fault.
     "breaker": {"consecutive_failures": 100, "quiet_failures": 100, "minimum_calls": 10_000, "failure_ratio": 1},
@@ -48,9 +52,9 @@ class Document:
         embedding = {cell.wire for cell in matrix.cells if "embeddings" in cell.checks}
         for wire in wires:
             self._wire(wire, matrix.wires[wire], embedding)
-        for cell in matrix.cells:
-            if cell.wire in wires:
-                self._cell(cell, matrix.wires[cell.wire])
+            for lane, front in itertools.product(range(LANES), matrix.paths):
+                name = faulty(lane, front, wire)
+                self._route(name, list(self._chain(name, matrix.wires[wire]["targets"])))
 
     def text(self) -> str:
         """JSON, which is YAML; the local stack fills in the addresses."""
@@ -61,17 +65,14 @@ class Document:
 
     def _wire(self, name: str, wire: Mapping[str, Any], embedding: Set[str]) -> None:
         self._route(name, list(self._chain(name, wire["targets"])))
+        *_, last = wire["targets"]
+        chain = [last | {"fault": "cut_midstream"}, {"provider": "openai", "speaks": "openai"}]
+        self._route(resumed(name), list(self._chain(resumed(name), chain)))
         if name not in embedding:
             return
         can = {"capabilities": {"chat": False, "embeddings": True}}
         embedders = [one | can for one in wire.get("embeddings", wire["targets"])]
         self._route(embeddings(name), list(self._chain(embeddings(name), embedders)))
-
-    def _cell(self, cell: Cell, wire: Mapping[str, Any]) -> None:
-        self._route(faulty(cell), list(self._chain(faulty(cell), wire["targets"])))
-        *_, last = wire["targets"]
-        chain = [last | {"fault": "cut_midstream"}, {"provider": "openai", "speaks": "openai"}]
-        self._route(resumed(cell.wire), list(self._chain(resumed(cell.wire), chain)))
 
     def _route(self, name: str, targets: list[str]) -> None:
         self._routes[name] = {"targets": targets}
@@ -99,23 +100,23 @@ def embeddings(wire: str) -> str:
     return f"{wire}-embeddings"
 
 
-def faulty(cell: Cell) -> str:
-    return f"faulty.{cell.name}"
+def faulty(lane: int, front: str, wire: str) -> str:
+    return f"faulty.{lane}.{front}.{wire}"
 
 
 def resumed(wire: str) -> str:
     return f"resumed.{wire}"
 
 
-def given(cell: Cell, matrix: Matrix) -> dict[str, Any]:
-    """What a script is told of a cell."""
+def given(cell: Cell, matrix: Matrix, lane: int) -> dict[str, Any]:
+    """What a script that runs in this lane is told of a cell."""
     answers = next(one for one in matrix.wires[cell.wire]["targets"] if "fault" not in one)
     return {
         "front": cell.front,
         "wire": cell.wire,
         "answers": answers["provider"],
         "model": cell.wire,
-        "faulty": faulty(cell),
+        "faulty": faulty(lane, cell.front, cell.wire),
         "resumed": resumed(cell.wire),
         "embeddings": embeddings(cell.wire),
         "checks": list(cell.checks),
