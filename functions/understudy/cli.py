@@ -290,9 +290,17 @@ def _parser() -> argparse.ArgumentParser:
 
     up = commands.add_parser("up", help="run the whole router on this machine")
     up.set_defaults(run=_up)
-    up.add_argument("--config", type=Path, metavar="FILE", help="control document (default: two simulated providers)")
+    up.add_argument(
+        "--config",
+        type=Path,
+        metavar="FILE",
+        help="control document (default: two simulated providers); ${openai_url}, ${anthropic_url}, ${gemini_url} and "
+        "${bedrock_url} in it are the addresses of the simulated ones",
+    )
     up.add_argument("--host", default="127.0.0.1", help="loopback address to listen on (127.0.0.1)")
-    up.add_argument("--port", type=int, default=8080, help="port; the next three are used too; 0: any free ones (8080)")
+    up.add_argument(
+        "--port", type=int, default=8080, help="port; some of the next five are used too; 0: any free ones (8080)"
+    )
     up.add_argument("--api-key", metavar="KEY", help="accept this client key (default: a new one)")
     up.add_argument("--no-simulators", action="store_true", help="start no simulated providers")
     up.add_argument("--alert-url", metavar="URL", help="HTTP endpoint that receives the alerts too")

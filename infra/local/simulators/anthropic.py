@@ -128,8 +128,6 @@ def _headers(ask: Ask) -> dict[str, str]:
 
 def _message(ask: Ask, content: list[dict[str, Any]], answer: Answer | None) -> dict[str, Any]:
     """The message object; without an answer the one a stream begins with."""
-    cached = ask.cached if isinstance(ask, Asked) else 0
-    later = isinstance(ask, Asked) and ask.later
     return {
         "id": f"msg_{ask.fingerprint[:24]}",
         "type": "message",
@@ -139,12 +137,20 @@ def _message(ask: Ask, content: list[dict[str, Any]], answer: Answer | None) -> 
         "stop_reason": STOP[answer.stop] if answer else None,
         "stop_sequence": answer.stop_sequence if answer else None,
         "usage": {
-            "input_tokens": ask.input_tokens - cached,
-            "cache_creation_input_tokens": 0 if later else cached,
-            "cache_read_input_tokens": cached if later else 0,
+            **_given(ask),
             **(_written(ask, answer) if answer else {"output_tokens": 1}),
             "service_tier": "standard",
         },
+    }
+
+
+def _given(ask: Ask) -> dict[str, int]:
+    cached = ask.cached if isinstance(ask, Asked) else 0
+    later = isinstance(ask, Asked) and ask.later
+    return {
+        "input_tokens": ask.input_tokens - cached,
+        "cache_creation_input_tokens": 0 if later else cached,
+        "cache_read_input_tokens": cached if later else 0,
     }
 
 
@@ -197,7 +203,9 @@ def _stream(ask: Ask, answer: Answer) -> Iterator[Piece]:
             yield Piece("token", _event("content_block_delta", index=index, delta=delta))
         yield Piece("frame", _event("content_block_stop", index=index))
     delta_of_message = {"stop_reason": STOP[answer.stop], "stop_sequence": answer.stop_sequence}
-    yield Piece("stop", _event("message_delta", delta=delta_of_message, usage=_written(ask, answer)))
+    # Its counts are those of the whole message, the prompt's among them.
+    usage = _given(ask) | _written(ask, answer)
+    yield Piece("stop", _event("message_delta", delta=delta_of_message, usage=usage))
     yield Piece("end", _event("message_stop"))
 
 

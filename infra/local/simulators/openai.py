@@ -296,6 +296,5 @@ WIRE = Wire(
     first_error=first_error,
     refusal=refusal,
     unreadable=Piece("frame", b'data: {"id": "chatcmpl-unreadable", "choices": [{"delta": \n\n'),
-    embed=openai_embeddings.embed,
-    embed_path=openai_embeddings.PATH,
+    also={openai_embeddings.PATH: openai_embeddings.embed},
 )

@@ -11,7 +11,6 @@ from typing import Any
 from infra.local.simulators import openai_rules as rules
 from infra.local.simulators.answers import split_words
 from infra.local.simulators.replies import Reply, json_reply
-from infra.local.simulators.wire import Place
 
 PARAMETERS = frozenset({"dimensions", "encoding_format", "input", "model", "user"})
 DIMENSIONS = 8
@@ -19,7 +18,7 @@ MOST = 2048
 PATH = "/v1/embeddings"
 
 
-def embed(_: Place, body: Any) -> Reply:
+def embed(body: Any) -> Reply:
     """A vector for each input.  Raises RejectedError as the API refuses."""
     if not isinstance(body, dict):
         rules.reject("We could not parse the JSON body of your request.")

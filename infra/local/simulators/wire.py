@@ -44,9 +44,9 @@ class Wire:
     `troubles`; `refuse` (status, message) any other error. `first_error` is the reply, streamed or not, in
     which an error stands where the answer should begin.
     A wire whose paths name the model has `locate` (path with its query), and `read` is given (place, body) there;
-    `embed` (place, body) answers a request for embeddings, at `embed_path` where there is no `locate`. A wire whose
-    calls are signed has `verify` (the request, the expected key, the secrets of AWS keys by their ids) in place of
-    `authorise`. `also` are other paths to which a body is posted, each with what answers it.
+    `embed` (place, body) answers a request for embeddings. A wire whose calls are signed has `verify` (the request, the
+    expected key, the secrets of AWS keys by their ids) in place of `authorise`. `also` are other paths to which a
+    body is posted, each with what answers it.
     """
 
     name: str
@@ -65,7 +65,6 @@ class Wire:
     unreadable: Piece
     locate: Callable[[str], Place | None] | None = None
     embed: Callable[[Place, Any], Reply] | None = None
-    embed_path: str | None = None
     verify: Callable[[Arrived, str, Mapping[str, str]], None] | None = None
     also: Mapping[str, Callable[[Any], Reply]] = field(default_factory=dict)
 
@@ -76,8 +75,6 @@ class Wire:
         bare = path.partition("?")[0]
         known = {self.answer_path: Place("answer", "POST"), self.models_path: Place("models", "GET")}
         known |= dict.fromkeys(self.also, Place("also", "POST"))
-        if self.embed_path is not None:
-            known[self.embed_path] = Place("embeddings", "POST")
         return known.get(bare)
 
     def ask(self, path: str, body: Any) -> Ask:

@@ -56,6 +56,8 @@ class Cell {
   constructor(fields) {
     Object.assign(this, fields);
     this.baseURL = `${this.url}/v1`;
+    // Whether it shows thinking with a signature; to others the wish is a hint, and they answer as they do.
+    this.thinks = this.answers === "anthropic";
   }
 
   /** The route `faulty` has this fault while `run` runs. */

@@ -148,7 +148,7 @@ const CHECKS = {
     const options = { tools: TOOLS, thinking: THINKING };
     const message = await ask(cell, null, { messages: first, ...options });
     const thought = message.content.find((one) => one.type === "thinking");
-    holds(thought?.thinking && thought.signature, message.content);
+    holds((thought?.thinking && thought.signature) || !cell.thinks, message.content);
     const messages = [...first, { role: "assistant", content: message.content }, results(uses(message))];
     cell.told(textOf(await client(cell).messages.stream(asked(cell, null, { messages, ...options })).finalMessage()), "sunny ☀");
   },

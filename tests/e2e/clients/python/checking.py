@@ -58,6 +58,11 @@ class Cell:
     def base_url(self) -> str:
         return f"{self.url}/v1"
 
+    @property
+    def thinks(self) -> bool:
+        """Whether it shows thinking with a signature; to others the wish is a hint, and they answer as they do."""
+        return self.answers == "anthropic"
+
     @contextmanager
     def broken(self, fault: str, times: int | None = None) -> Iterator[None]:
         """The route `faulty` has this fault meanwhile, or for so many requests (a probe may be one of them)."""

@@ -189,7 +189,7 @@ def thinking(cell: Cell) -> None:
     first = [{"role": "user", "content": c.TOOL_QUESTION}]
     message = ask(cell, messages=first, tools=TOOLS, thinking=THINKING)
     thoughts = [one for one in message.content if one.type == "thinking"]
-    true(thoughts and thoughts[0].thinking and thoughts[0].signature, message.content)
+    true(thoughts and thoughts[0].thinking and thoughts[0].signature if cell.thinks else True, message.content)
     history = [*first, {"role": "assistant", "content": message.content}, results(uses(message))]
     with client(cell).messages.stream(**asked(cell, messages=history, tools=TOOLS, thinking=THINKING)) as given:
         again = given.get_final_message()

@@ -300,7 +300,7 @@ def count_tokens(cell: Cell) -> None:
 def thinking(cell: Cell) -> None:
     found = events(cell, ask(cell, stream=True, thinking={"type": "enabled", "budget_tokens": 1024}))
     kinds = {one["delta"]["type"] for one in found if one["type"] == "content_block_delta"}
-    same({"thinking_delta", "signature_delta", "text_delta"}, kinds)
+    same({"text_delta"} | ({"thinking_delta", "signature_delta"} if cell.thinks else set()), kinds)
 
 
 def other_key_header(cell: Cell) -> None:

@@ -189,7 +189,8 @@ def thinking(cell: Cell) -> None:
     bound = model(cell, thinking=THINKING).bind_tools(list(TOOLS.values()))
     asked = [HumanMessage(c.TOOL_QUESTION)]
     message = bound.invoke(asked)
-    true([one for one in message.content if one["type"] == "thinking" and one["signature"]], message.content)
+    signed = [one for one in message.content if one["type"] == "thinking" and one["signature"]]
+    true(signed or not cell.thinks, message.content)
     cell.told(joined(list(bound.stream([*asked, message, *results(message)]))).text, "sunny ☀")
 
 

@@ -193,7 +193,8 @@ async def thinking(cell: Cell) -> None:
     done = await agent(cell, tools=[get_weather]).run(c.TOOL_QUESTION, model_settings=settings)
     cell.told(done.output, "sunny ☀")
     parts = [part for message in done.all_messages() for part in message.parts]
-    true([one for one in parts if isinstance(one, ThinkingPart) and one.content and one.signature], parts)
+    signed = [one for one in parts if isinstance(one, ThinkingPart) and one.content and one.signature]
+    true(signed or not cell.thinks, parts)
 
 
 CHECKS: dict[str, c.Check] = {
