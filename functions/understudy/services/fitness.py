@@ -34,6 +34,10 @@ IDLE: Mapping[str, object] = {
 send them."""
 
 
+LENGTHS = frozenset({"max_completion_tokens", "max_tokens", "max_output_tokens"})
+"""What the longest answer is called: by the two names of the chat API, and by that of the Responses API."""
+
+
 @dataclass(frozen=True, slots=True)
 class Misfit:
     """Something of a request that a target cannot carry: why, and the field that asks for it."""
@@ -74,6 +78,26 @@ def addressed(request: ChatRequest, target: Target) -> ChatRequest:
     """The request as the target may have it: without the signatures that only another can read again."""
     messages = without_others(request.messages, owner_of_target(target.name))
     return request if messages is request.messages else replace(request, body={**request.body, "messages": messages})
+
+
+def too_long(request: ChatRequest, target: Target) -> str | None:
+    """The field that asks for a longer answer than the target gives, or None."""
+    asked, most = request.max_output_tokens, target.capabilities.max_output_tokens
+    if asked is None or most is None or asked <= most:
+        return None
+    return next(name for name in ("max_completion_tokens", "max_tokens") if name in request.body)
+
+
+def shortened(request: ChatRequest, target: Target) -> ChatRequest:
+    """The request with no longer an answer than the target gives; its route has agreed to that by `may_drop`."""
+    if too_long(request, target) is None:
+        return request
+    most = target.capabilities.max_output_tokens
+    native = request.native
+    if native is not None:
+        native = replace(native, body={**native.body, **dict.fromkeys(LENGTHS & native.body.keys(), most)})
+    body = {**request.body, **dict.fromkeys(LENGTHS & request.body.keys(), most)}
+    return replace(request, body=body, native=native)
 
 
 def lost(request: ChatRequest, target: Target) -> Set[str]:
@@ -146,6 +170,8 @@ def _misfits(request: ChatRequest | UnaryRequest, route: Route, target: Target) 
     if not can.chat:
         yield Misfit("it does not answer chats", "model")
     yield from _undeclared(request, target)
+    if (field := too_long(request, target)) and field not in route.may_drop:
+        yield Misfit(f"it answers with at most {can.max_output_tokens} tokens", field)
     for name in foreign(request, target):
         if name not in route.may_drop:
             yield Misfit(f"`{name}` names what another target has", name)
@@ -172,10 +198,6 @@ def _undeclared(request: ChatRequest, target: Target) -> Iterator[Misfit]:
         yield Misfit("it does not answer in audio", field)
     if request.needs_json_schema and not can.json_schema:
         yield Misfit("it does not take a JSON schema", "response_format")
-    most = can.max_output_tokens
-    if most is not None and request.max_output_tokens is not None and request.max_output_tokens > most:
-        field = next(name for name in ("max_completion_tokens", "max_tokens") if name in body)
-        yield Misfit(f"it answers with at most {most} tokens", field)
 
 
 def _tools_in(request: ChatRequest) -> str | None:

@@ -19,7 +19,17 @@ from understudy.chat.stream import Chunk, without_calls
 from understudy.chat.unary import UnaryRequest
 from understudy.errors import AttemptFailed, Credential, Garbage, InvalidRequest, SecretError
 from understudy.ports import Clock, Framing, Reply, Secrets, Signer, Transport
-from understudy.services.fitness import addressed, idle, is_native, lost, ours, quirks_of, unary_wire_for, wire_for
+from understudy.services.fitness import (
+    addressed,
+    idle,
+    is_native,
+    lost,
+    ours,
+    quirks_of,
+    shortened,
+    unary_wire_for,
+    wire_for,
+)
 from understudy.wire.base import Call, Decoder
 from understudy.wire.sse import SseDecoder
 
@@ -184,7 +194,7 @@ def _exchange(request: ChatRequest | UnaryRequest, target: Target, route: Route 
             raise InvalidRequest(f"{target.name} has no {request.operation}.")
         call = unary.call(request, model=target.model, quirks=quirks)
         return Exchange(call, False, None, lambda body: [unary.chunk(request, body)], unary.failure)
-    chat = addressed(request, target)
+    chat = shortened(addressed(request, target), target)
     wire, stream = wire_for(chat, target), target.capabilities.streaming
     native = is_native(chat, wire)
     if not native and (needs := chat.needs - (route.may_drop if route else frozenset())):

@@ -13,7 +13,7 @@ from tests.builders import target as built
 from understudy.catalog import Candidate, Capabilities, Route, Target
 from understudy.chat.request import ChatRequest, Native
 from understudy.chat.unary import UnaryRequest
-from understudy.services.fitness import idle, lost, offence, unfit
+from understudy.services.fitness import idle, lost, offence, shortened, unfit
 from understudy.services.upstream import _exchange
 from understudy.wire import WIRES
 
@@ -104,6 +104,20 @@ def test_what_a_target_can_is_sent_to_it(need: str) -> None:
     """A declaration turns away what it is about and no more."""
     asks, declares = CARRIED[need]
     assert None is misfit(request(**asks), target(**declares))
+
+
+@pytest.mark.parametrize("field", ["max_tokens", "max_completion_tokens"])
+def test_a_route_may_have_answers_shortened(field: str) -> None:
+    """Where a route may drop the limit, a smaller target is asked for the longest answer that it gives, in the caller's
+    own words too; a limit that it can keep stays as it is."""
+    small = target(max_output_tokens=100)
+    given = request(**{field: 32000})
+    native = replace(given, native=Native("anthropic", {"max_tokens": 32000, "messages": []}))
+    agreed = Route("r", (Candidate(small, 1),), may_drop=frozenset({field}))
+    assert None is unfit(native, agreed, small)
+    short = shortened(native, small)
+    assert (100, {"max_tokens": 100, "messages": []}) == (short.body[field], short.native.body if short.native else {})
+    assert given is shortened(given, target())
 
 
 def test_a_prompt_above_the_window_is_one_that_is_too_long() -> None:
