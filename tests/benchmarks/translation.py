@@ -41,7 +41,7 @@ from understudy.wire import WIRES
 from understudy.wire.fronts import FRONTS
 from understudy.wire.fronts.base import encode
 
-ROUNDS, STREAMS, TOKENS = 15, 300, 400
+ROUNDS, STREAMS, TOKENS = 15, 40, 400
 LONG = {"model": "chat", "stream": True, "messages": [{"role": "user", "content": f"count to {TOKENS}"}]}
 DOCUMENT = """
 schema: 1
