@@ -9,7 +9,7 @@ from typing import Any
 
 import anthropic.types
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from understudy.chat.request import chat_request
@@ -447,7 +447,8 @@ words = st.text(max_size=6)
 inputs = st.dictionaries(st.text(max_size=3), st.integers() | st.text(max_size=3), max_size=3)
 
 
-@given(st.lists(words, max_size=5), st.lists(words, max_size=5), st.lists(inputs, max_size=3), st.data())
+@settings(max_examples=30)
+@given(st.lists(words, max_size=4), st.lists(words, max_size=4), st.lists(inputs, max_size=2), st.data())
 def test_any_answer_keeps_its_meaning(
     thoughts: list[str], texts: list[str], calls: list[Any], data: st.DataObject
 ) -> None:
