@@ -21,7 +21,10 @@ PATH = "/chat/completions"
 
 # Other servers' words for a stop reason (Mistral's API reference, "Chat"; Hugging Face's text-generation-inference,
 # "Messages API"; Together's API reference, "Chat completions").
-_REASONS = {"eos": "stop", "eos_token": "stop", "end_turn": "stop", "stop_sequence": "stop", "model_length": "length"}
+_REASONS = {
+    **dict.fromkeys(("eos", "eos_token", "end_turn", "stop_sequence"), "stop"),
+    "model_length": "length",
+}
 # With these the answer was broken off: a relay in front of a model that failed, and DeepSeek's API reference,
 # "Create chat completion".
 _BREAKS = frozenset({"error", "insufficient_system_resource"})
