@@ -16,6 +16,7 @@ import time
 import tracemalloc
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -37,7 +38,9 @@ from understudy.services.read_model import ReadModel
 from understudy.services.route_request import RouteRequest
 from understudy.services.upstream import Upstream
 from understudy.store.store import Store
+from understudy.transport.eventstream import EventStream
 from understudy.wire import WIRES
+from understudy.wire.base import Event
 from understudy.wire.fronts import FRONTS
 from understudy.wire.fronts.base import encode
 
@@ -155,7 +158,8 @@ async def open_streams(wire: str, path: str) -> float:
     publish(store, DOCUMENT.replace("WIRE", wire), now=0.0, by="benchmark")
     store.put_key(ClientKey(hash_key(KEY), "app", 0.0))
     transport = Halfway(spoken(wire))
-    upstream = Upstream(transport, SimpleNamespace(), "benchmark", lambda: 0.0)  # type: ignore[arg-type]
+    binary = {"application/vnd.amazon.eventstream": partial(EventStream, Event)}
+    upstream = Upstream(transport, SimpleNamespace(), "benchmark", lambda: 0.0, framings=binary)  # type: ignore[arg-type]
     service = RouteRequest(
         ReadModel(store, lambda: 0.0, log),
         LocalOutcomes(store, lambda: 0.0, log, rng),
@@ -178,7 +182,11 @@ async def open_streams(wire: str, path: str) -> float:
     tracemalloc.start()
     before = tracemalloc.get_traced_memory()[0]
     tasks = [asyncio.create_task(one()) for _ in range(STREAMS)]
-    await transport.all_wait.wait()
+    half = asyncio.create_task(transport.all_wait.wait())
+    await asyncio.wait([half, *tasks], return_when=asyncio.FIRST_COMPLETED)
+    for task in tasks:
+        # A stream that is over already has failed, and says why.
+        assert not task.done(), task.exception()
     gc.collect()
     held = tracemalloc.get_traced_memory()[0] - before
     tracemalloc.stop()

@@ -217,7 +217,7 @@ def embed(place: Place, body: Any) -> Reply:
         text = _text_of(rules.known(checked.get("content"), {"parts", "role"}, "content").get("parts") or [])
         if not text:
             rules.reject(f"* EmbedContentRequest.content: content is empty (requests[{index}])\n")
-        numbers = random.Random(text)  # noqa: S311 # nosec B311 - the same numbers for a word every time
+        numbers = random.Random(text)  # noqa: S311  # nosec B311
         count = checked.get("outputDimensionality") or DIMENSIONS
         vectors.append({"values": [round(numbers.uniform(-1, 1), 6) for _ in range(count)]})
         tokens += len(split_words(text))

@@ -57,7 +57,7 @@ def _embeddable(one: Any) -> bool:
 
 
 def _vector(given: str | list[int], count: int) -> list[float]:
-    numbers = random.Random(str(given))  # noqa: S311 # nosec B311 - the same numbers for a word every time
+    numbers = random.Random(str(given))  # noqa: S311  # nosec B311
     return [round(numbers.uniform(-1, 1), 6) for _ in range(count)]
 
 
