@@ -170,11 +170,11 @@ def chat_request(body: object) -> ChatRequest:
     given = {name: value for name, value in body.items() if value is not None}
     model = given.get("model")
     if not isinstance(model, str) or not model:
-        raise _wrong("model", "the name of a route", model)
+        raise wrong("model", "the name of a route", model)
     _check_fields(given)
     messages = given.get("messages")
     if not isinstance(messages, list) or not messages:
-        raise _wrong("messages", "a list with at least one message", messages)
+        raise wrong("messages", "a list with at least one message", messages)
     given["messages"] = [_message(message, f"messages[{i}]") for i, message in enumerate(messages)]
     return ChatRequest(model=model, body=given)
 
@@ -183,7 +183,7 @@ def _check_fields(given: Mapping[str, Any]) -> None:
     for name, types in _TYPES.items():
         value = given.get(name)
         if value is not None and not _is(value, types):
-            raise _wrong(name, " or ".join(dict.fromkeys(_WORDS[t] for t in types)), value)
+            raise wrong(name, " or ".join(dict.fromkeys(_WORDS[t] for t in types)), value)
     for name in ("max_tokens", "max_completion_tokens", "n"):
         if name in given and given[name] < 1:
             raise InvalidRequest(f"`{name}` must be at least 1, not {given[name]}.", param=name)
@@ -192,43 +192,43 @@ def _check_fields(given: Mapping[str, Any]) -> None:
         raise InvalidRequest("`stop` must hold only strings.", param="stop")
     options = given.get("stream_options", {}).get("include_usage")
     if not isinstance(options, bool | None):
-        raise _wrong("stream_options.include_usage", "true or false", options)
+        raise wrong("stream_options.include_usage", "true or false", options)
     for i, tool in enumerate(given.get("tools") or ()):
         _check_tool(tool, f"tools[{i}]")
 
 
 def _check_tool(tool: object, path: str) -> None:
     if not isinstance(tool, Mapping):
-        raise _wrong(path, "an object", tool)
+        raise wrong(path, "an object", tool)
     if tool.get("type") == "function":
         function = tool.get("function")
         if not isinstance(function, Mapping):
-            raise _wrong(f"{path}.function", "an object", function)
+            raise wrong(f"{path}.function", "an object", function)
         if not isinstance(function.get("name"), str):
-            raise _wrong(f"{path}.function.name", "a string", function.get("name"))
+            raise wrong(f"{path}.function.name", "a string", function.get("name"))
 
 
 def _message(message: object, path: str) -> dict[str, Any]:
     if not isinstance(message, Mapping):
-        raise _wrong(path, "an object", message)
+        raise wrong(path, "an object", message)
     kept = {name: value for name, value in message.items() if value is not None}
     role = kept.get("role")
     if not isinstance(role, str) or role not in ROLES:
-        raise _wrong(f"{path}.role", "one of " + ", ".join(sorted(ROLES)), role)
+        raise wrong(f"{path}.role", "one of " + ", ".join(sorted(ROLES)), role)
     content = kept.get("content")
     if isinstance(content, list):
         for i, part in enumerate(content):
             if not isinstance(part, Mapping) or not isinstance(part.get("type"), str):
-                raise _wrong(f"{path}.content[{i}]", "an object with a `type`", part)
+                raise wrong(f"{path}.content[{i}]", "an object with a `type`", part)
             if part["type"] == "text" and not isinstance(part.get("text"), str):
-                raise _wrong(f"{path}.content[{i}].text", "a string", part.get("text"))
+                raise wrong(f"{path}.content[{i}].text", "a string", part.get("text"))
     elif not isinstance(content, str | None):
-        raise _wrong(f"{path}.content", "a string or a list of parts", content)
+        raise wrong(f"{path}.content", "a string or a list of parts", content)
     elif content is None and role not in ("assistant", "function"):
-        raise _wrong(f"{path}.content", "a string or a list of parts", None)
+        raise wrong(f"{path}.content", "a string or a list of parts", None)
     _check_calls(kept.get("tool_calls"), f"{path}.tool_calls")
     if role == "tool" and not isinstance(kept.get("tool_call_id"), str):
-        raise _wrong(f"{path}.tool_call_id", "the id of the call it answers", kept.get("tool_call_id"))
+        raise wrong(f"{path}.tool_call_id", "the id of the call it answers", kept.get("tool_call_id"))
     return kept
 
 
@@ -236,11 +236,11 @@ def _check_calls(calls: object, path: str) -> None:
     if calls is None:
         return
     if not isinstance(calls, list):
-        raise _wrong(path, "a list", calls)
+        raise wrong(path, "a list", calls)
     for i, call in enumerate(calls):
         function = call.get("function") if isinstance(call, Mapping) else None
         if call is None or not isinstance(function, Mapping) or not isinstance(function.get("name"), str):
-            raise _wrong(f"{path}[{i}]", "an object with `id` and `function.name`", call)
+            raise wrong(f"{path}[{i}]", "an object with `id` and `function.name`", call)
 
 
 def _is(value: object, types: tuple[type, ...]) -> bool:
@@ -250,7 +250,8 @@ def _is(value: object, types: tuple[type, ...]) -> bool:
     return isinstance(value, types)
 
 
-def _wrong(path: str, wanted: str, value: object) -> InvalidRequest:
+def wrong(path: str, wanted: str, value: object) -> InvalidRequest:
+    """The error that names the field, what it should be and what it is."""
     found = "it is missing" if value is None else f"it is {_word(value)}"
     return InvalidRequest(f"`{path}` must be {wanted}; {found}.", param=path, code="invalid_type")
 

@@ -5,15 +5,15 @@ Sources: the Anthropic API reference, "Create a Message", and its guides on tool
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Set
+from functools import partial
 from typing import Any
 
 from understudy.chat.request import ChatRequest
 from understudy.wire import anthropic_reasoning as reasoning
 from understudy.wire.base import PLAIN, Quirks
+from understudy.wire.turns import DATA_URL, Places
 
-DATA_URL = re.compile(r"data:(?P<media>[^;,]+)(?:;[^;,]+)*;base64,", re.IGNORECASE)
 PDF, PLAIN_TEXT = "application/pdf", "text/plain"
 
 _TRANSLATED = frozenset(
@@ -46,25 +46,8 @@ _NO_OPS: Mapping[str, object] = {
     "logit_bias": {},
     "metadata": {},
 }
-# What a message of each role may hold.  Not sent, because they say nothing new: a tool result's `name` (the call has
-# it) and, in an echoed answer, its annotations and its thinking (the API takes thinking back only with a signature,
-# for which the chat shape has no place).
-_FIELDS: Mapping[str, frozenset[str]] = {
-    "system": frozenset({"role", "content"}),
-    "developer": frozenset({"role", "content"}),
-    "user": frozenset({"role", "content"}),
-    "tool": frozenset({"role", "content", "tool_call_id", "name"}),
-    "assistant": frozenset(
-        {"role", "content", "refusal", "tool_calls", "annotations", "reasoning_content", "reasoning"}
-    ),
-}
-_PARTS: Mapping[str, frozenset[str]] = {
-    "system": frozenset({"text"}),
-    "developer": frozenset({"text"}),
-    "user": frozenset({"text", "image_url", "file"}),
-    "tool": frozenset({"text", "image_url", "file"}),
-    "assistant": frozenset({"text", "refusal"}),
-}
+# Thinking is taken back only with a signature, for which the chat shape has no place.
+_PLACES = Places(user={"text", "image_url", "file"}, tool={"text", "image_url", "file"})
 _TOOL_FIELDS = frozenset({"name", "description", "parameters", "strict"})
 
 
@@ -83,8 +66,9 @@ def cannot_carry(request: ChatRequest, quirks: Quirks = PLAIN) -> Set[str]:
         names.add("tool_choice")
     for i, tool in enumerate(body.get("tools", ())):
         names.update(tool_misfits(tool, f"tools[{i}]"))
+    part = partial(_part_misfits, quirks=quirks)
     for i, message in enumerate(request.messages):
-        names.update(_message_misfits(message, f"messages[{i}]", quirks))
+        names.update(_PLACES.misfits(message, f"messages[{i}]", part=part))
     return names
 
 
@@ -110,26 +94,6 @@ def tool_misfits(tool: Mapping[str, Any], path: str) -> Iterator[str]:
     for name in tool["function"].keys() - _TOOL_FIELDS:
         if tool["function"][name] is not None:
             yield f"{path}.function.{name}"
-
-
-def _message_misfits(message: Mapping[str, Any], path: str, quirks: Quirks) -> Iterator[str]:
-    role = message["role"]
-    if role not in _FIELDS:
-        yield path
-        return
-    for name in message.keys() - _FIELDS[role]:
-        if message[name] not in ("", [], {}):
-            yield f"{path}.{name}"
-    for i, call in enumerate(message.get("tool_calls", ())):
-        if call.get("type", "function") != "function":
-            yield f"{path}.tool_calls[{i}]"
-    content = message.get("content")
-    if isinstance(content, list):
-        for i, part in enumerate(content):
-            if part["type"] not in _PARTS[role]:
-                yield f"{path}.content[{i}]"
-            else:
-                yield from _part_misfits(part, f"{path}.content[{i}]", quirks)
 
 
 def _part_misfits(part: Mapping[str, Any], path: str, quirks: Quirks) -> Iterator[str]:

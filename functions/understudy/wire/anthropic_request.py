@@ -15,13 +15,13 @@ from typing import Any
 from understudy.chat.request import ChatRequest
 from understudy.errors import InvalidRequest
 from understudy.wire import anthropic_reasoning as reasoning
-from understudy.wire.anthropic_fit import DATA_URL, PDF, cannot_carry
+from understudy.wire.anthropic_fit import PDF, cannot_carry
 from understudy.wire.base import PLAIN, Quirks
+from understudy.wire.turns import DATA_URL, alternating, arguments, trim_end, visible
 
 # The API demands a limit.  Every model that is still served accepts this one, and long answers fit.
 DEFAULT_MAX_TOKENS = 8192
 
-_SYSTEM = frozenset({"system", "developer"})
 _CHOICES = {"auto": "auto", "required": "any", "none": "none"}
 _TIERS = {"default": "standard_only"}
 
@@ -157,30 +157,10 @@ def _tool(function: Mapping[str, Any], path: str) -> dict[str, Any]:
 
 def _turns(messages: list[Mapping[str, Any]]) -> tuple[list[Block], list[dict[str, Any]]]:
     """System blocks and turns of alternating roles, the results of a turn before its text."""
-    system: list[Block] = []
-    turns: list[dict[str, Any]] = []
-    leading = True
-    for i, message in enumerate(messages):
-        leading = leading and message["role"] in _SYSTEM
-        blocks = blocks_of(message, f"messages[{i}]")
-        role = "assistant" if message["role"] == "assistant" else "user"
-        if leading:
-            system += blocks
-        elif blocks and turns and turns[-1]["role"] == role:
-            turns[-1]["content"] += blocks
-        elif blocks:
-            turns.append({"role": role, "content": blocks})
-    if not turns and system:
-        # Instructions alone are a request too, but the API wants something to answer.
-        turns = [{"role": "user", "content": [system.pop()]}]
-    if not turns:
-        raise InvalidRequest("`messages` holds no text that is not blank.", param="messages")
+    system, turns = alternating(messages, blocks_of)
     for turn in turns:
         turn["content"].sort(key=lambda block: block["type"] != "tool_result")
-    last = turns[-1]["content"][-1]
-    if turns[-1]["role"] == "assistant" and last["type"] == "text":
-        # An answer to be continued may not end in white space.
-        last["text"] = last["text"].rstrip()
+    trim_end(turns)
     return system, turns
 
 
@@ -212,10 +192,8 @@ def _content(content: Any, path: str) -> list[Block]:
 
 
 def _text(text: object, path: str) -> list[Block]:
-    """One text block, or none: the API refuses texts without a visible character."""
-    if not isinstance(text, str | None):
-        raise InvalidRequest(f"`{path}` must be a string.", param=path)
-    return [{"type": "text", "text": text}] if text and text.strip() else []
+    said = visible(text, path)
+    return [] if said is None else [{"type": "text", "text": said}]
 
 
 def _image(image: object, path: str) -> Block:
@@ -256,19 +234,6 @@ def _tool_use(call: Mapping[str, Any], path: str) -> Block:
         raise InvalidRequest(f"`{path}.id` must be a string.", param=f"{path}.id")
     given = arguments(call["function"].get("arguments"), f"{path}.function.arguments")
     return {"type": "tool_use", "id": tool_id(call["id"]), "name": call["function"]["name"], "input": given}
-
-
-def arguments(text: object, path: str) -> dict[str, Any]:
-    """The object that the arguments spell; a call without arguments is an empty one."""
-    if text is None or (isinstance(text, str) and not text.strip()):
-        return {}
-    try:
-        given = json.loads(text) if isinstance(text, str) else None
-    except (ValueError, RecursionError):
-        given = None
-    if not isinstance(given, dict):
-        raise InvalidRequest(f"`{path}` must be a JSON object in a string.", param=path)
-    return given
 
 
 def tool_id(identifier: str, allowed: re.Pattern[str] = TOOL_ID) -> str:

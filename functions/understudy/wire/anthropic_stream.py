@@ -14,6 +14,7 @@ from understudy.chat.bound import marked
 from understudy.chat.stream import Chunk, make_chunk
 from understudy.chat.usage import Usage
 from understudy.wire.base import Event
+from understudy.wire.body import number_at, object_at, string_at
 from understudy.wire.failures import reported
 
 # Not here: pause_turn, which asks to be called again.  It belongs to tools the provider runs, and only a caller of this
@@ -117,11 +118,11 @@ class AnthropicDecoder:
             case "error":
                 raise reported(payload)
             case "message_start":
-                return self._start(_object(payload, "message"))
+                return self._start(object_at(payload, "message"))
             case "content_block_start":
-                return self._open(_index(payload), _object(payload, "content_block"))
+                return self._open(number_at(payload, "index"), object_at(payload, "content_block"))
             case "content_block_delta":
-                return self._delta(self._block(payload), _object(payload, "delta"))
+                return self._delta(self._block(payload), object_at(payload, "delta"))
             case "content_block_stop":
                 return self._close(self._block(payload))
             case "message_delta":
@@ -138,15 +139,15 @@ class AnthropicDecoder:
     def _start(self, message: Mapping[str, Any]) -> list[Chunk]:
         if self._id:
             raise ValueError("the message starts twice")
-        self._id = "chatcmpl-" + _string(message, "id")
-        self._model = _string(message, "model")
+        self._id = "chatcmpl-" + string_at(message, "id")
+        self._model = string_at(message, "model")
         self._count(message.get("usage"))
         # Not for the caller, who gets the counts at the end: what is known should the answer break off.
         known = self._usage() if "input_tokens" in self._counts else None
         return [replace(self._chunk({"role": "assistant"}), usage=known)]
 
     def _open(self, index: int, content: Mapping[str, Any]) -> list[Chunk]:
-        kind = _string(content, "type")
+        kind = string_at(content, "type")
         if kind not in _BLOCKS and not self._native:
             raise ValueError(f"a content block of unknown type {kind!r}")
         if index in self._blocks:
@@ -156,8 +157,8 @@ class AnthropicDecoder:
             self._blocks[index] = block
             return [self._opaque()]
         if kind == "tool_use":
-            call = {"id": _string(content, "id"), "type": "function"}
-            function = {"name": _string(content, "name"), "arguments": ""}
+            call = {"id": string_at(content, "id"), "type": "function"}
+            function = {"name": string_at(content, "name"), "arguments": ""}
             block.call, block.input = self._calls, content.get("input")
             chunks = [self._chunk({"tool_calls": [{"index": block.call, **call, "function": function}]})]
             self._calls += 1
@@ -168,12 +169,12 @@ class AnthropicDecoder:
         return chunks
 
     def _delta(self, block: _Block, delta: Mapping[str, Any]) -> list[Chunk]:
-        kind = _string(delta, "type")
+        kind = string_at(delta, "type")
         if kind not in _DELTAS or _DELTAS[kind][0] != block.kind:
             if self._native:
                 return [self._opaque()]
             raise ValueError(f"a delta of type {kind!r} in a block of type {block.kind!r}")
-        piece = _string(delta, _DELTAS[kind][1])
+        piece = string_at(delta, _DELTAS[kind][1])
         # A signature only proves thinking to the provider when it is sent back, which the chat shape cannot do.
         return [] if kind == "signature_delta" else self._piece(block, piece)
 
@@ -194,7 +195,7 @@ class AnthropicDecoder:
         return self._piece(block, json.dumps(block.input or {}, ensure_ascii=False, separators=(",", ":")))
 
     def _finish(self, payload: Mapping[str, Any]) -> list[Chunk]:
-        reason = _object(payload, "delta").get("stop_reason")
+        reason = object_at(payload, "delta").get("stop_reason")
         known = isinstance(reason, str) and (self._native or reason in FINISH)
         if reason is not None and not known:
             raise ValueError(f"an unknown stop reason {reason!r}")
@@ -234,7 +235,7 @@ class AnthropicDecoder:
         return make_chunk(id=self._id, model=self._model, created=0, delta=delta, finish_reason=finish_reason)
 
     def _block(self, payload: Mapping[str, Any]) -> _Block:
-        block = self._blocks.get(_index(payload))
+        block = self._blocks.get(number_at(payload, "index"))
         if block is None:
             raise ValueError("an event of a content block that has not started")
         return block
@@ -243,24 +244,3 @@ class AnthropicDecoder:
 def unsigned(owner: str) -> str:
     """The mark of an empty signature."""
     return marked("-", owner)[:-1]
-
-
-def _object(payload: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    value = payload.get(name)
-    if not isinstance(value, Mapping):
-        raise ValueError(f"`{name}` is not an object")
-    return value
-
-
-def _string(payload: Mapping[str, Any], name: str) -> str:
-    value = payload.get(name)
-    if not isinstance(value, str):
-        raise ValueError(f"`{name}` is not a string")
-    return value
-
-
-def _index(payload: Mapping[str, Any]) -> int:
-    value = payload.get("index")
-    if not isinstance(value, int):
-        raise ValueError("`index` is not a number")
-    return value

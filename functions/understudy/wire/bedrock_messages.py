@@ -14,28 +14,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from understudy.errors import InvalidRequest
-from understudy.wire.anthropic_fit import DATA_URL
-from understudy.wire.anthropic_request import arguments, tool_id
+from understudy.wire.anthropic_request import tool_id
+from understudy.wire.turns import DATA_URL, Places, alternating, arguments, trim_end, visible
 
-_SYSTEM = frozenset({"system", "developer"})
-# What a message of each role may hold.  Not sent, because they say nothing new: a tool result's `name` (the call has
-# it) and, in an echoed answer, its annotations and its thinking.
-_FIELDS: Mapping[str, frozenset[str]] = {
-    "system": frozenset({"role", "content"}),
-    "developer": frozenset({"role", "content"}),
-    "user": frozenset({"role", "content"}),
-    "tool": frozenset({"role", "content", "tool_call_id", "name"}),
-    "assistant": frozenset(
-        {"role", "content", "refusal", "tool_calls", "annotations", "reasoning_content", "reasoning"}
-    ),
-}
-_PARTS: Mapping[str, frozenset[str]] = {
-    "system": frozenset({"text"}),
-    "developer": frozenset({"text"}),
-    "user": frozenset({"text", "image_url", "input_audio", "file"}),
-    "tool": frozenset({"text", "image_url", "file"}),
-    "assistant": frozenset({"text", "refusal"}),
-}
+PLACES = Places(user={"text", "image_url", "input_audio", "file"}, tool={"text", "image_url", "file"})
 # What the object of a part may hold.
 _INNER: Mapping[str, frozenset[str]] = {
     "image_url": frozenset({"url", "detail"}),
@@ -72,28 +54,8 @@ _NO_OUTPUT = "(no output)"
 Block = dict[str, Any]
 
 
-def message_misfits(message: Mapping[str, Any], path: str) -> Iterator[str]:
-    """The paths of what Converse has no place for in a message."""
-    role = message["role"]
-    if role not in _FIELDS:
-        yield path
-        return
-    for name in message.keys() - _FIELDS[role]:
-        if message[name] not in ("", [], {}):
-            yield f"{path}.{name}"
-    for i, call in enumerate(message.get("tool_calls", ())):
-        if call.get("type", "function") != "function":
-            yield f"{path}.tool_calls[{i}]"
-    content = message.get("content")
-    if isinstance(content, list):
-        for i, part in enumerate(content):
-            if part["type"] not in _PARTS[role]:
-                yield f"{path}.content[{i}]"
-            else:
-                yield from _part_misfits(part, f"{path}.content[{i}]")
-
-
-def _part_misfits(part: Mapping[str, Any], path: str) -> Iterator[str]:
+def part_misfits(part: Mapping[str, Any], path: str) -> Iterator[str]:
+    """The paths of what Converse has no place for in a part."""
     kind = part["type"]
     for name in part.keys() - {"type", kind, "annotations"}:
         if part[name] is not None:
@@ -134,32 +96,12 @@ def _format(kind: str, inner: Mapping[str, Any]) -> str | None:
 
 def conversation(messages: list[Mapping[str, Any]]) -> tuple[list[Block], list[dict[str, Any]]]:
     """System blocks, and turns of alternating roles: the user's first, the results of a turn before its text."""
-    system: list[Block] = []
-    turns: list[dict[str, Any]] = []
-    leading = True
-    for i, message in enumerate(messages):
-        leading = leading and message["role"] in _SYSTEM
-        blocks = _blocks(message, f"messages[{i}]")
-        role = "assistant" if message["role"] == "assistant" else "user"
-        if leading:
-            system += blocks
-        elif blocks and turns and turns[-1]["role"] == role:
-            turns[-1]["content"] += blocks
-        elif blocks:
-            turns.append({"role": role, "content": blocks})
-    if not turns and system:
-        # Instructions alone are a request too, but the API wants something to answer.
-        turns = [{"role": "user", "content": [system.pop()]}]
-    if not turns:
-        raise InvalidRequest("`messages` holds no text that is not blank.", param="messages")
+    system, turns = alternating(messages, _blocks)
     if turns[0]["role"] == "assistant":
         raise InvalidRequest("`messages` must begin with a user's message that is not blank.", param="messages")
     for turn in turns:
         turn["content"].sort(key=lambda block: "toolResult" not in block)
-    last = turns[-1]["content"][-1]
-    if turns[-1]["role"] == "assistant" and "text" in last:
-        # An answer to be continued may not end in white space.
-        last["text"] = last["text"].rstrip()
+    trim_end(turns)
     _tell_apart(turns)
     return system, turns
 
@@ -187,14 +129,12 @@ def _content(content: Any, path: str) -> list[Block]:
 
 
 def _text(text: object, path: str) -> list[Block]:
-    """One text block, or none: the API refuses texts without a visible character."""
-    if not isinstance(text, str | None):
-        raise InvalidRequest(f"`{path}` must be a string.", param=path)
-    return [{"text": text}] if text and text.strip() else []
+    said = visible(text, path)
+    return [] if said is None else [{"text": said}]
 
 
 def _attached(kind: str, inner: Mapping[str, Any]) -> Block:
-    """An image, a sound or a document that `message_misfits` found fit; its bytes stay in base64."""
+    """An image, a sound or a document that `part_misfits` found fit; its bytes stay in base64."""
     form = _format(kind, inner)
     if kind == "input_audio":
         return {"audio": {"format": form, "source": {"bytes": inner["data"]}}}

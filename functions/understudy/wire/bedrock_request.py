@@ -22,7 +22,7 @@ from understudy.errors import InvalidRequest
 from understudy.wire.anthropic_fit import carries_choice, carries_format, tool_misfits
 from understudy.wire.anthropic_request import constrained
 from understudy.wire.base import Quirks
-from understudy.wire.bedrock_messages import conversation, message_misfits
+from understudy.wire.bedrock_messages import PLACES, conversation, part_misfits
 from understudy.wire.body import encode
 
 _TRANSLATED = frozenset(
@@ -108,7 +108,7 @@ def _carries(name: str, body: Mapping[str, Any], quirks: Quirks) -> bool:
 
 def _history_misfits(messages: list[Mapping[str, Any]]) -> Iterator[str]:
     for i, message in enumerate(messages):
-        yield from message_misfits(message, f"messages[{i}]")
+        yield from PLACES.misfits(message, f"messages[{i}]", part=part_misfits)
         for j, call in enumerate(message.get("tool_calls", ())):
             if not _TOOL_NAME.fullmatch(call["function"]["name"]):
                 yield f"messages[{i}].tool_calls[{j}].function.name"

@@ -17,7 +17,7 @@ from understudy.chat.stream import Chunk, make_chunk
 from understudy.chat.usage import Usage
 from understudy.errors import Garbage
 from understudy.wire.base import Event
-from understudy.wire.body import decode_object
+from understudy.wire.body import decode_object, number_at, string_at
 from understudy.wire.failures import reported
 
 EXCEPTION = "exception:"
@@ -68,11 +68,11 @@ class BedrockDecoder:
             case "messageStart":
                 return self._start(payload)
             case "contentBlockStart":
-                return self._open(_index(payload), payload.get("start"))
+                return self._open(number_at(payload, "contentBlockIndex"), payload.get("start"))
             case "contentBlockDelta":
-                return self._delta(_index(payload), _union(payload.get("delta"), "delta"))
+                return self._delta(number_at(payload, "contentBlockIndex"), _union(payload.get("delta"), "delta"))
             case "contentBlockStop":
-                return self._close(self._blocks.get(_index(payload)))
+                return self._close(self._blocks.get(number_at(payload, "contentBlockIndex")))
             case "messageStop":
                 return self._finish(payload.get("stopReason"))
             case "metadata":
@@ -99,8 +99,8 @@ class BedrockDecoder:
         kind, tool = _union(start, "start")
         if kind != "toolUse" or not isinstance(tool, Mapping) or tool.get("type") is not None:
             raise ValueError(f"a content block of unknown type {kind!r}")
-        call = {"id": _string(tool, "toolUseId"), "type": "function"}
-        function = {"name": _string(tool, "name"), "arguments": ""}
+        call = {"id": string_at(tool, "toolUseId"), "type": "function"}
+        function = {"name": string_at(tool, "name"), "arguments": ""}
         chunk = self._chunk({"tool_calls": [{"index": self._calls, **call, "function": function}]})
         self._blocks[index] = _Block("toolUse", self._calls)
         self._calls += 1
@@ -122,7 +122,7 @@ class BedrockDecoder:
             return self._piece("reasoning_content", value) if kind == "text" else []
         if not isinstance(value, Mapping):
             raise ValueError("`toolUse` is not an object")
-        return self._arguments(block, _string(value, "input"))
+        return self._arguments(block, string_at(value, "input"))
 
     def _piece(self, name: str, piece: object) -> list[Chunk]:
         if not isinstance(piece, str):
@@ -182,20 +182,6 @@ def _union(value: object, name: str) -> tuple[str, Any]:
     if len(members) != 1:
         raise ValueError(f"`{name}` has not one member")
     return members[0]
-
-
-def _string(payload: Mapping[str, Any], name: str) -> str:
-    value = payload.get(name)
-    if not isinstance(value, str):
-        raise ValueError(f"`{name}` is not a string")
-    return value
-
-
-def _index(payload: Mapping[str, Any]) -> int:
-    value = payload.get("contentBlockIndex")
-    if not isinstance(value, int):
-        raise ValueError("`contentBlockIndex` is not a number")
-    return value
 
 
 def _number(value: object) -> int:

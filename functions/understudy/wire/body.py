@@ -33,6 +33,28 @@ def decode_object(text: str) -> dict[str, Any]:
     return value
 
 
+def object_at(payload: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """The object in a field.  Raises ValueError where there is none; so do the next two."""
+    value = payload.get(name)
+    if not isinstance(value, Mapping):
+        raise ValueError(f"`{name}` is not an object")
+    return value
+
+
+def string_at(payload: Mapping[str, Any], name: str) -> str:
+    value = payload.get(name)
+    if not isinstance(value, str):
+        raise ValueError(f"`{name}` is not a string")
+    return value
+
+
+def number_at(payload: Mapping[str, Any], name: str) -> int:
+    value = payload.get(name)
+    if not isinstance(value, int):
+        raise ValueError(f"`{name}` is not a number")
+    return value
+
+
 def _dump(body: Mapping[str, Any], *, ensure_ascii: bool) -> str:
     try:
         return json.dumps(body, ensure_ascii=ensure_ascii, allow_nan=False, separators=(",", ":"))

@@ -9,34 +9,23 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any
 
 from understudy.chat.bound import kept_by, signature_of
 from understudy.errors import InvalidRequest
+from understudy.wire.turns import DATA_URL, Places, alternating, arguments, visible
 
 UNSIGNED = "skip_thought_signature_validator"
 """Stands for the signature of a call that the model did not make or whose own is lost ("Thought signatures", FAQ)."""
 
-_SYSTEM = frozenset({"system", "developer"})
-# What a message of each role may hold.  Not sent, because they say nothing new: a tool result's `name` where the call
-# has it and, in an echoed answer, what an SDK adds and the thinking, which the model's signatures stand for.
-_ECHOED = frozenset({"annotations", "parsed", "reasoning_content", "reasoning", "reasoning_details"})
-_FIELDS: Mapping[str, frozenset[str]] = {
-    "system": frozenset({"role", "content"}),
-    "developer": frozenset({"role", "content"}),
-    "user": frozenset({"role", "content"}),
-    "tool": frozenset({"role", "content", "tool_call_id", "name"}),
-    "assistant": frozenset({"role", "content", "refusal", "tool_calls", "extra_content"}) | _ECHOED,
-}
-_PARTS: Mapping[str, frozenset[str]] = {
-    "system": frozenset({"text"}),
-    "developer": frozenset({"text"}),
-    "user": frozenset({"text", "image_url", "input_audio", "file"}),
-    "tool": frozenset({"text", "image_url"}),
-    "assistant": frozenset({"text", "refusal"}),
-}
+# The model's signatures stand for its thinking; `parsed` is what an SDK adds.
+_PLACES = Places(
+    user={"text", "image_url", "input_audio", "file"},
+    tool={"text", "image_url"},
+    assistant={"extra_content", "parsed", "reasoning_details"},
+)
 _CALL_FIELDS = frozenset({"id", "type", "index", "function", "extra_content"})
-_DATA_URL = re.compile(r"data:(?P<media>[^;,]+)(?:;[^;,]+)*;base64,", re.IGNORECASE)
 _FORMAT = re.compile(r"[a-z0-9.+-]{1,40}", re.IGNORECASE)
 # By the end of an address; a picture of another kind goes without one, and the provider looks for itself.
 _IMAGES = {"png": "png", "jpg": "jpeg", "jpeg": "jpeg", "webp": "webp", "gif": "gif", "heic": "heic", "heif": "heif"}
@@ -46,25 +35,16 @@ Part = dict[str, Any]
 
 def message_misfits(message: Mapping[str, Any], path: str, *, image_urls: bool) -> Iterator[str]:
     """The paths of what a message holds and a content has no place for."""
-    role = message["role"]
-    if role not in _FIELDS:
+    part = partial(_part_misfits, image_urls=image_urls)
+    return _PLACES.misfits(message, path, part=part, call=_call_misfits)
+
+
+def _call_misfits(call: Mapping[str, Any], path: str) -> Iterator[str]:
+    if (call.get("type") or "function") != "function":
         yield path
         return
-    for name in message.keys() - _FIELDS[role]:
-        if message[name] not in ("", [], {}):
-            yield f"{path}.{name}"
-    for i, call in enumerate(message.get("tool_calls", ())):
-        if (call.get("type") or "function") != "function":
-            yield f"{path}.tool_calls[{i}]"
-        else:
-            extra = [name for name in call.keys() - _CALL_FIELDS if call[name] not in (None, "", [], {})]
-            yield from (f"{path}.tool_calls[{i}].{name}" for name in extra)
-    content = message.get("content")
-    for i, part in enumerate(content if isinstance(content, list) else ()):
-        if part["type"] not in _PARTS[role]:
-            yield f"{path}.content[{i}]"
-        else:
-            yield from _part_misfits(part, f"{path}.content[{i}]", image_urls=image_urls)
+    extra = [name for name in call.keys() - _CALL_FIELDS if call[name] not in (None, "", [], {})]
+    yield from (f"{path}.{name}" for name in extra)
 
 
 def _part_misfits(part: Mapping[str, Any], path: str, *, image_urls: bool) -> Iterator[str]:
@@ -89,25 +69,12 @@ def contents(messages: list[Mapping[str, Any]], *, owner: str) -> tuple[list[Par
 
     Raises InvalidRequest naming what cannot be read.
     """
-    system: list[Part] = []
-    turns: list[dict[str, Any]] = []
     calls: dict[str, str] = {}
-    leading = True
-    for i, message in enumerate(messages):
-        leading = leading and message["role"] in _SYSTEM
-        parts = list(_parts(message, f"messages[{i}]", calls, owner))
-        role = "model" if message["role"] == "assistant" else "user"
-        if leading:
-            system += parts
-        elif parts and turns and turns[-1]["role"] == role:
-            turns[-1]["parts"] += parts
-        elif parts:
-            turns.append({"role": role, "parts": parts})
-    if not turns and system:
-        # Instructions alone are a request too, but the API wants something to answer.
-        turns = [{"role": "user", "parts": [system.pop()]}]
-    if not turns:
-        raise InvalidRequest("`messages` holds no text that is not blank.", param="messages")
+
+    def written(message: Mapping[str, Any], path: str) -> list[Part]:
+        return list(_parts(message, path, calls, owner))
+
+    system, turns = alternating(messages, written, assistant="model", content="parts")
     _put_results_first(turns)
     _sign_current_turn(turns)
     return system, turns
@@ -166,7 +133,7 @@ def _call(call: Mapping[str, Any], path: str, calls: dict[str, str], owner: str)
     if not isinstance(identifier, str):
         raise InvalidRequest(f"`{path}.id` must be a string.", param=f"{path}.id")
     calls[identifier] = name
-    given = _arguments(call["function"].get("arguments"), f"{path}.function.arguments")
+    given = arguments(call["function"].get("arguments"), f"{path}.function.arguments")
     part: Part = {"functionCall": {"id": identifier, "name": name, "args": given}}
     if signature := kept_by(signature_of(call), owner):
         part["thoughtSignature"] = signature
@@ -209,19 +176,6 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return made
 
 
-def _arguments(text: object, path: str) -> dict[str, Any]:
-    """The object that the arguments spell; a call without arguments is an empty one."""
-    if text is None or (isinstance(text, str) and not text.strip()):
-        return {}
-    try:
-        given = json.loads(text) if isinstance(text, str) else None
-    except (ValueError, RecursionError):
-        given = None
-    if not isinstance(given, dict):
-        raise InvalidRequest(f"`{path}` must be a JSON object in a string.", param=path)
-    return given
-
-
 def _content(content: Any, path: str) -> list[Part]:
     if not isinstance(content, list):
         return _text(content, path)
@@ -241,10 +195,8 @@ def _content(content: Any, path: str) -> list[Part]:
 
 
 def _text(text: object, path: str) -> list[Part]:
-    """One text part, or none: the API refuses texts without a visible character."""
-    if not isinstance(text, str | None):
-        raise InvalidRequest(f"`{path}` must be a string.", param=path)
-    return [{"text": text}] if text and text.strip() else []
+    said = visible(text, path)
+    return [] if said is None else [{"text": said}]
 
 
 def _image(image: object, path: str) -> Part:
@@ -263,7 +215,7 @@ def _audio(audio: object, path: str) -> Part:
 
 
 def _inline(url: str, path: str, wanted: str = "a data: URL in base64") -> Part:
-    match = _DATA_URL.match(url)
+    match = DATA_URL.match(url)
     if match is None:
         raise InvalidRequest(f"`{path}` must be {wanted}.", param=path)
     return {"inlineData": {"mimeType": match["media"].lower(), "data": url[match.end() :]}}

@@ -14,7 +14,7 @@ from understudy.chat.stream import Chunk, make_chunk
 from understudy.chat.usage import Usage
 from understudy.errors import AttemptFailed
 from understudy.wire.base import Event
-from understudy.wire.body import decode_object
+from understudy.wire.body import decode_object, number_at, object_at, string_at
 from understudy.wire.failures import reported
 
 # Why a response stopped early, in chat's words.  Any other reason is told by the event itself.
@@ -77,7 +77,7 @@ class ResponsesDecoder:
             raise _failed(payload)
         marked_payload = _marked_event(payload, self._owner) if self._owner else payload
         if kind in _BEGUN:
-            self._begin(_object(marked_payload, "response"))
+            self._begin(object_at(marked_payload, "response"))
         chunk = self._chunk(kind, payload, marked_payload)
         if self._native:
             return [replace(chunk, native=(marked_payload,))]
@@ -86,15 +86,15 @@ class ResponsesDecoder:
 
     def _chunk(self, kind: str, payload: Mapping[str, Any], marked_payload: Mapping[str, Any]) -> Chunk:
         if kind in ("response.completed", "response.incomplete"):
-            return self._finish(kind, _object(marked_payload, "response"))
+            return self._finish(kind, object_at(marked_payload, "response"))
         if kind in _TEXTS:
-            return self._delta({_TEXTS[kind]: _string(payload, "delta")})
+            return self._delta({_TEXTS[kind]: string_at(payload, "delta")})
         if kind in _ARGUMENTS:
-            return self._piece(_ARGUMENTS[kind], _index(payload), _string(payload, "delta"))
+            return self._piece(_ARGUMENTS[kind], number_at(payload, "output_index"), string_at(payload, "delta"))
         if kind == "response.output_item.added":
-            return self._open(_index(payload), _object(payload, "item"))
+            return self._open(number_at(payload, "output_index"), object_at(payload, "item"))
         if kind == "response.output_item.done":
-            return self._close(_index(payload), _object(payload, "item"))
+            return self._close(number_at(payload, "output_index"), object_at(payload, "item"))
         return replace(self._nothing(), opaque=kind.endswith(_PIECES))
 
     def _begin(self, response: Mapping[str, Any]) -> None:
@@ -117,10 +117,10 @@ class ResponsesDecoder:
         self._asks = True
         place = self._calls[index] = len(self._calls)
         name, words = ("function", "arguments") if kind == "function_call" else ("custom", "input")
-        held = {"name": _string(item, "name"), words: item.get(words) or ""}
+        held = {"name": string_at(item, "name"), words: item.get(words) or ""}
         if held[words]:
             self._written.add(index)
-        call = {"index": place, "id": _string(item, "call_id"), "type": name, name: held}
+        call = {"index": place, "id": string_at(item, "call_id"), "type": name, name: held}
         return self._delta({"tool_calls": [call]})
 
     def _piece(self, name: str, index: int, piece: str) -> Chunk:
@@ -138,7 +138,7 @@ class ResponsesDecoder:
                 return self._call(index, item, kind)
             name, words = ("function", "arguments") if kind == "function_call" else ("custom", "input")
             if index not in self._written and item.get(words):
-                return self._piece(name, index, _string(item, words))
+                return self._piece(name, index, string_at(item, words))
         return self._nothing()
 
     def _finish(self, kind: str, response: Mapping[str, Any]) -> Chunk:
@@ -218,24 +218,3 @@ def _marked_item(item: Mapping[str, Any], owner: str) -> dict[str, Any]:
     if isinstance(value := item.get("encrypted_content"), str):
         told["encrypted_content"] = marked(value, owner)
     return told
-
-
-def _object(payload: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    value = payload.get(name)
-    if not isinstance(value, Mapping):
-        raise ValueError(f"`{name}` is not an object")
-    return value
-
-
-def _string(payload: Mapping[str, Any], name: str) -> str:
-    value = payload.get(name)
-    if not isinstance(value, str):
-        raise ValueError(f"`{name}` is not a string")
-    return value
-
-
-def _index(payload: Mapping[str, Any]) -> int:
-    value = payload.get("output_index")
-    if not isinstance(value, int):
-        raise ValueError("`output_index` is not a number")
-    return value

@@ -12,8 +12,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from understudy.chat.bound import NOBODY, owners, read
+from understudy.chat.request import wrong
 from understudy.errors import InvalidRequest
-from understudy.wire.fronts.responses_checks import listed, mapping, string, wrong
+from understudy.wire.fronts.responses_checks import listed, mapping, string
 
 _ROLES = ("assistant", "developer", "system", "user")
 # What each item may say beside what is read of it, and what asks for nothing.

@@ -23,9 +23,9 @@ from dataclasses import replace
 from typing import Any
 
 from understudy.chat.bound import NOBODY, read
-from understudy.chat.request import ChatRequest, Native, chat_request
+from understudy.chat.request import ChatRequest, Native, chat_request, wrong
 from understudy.errors import InvalidRequest
-from understudy.wire.fronts.responses_checks import listed, mapping, string, wrong
+from understudy.wire.fronts.responses_checks import listed, mapping, string
 from understudy.wire.fronts.responses_items import Conversation
 
 PROTOCOL = "responses"
