@@ -102,14 +102,34 @@ def shortened(request: ChatRequest, target: Target) -> ChatRequest:
 
 def lost(request: ChatRequest, target: Target) -> Set[str]:
     """The names of the request's fields that would not reach the target."""
-    request, wire = addressed(request, target), wire_for(request, target)
+    request = addressed(request, target)
+    return _lost(request, target, _unplaced(request, target))
+
+
+def dropped(request: ChatRequest, target: Target, may_drop: Set[str]) -> Set[str]:
+    """What an `addressed` request is sent without: what says nothing, what the router sees to by itself, and what would
+    be lost where its route agrees to that."""
+    drop = idle(request, target)
+    if not may_drop and not OURS & request.body.keys():
+        return drop
+    unplaced = _unplaced(request, target)
+    return drop | (OURS & unplaced) | (may_drop & _lost(request, target, unplaced))
+
+
+def _unplaced(request: ChatRequest, target: Target) -> Set[str]:
+    """What the target's protocol has no place for; nothing where the caller speaks it."""
+    wire = wire_for(request, target)
+    return frozenset() if is_native(request, wire) else wire.cannot_carry(request, quirks_of(target))
+
+
+def _lost(request: ChatRequest, target: Target, unplaced: Set[str]) -> Set[str]:
     refuses, unsaid = target.capabilities.refuses, idle(request, target)
     refused = (request.body.keys() & refuses) - unsaid
-    if request.native and is_native(request, wire):
+    if request.native and is_native(request, wire_for(request, target)):
         # Here a field may also be named as its own protocol has it.
         named = (request.native.body.keys() & (refuses - OURS)) - unsaid
         return refused | named | set(foreign(request, target))
-    return (wire.cannot_carry(request, quirks_of(target)) - OURS) | request.needs | refused
+    return (unplaced - OURS) | request.needs | refused
 
 
 def foreign(request: ChatRequest, target: Target) -> list[str]:
@@ -123,14 +143,6 @@ def idle(request: ChatRequest, target: Target) -> Set[str]:
     refuses = target.capabilities.refuses
     unsaid = {name for name in request.body.keys() & refuses & IDLE.keys() if request.body[name] == IDLE[name]}
     return unsaid | ((OURS | SHOWN) & refuses)
-
-
-def ours(request: ChatRequest, target: Target) -> Set[str]:
-    """What the target's protocol has no place for and the router sees to by itself."""
-    wire = wire_for(request, target)
-    if is_native(request, wire) or not OURS & request.body.keys():
-        return frozenset()
-    return OURS & wire.cannot_carry(request, quirks_of(target))
 
 
 def unfit(request: ChatRequest | UnaryRequest, route: Route, target: Target) -> str | None:

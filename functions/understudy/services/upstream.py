@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, replace
@@ -19,17 +18,7 @@ from understudy.chat.stream import Chunk, without_calls
 from understudy.chat.unary import UnaryRequest
 from understudy.errors import AttemptFailed, Credential, Garbage, InvalidRequest, SecretError
 from understudy.ports import Clock, Framing, Reply, Secrets, Signer, Transport
-from understudy.services.fitness import (
-    addressed,
-    idle,
-    is_native,
-    lost,
-    ours,
-    quirks_of,
-    shortened,
-    unary_wire_for,
-    wire_for,
-)
+from understudy.services.fitness import addressed, dropped, is_native, quirks_of, shortened, unary_wire_for, wire_for
 from understudy.wire.base import Call, Decoder
 from understudy.wire.sse import SseDecoder
 
@@ -86,10 +75,9 @@ class Upstream:
                     if reply.status != 200:
                         raise await self._failure(reply, exchange)
                     shown = shown_headers(reply.headers)
-                    named = Named(f"chatcmpl-{uuid.uuid4().hex}", target.model)
                     async with aclosing(self._answer(reply, exchange)) as chunks:
                         async for chunk in chunks:
-                            whole = named.whole(chunk if call.calls else without_calls(chunk))
+                            whole = named(chunk if call.calls else without_calls(chunk), target.model)
                             yield replace(whole, headers=shown) if shown else whole
                             shown = {}
                     return
@@ -157,21 +145,12 @@ class Upstream:
         raise Garbage(f"it answered with {kind or 'no content type'} instead of an answer", status=200)
 
 
-@dataclass(frozen=True, slots=True)
-class Named:
-    """What an answer is called whose provider names neither it nor the model."""
-
-    id: str
-    model: str
-
-    def whole(self, chunk: Chunk) -> Chunk:
-        payload = chunk.payload
-        if payload.get("object") == "list" and not payload.get("model"):
-            return replace(chunk, payload={**payload, "model": self.model})
-        if payload.get("object") != "chat.completion.chunk" or (payload.get("id") and payload.get("model")):
-            return chunk
-        names = {"id": payload.get("id") or self.id, "model": payload.get("model") or self.model}
-        return replace(chunk, payload={**payload, **names})
+def named(chunk: Chunk, model: str) -> Chunk:
+    """The chunk with the model that was asked, where its provider names none."""
+    nameable = chunk.payload.get("object") in ("list", "chat.completion.chunk")
+    if not nameable or chunk.payload.get("model"):
+        return chunk
+    return replace(chunk, payload={**chunk.payload, "model": model})
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,14 +176,15 @@ def _exchange(request: ChatRequest | UnaryRequest, target: Target, route: Route 
     chat = shortened(addressed(request, target), target)
     wire, stream = wire_for(chat, target), target.capabilities.streaming
     native = is_native(chat, wire)
-    if not native and (needs := chat.needs - (route.may_drop if route else frozenset())):
+    may_drop = route.may_drop if route else frozenset()
+    if not native and (needs := chat.needs - may_drop):
         # Where the router added to a request, it is not sent as it was written; half of it is not sent either.
         raise InvalidRequest(f"`{min(needs)}` has no place in what {target.name} would be sent.", param=min(needs))
     call = wire.call(
         chat,
         model=target.model,
         stream=stream,
-        drop=idle(chat, target) | ours(chat, target) | (route.may_drop & lost(chat, target) if route else frozenset()),
+        drop=dropped(chat, target, may_drop),
         max_output_tokens=target.capabilities.max_output_tokens,
         quirks=quirks,
     )
