@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
 from infra.local.simulators import FAULTS
-from infra.local.stack import LocalStack, Options
+from infra.local.stack import LocalStack
+from tests.local_stacks import local_stack
 
 MODEL = "eu.example.large-v1:0"
 SIGNED = f"""
@@ -19,10 +19,11 @@ schema: 1
 defaults:
   limits: {{first_token_s: 2, first_token_min_s: 2, stall_s: 1, stall_min_s: 1, request_s: 10, backoff_s: 0.01}}
 providers:
-  signed: {{wire: bedrock, base_url: "BEDROCK", sigv4: {{service: bedrock, region: eu-central-1}}, simulated: true}}
-  keyed: {{wire: bedrock, base_url: "BEDROCK", simulated: true,
+  signed: {{wire: bedrock, base_url: "${{bedrock_url}}", simulated: true,
+            sigv4: {{service: bedrock, region: eu-central-1}}}}
+  keyed: {{wire: bedrock, base_url: "${{bedrock_url}}", simulated: true,
            auth: {{header: Authorization, scheme: Bearer, secret: "env:UNDERSTUDY_SIMULATED_KEY"}}}}
-  other: {{wire: openai, base_url: "OPENAI", simulated: true,
+  other: {{wire: openai, base_url: "${{openai_url}}", simulated: true,
            auth: {{header: Authorization, scheme: Bearer, secret: "env:UNDERSTUDY_SIMULATED_KEY"}}}}
 targets:
   lead: {{provider: signed, model: "{MODEL}", capabilities: {{reasoning_control: budget}}}}
@@ -47,26 +48,12 @@ CUT = {"cut_midstream", "stall_midstream", "end_midstream", "error_midstream", "
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
     """A local stack with a target of its own for each fault; its simulators answer without delay."""
-    file: Path = tmp_path_factory.mktemp("config") / "router.yaml"
-    stack = LocalStack(Options(port=0, api_key="us-test", config=file), on_alert=lambda alert: None)
-    original = stack._publish
-
-    def publish() -> None:
-        for simulator in stack.simulators.values():
-            simulator.token_delay = 0
-        names = [f"{fault}-{way}" for fault in STRUCK for way in ("whole", "stream")]
-        targets = [f'  t-{name}: {{provider: signed, model: "{name}:0"}}' for name in names]
-        routes = [f"  r-{name}: {{targets: [t-{name}, spare]}}" for name in names]
-        text = SIGNED.replace("TARGETS", "\n".join(targets)).replace("ROUTES", "\n".join(routes))
-        for wire in ("bedrock", "openai"):
-            text = text.replace(wire.upper(), stack.simulators[wire].base_url)
-        file.write_text(text)
-        original()
-
-    stack._publish = publish  # type: ignore[method-assign] - the ports are known only after the simulators start
-    stack.start()
-    yield stack
-    stack.stop()
+    names = [f"{fault}-{way}" for fault in STRUCK for way in ("whole", "stream")]
+    targets = [f'  t-{name}: {{provider: signed, model: "{name}:0"}}' for name in names]
+    routes = [f"  r-{name}: {{targets: [t-{name}, spare]}}" for name in names]
+    text = SIGNED.replace("TARGETS", "\n".join(targets)).replace("ROUTES", "\n".join(routes))
+    with local_stack(tmp_path_factory.mktemp("config"), text) as stack:
+        yield stack
 
 
 def ask(

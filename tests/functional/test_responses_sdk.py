@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
 from string import Template
 from typing import Any
 
@@ -13,15 +12,16 @@ import pytest
 from openai.types.responses import Response, ResponseStreamEvent
 from pydantic import BaseModel, TypeAdapter
 
-from infra.local.stack import LocalStack, Options
+from infra.local.stack import LocalStack
+from tests.local_stacks import local_stack
 
 DOCUMENT = """
 schema: 1
 defaults: {limits: {first_token_s: 2, stall_s: 1, request_s: 10, backoff_s: 0.01}}
 providers:
-  a: {wire: openai, base_url: "${openai}", simulated: true,
+  a: {wire: openai, base_url: "${openai_url}", simulated: true,
       auth: {header: Authorization, scheme: Bearer, secret: "env:UNDERSTUDY_SIMULATED_KEY"}}
-  b: {wire: anthropic, base_url: "${anthropic}", simulated: true,
+  b: {wire: anthropic, base_url: "${anthropic_url}", simulated: true,
       auth: {header: x-api-key, scheme: "", secret: "env:UNDERSTUDY_SIMULATED_KEY"}}
 targets:
   native: {provider: a, model: native, capabilities: {responses: true}}
@@ -69,23 +69,11 @@ class Trip(BaseModel):
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
     """A local stack with the document above; its simulators answer without delay."""
-    file: Path = tmp_path_factory.mktemp("config") / "router.yaml"
-    stack = LocalStack(Options(port=0, api_key="us-test", config=file), on_alert=lambda alert: None)
-    original = stack._publish
-
-    def publish() -> None:
-        urls = {name: simulator.base_url for name, simulator in stack.simulators.items()}
-        for simulator in stack.simulators.values():
-            simulator.token_delay = 0
-        leads = [f"  {name}: {{provider: a, model: {name}, capabilities: {{responses: true}}}}" for name in LEADS]
-        routes = [f"  {name}: {{targets: [{name}, {spare}]}}" for name, spare in LEADS.items()]
-        file.write_text(Template(DOCUMENT).substitute(urls, leads="\n".join(leads), routes="\n".join(routes)))
-        original()
-
-    stack._publish = publish  # type: ignore[method-assign] - the ports are known only after the simulators start
-    stack.start()
-    yield stack
-    stack.stop()
+    leads = [f"  {name}: {{provider: a, model: {name}, capabilities: {{responses: true}}}}" for name in LEADS]
+    routes = [f"  {name}: {{targets: [{name}, {spare}]}}" for name, spare in LEADS.items()]
+    text = Template(DOCUMENT).safe_substitute(leads="\n".join(leads), routes="\n".join(routes))
+    with local_stack(tmp_path_factory.mktemp("config"), text) as stack:
+        yield stack
 
 
 @pytest.fixture(scope="module")

@@ -4,13 +4,13 @@ import json
 import time
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from string import Template
 
 import httpx
 import pytest
 
-from infra.local.stack import LocalStack, Options
+from infra.local.stack import LocalStack
+from tests.local_stacks import local_stack
 from understudy.catalog import HealthSettings
 from understudy.errors import Conflict
 from understudy.health.item import Health
@@ -20,11 +20,11 @@ schema: 1
 defaults:
   limits: {first_token_s: 0.4, stall_s: 0.4, request_s: 6, backoff_s: 0.01}
 providers:
-  a: {wire: openai, base_url: "${openai}", simulated: true,
+  a: {wire: openai, base_url: "${openai_url}", simulated: true,
       auth: {header: Authorization, scheme: Bearer, secret: "env:UNDERSTUDY_SIMULATED_KEY"}}
-  b: {wire: anthropic, base_url: "${anthropic}", simulated: true,
+  b: {wire: anthropic, base_url: "${anthropic_url}", simulated: true,
       auth: {header: x-api-key, scheme: "", secret: "env:UNDERSTUDY_SIMULATED_KEY"}}
-  keyless: {wire: openai, base_url: "${openai}",
+  keyless: {wire: openai, base_url: "${openai_url}",
             auth: {header: Authorization, scheme: Bearer, secret: "env:NO_SUCH_SECRET_IS_SET"}}
 targets:
 ${targets}
@@ -43,35 +43,22 @@ ${routes}
 PAIRS = 30
 
 
-def document(openai: str, anthropic: str) -> str:
+def document() -> str:
     """Many routes of a lead and an understudy each, so that one test's broken lead is nobody else's."""
     names = [*map(str, range(PAIRS)), "w", "assured"]
     targets = [f"  a-{n}: {{provider: a, model: a-{n}}}\n  b-{n}: {{provider: b, model: b-{n}}}" for n in names]
     targets += ["  b-only: {provider: b, model: only}", "  b-eu-twin: {provider: b, model: twin}"]
     routes = [f"  r{n}: {{targets: [a-{n}, b-{n}]}}\n  s{n}: {{targets: [b-{n}, a-{n}]}}" for n in range(PAIRS)]
-    return Template(DOCUMENT).substitute(
-        openai=openai, anthropic=anthropic, targets="\n".join(targets), routes="\n".join(routes)
-    )
+    return Template(DOCUMENT).safe_substitute(targets="\n".join(targets), routes="\n".join(routes))
 
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
     """A local stack with the document above; its simulators answer without delay."""
-    file: Path = tmp_path_factory.mktemp("config") / "router.yaml"
-    stack = LocalStack(Options(port=0, api_key="us-test", config=file), on_alert=lambda alert: None)
-    original = stack._publish
-
-    def publish() -> None:
+    with local_stack(tmp_path_factory.mktemp("config"), document()) as stack:
         for simulator in stack.simulators.values():
-            simulator.token_delay = 0
             simulator.first_token_delay = 5
-        file.write_text(document(stack.simulators["openai"].base_url, stack.simulators["anthropic"].base_url))
-        original()
-
-    stack._publish = publish  # type: ignore[method-assign] - the ports are known only after the simulators start
-    stack.start()
-    yield stack
-    stack.stop()
+        yield stack
 
 
 def post(stack: LocalStack, body: object, *, key: str = "us-test", path: str = "chat/completions") -> httpx.Response:

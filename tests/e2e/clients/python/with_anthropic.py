@@ -8,7 +8,7 @@ from typing import Any
 import anthropic
 import checking as c
 from checking import Cell, raised, same, true
-from pydantic import BaseModel
+from objects import Person
 
 TOOLS: list[Any] = [{"name": name, "description": f"The {name}.", "input_schema": c.PLACE} for name in c.TOOL_RESULTS]
 THINKING: Any = {"type": "enabled", "budget_tokens": 1024}
@@ -16,12 +16,6 @@ THINKING: Any = {"type": "enabled", "budget_tokens": 1024}
 HTTP, ASYNC_HTTP = anthropic.DefaultHttpxClient(), anthropic.DefaultAsyncHttpxClient()
 OPTIONS: dict[str, Any] = {"max_retries": 0, "timeout": 20}
 SENDS_BEARER = anthropic.Anthropic(api_key="x").auth_headers.get("Authorization") is not None
-
-
-class Person(BaseModel):
-    name: str
-    age: int
-    tags: list[str]
 
 
 def client(cell: Cell, **options: Any) -> anthropic.Anthropic:

@@ -11,7 +11,7 @@ import openai
 from checking import Cell, raised, same, true
 from instructor import Mode
 from instructor.core import InstructorRetryException
-from pydantic import BaseModel
+from objects import Person
 
 MODES = {
     "chat": (Mode.TOOLS, Mode.JSON_SCHEMA),
@@ -24,14 +24,6 @@ SDKS: dict[str, Any] = {"chat": openai, "responses": openai, "messages": anthrop
 # One pool for all, because making one costs more than a check.
 HTTP = {sdk: sdk.DefaultHttpxClient() for sdk in (openai, anthropic)}
 ASYNC_HTTP = {sdk: sdk.DefaultAsyncHttpxClient() for sdk in (openai, anthropic)}
-
-
-class Person(BaseModel):
-    """Somebody."""
-
-    name: str
-    age: int
-    tags: list[str]
 
 
 def client(cell: Cell, mode: Mode | None = None, *, asynchronous: bool = False, **options: Any) -> Any:

@@ -13,32 +13,12 @@ from langchain_anthropic import ChatAnthropic
 from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage, ToolMessage
 from langchain_core.tools import tool
 from langchain_openai import ChatOpenAI, OpenAIEmbeddings
-from pydantic import BaseModel
+from objects import Person, get_time, get_weather
 
 THINKING = {"type": "enabled", "budget_tokens": 1024}
 
 
-class Person(BaseModel):
-    """Somebody."""
-
-    name: str
-    age: int
-    tags: list[str]
-
-
-@tool
-def get_weather(city: str) -> str:
-    """The weather of a city."""
-    return c.TOOL_RESULTS["get_weather"]
-
-
-@tool
-def get_time(city: str) -> str:
-    """The time in a city."""
-    return c.TOOL_RESULTS["get_time"]
-
-
-TOOLS = {"get_weather": get_weather, "get_time": get_time}
+TOOLS = {one.name: one for one in map(tool, (get_weather, get_time))}
 
 
 def model(cell: Cell, name: str = "", **options: Any) -> Any:

@@ -12,28 +12,10 @@ from llama_index.core.base.llms.types import ChatMessage, ImageBlock, TextBlock
 from llama_index.core.tools import FunctionTool
 from llama_index.embeddings.openai_like import OpenAILikeEmbedding
 from llama_index.llms.openai_like import OpenAILike
-from pydantic import BaseModel
+from objects import Person, get_time, get_weather
 
 # One pool for all, because making one costs more than a check.
 HTTP, ASYNC_HTTP = openai.DefaultHttpxClient(), openai.DefaultAsyncHttpxClient()
-
-
-class Person(BaseModel):
-    """Somebody."""
-
-    name: str
-    age: int
-    tags: list[str]
-
-
-def get_weather(city: str) -> str:
-    """The weather of a city."""
-    return c.TOOL_RESULTS["get_weather"]
-
-
-def get_time(city: str) -> str:
-    """The time in a city."""
-    return c.TOOL_RESULTS["get_time"]
 
 
 TOOLS = {one.metadata.name: one for one in map(FunctionTool.from_defaults, (get_weather, get_time))}

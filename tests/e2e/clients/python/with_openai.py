@@ -8,18 +8,12 @@ from typing import Any
 import checking as c
 import openai
 from checking import Cell, raised, same, true
-from pydantic import BaseModel
+from objects import Person
 
 # One pool for all, because making one costs more than a check.
 HTTP, ASYNC_HTTP = openai.DefaultHttpxClient(), openai.DefaultAsyncHttpxClient()
 OPTIONS: dict[str, Any] = {"max_retries": 0, "timeout": 20}
 HEADERS = ("x-request-id", "x-understudy-target")
-
-
-class Person(BaseModel):
-    name: str
-    age: int
-    tags: list[str]
 
 
 def client(cell: Cell, **options: Any) -> openai.OpenAI:

@@ -10,7 +10,7 @@ import anthropic
 import checking as c
 import openai
 from checking import Cell, same, true
-from pydantic import BaseModel
+from objects import Person, get_time, get_weather
 from pydantic_ai import Agent, BinaryContent, Embedder, NativeOutput, ThinkingPart, ToolOutput, UsageLimits
 from pydantic_ai.embeddings.openai import OpenAIEmbeddingModel
 from pydantic_ai.exceptions import AgentRunError, ModelAPIError, ModelHTTPError
@@ -21,24 +21,6 @@ from pydantic_ai.providers.openai import OpenAIProvider
 
 # One pool for all, because making one costs more than a check.
 HTTP: dict[Any, Any] = {sdk: sdk.DefaultAsyncHttpxClient() for sdk in (openai, anthropic)}
-
-
-class Person(BaseModel):
-    """Somebody."""
-
-    name: str
-    age: int
-    tags: list[str]
-
-
-def get_weather(city: str) -> str:
-    """The weather of a city."""
-    return c.TOOL_RESULTS["get_weather"]
-
-
-def get_time(city: str) -> str:
-    """The time in a city."""
-    return c.TOOL_RESULTS["get_time"]
 
 
 def openai_sdk(cell: Cell, **options: Any) -> openai.AsyncOpenAI:
