@@ -1,4 +1,4 @@
-"""Fifty execution environments and the control plane against one table, as moto plays DynamoDB, in virtual time."""
+"""Many execution environments and the control plane against one table, as moto plays DynamoDB, in virtual time."""
 
 from collections.abc import Iterator
 from itertools import count
@@ -15,6 +15,8 @@ from understudy.store.dynamodb import DynamoTable
 
 REGION = "us-east-1"
 ENVIRONMENTS = 50
+FEW = 20
+"""Enough where each environment must find its own way."""
 RATE = 20.0
 WARM = 15.0
 """Long enough for the fleet to have told of its good calls: the lead is a busy target."""
@@ -85,7 +87,7 @@ async def bad_store(table: DynamoTable, store: str, *, dead: bool) -> Fleet:
     lead = Provider(pieces=4)
     if dead:
         lead.breaks("refused", LEAD_DIES)
-    async with Fleet(lead, Provider(pieces=3), environments=ENVIRONMENTS, table=table) as fleet:
+    async with Fleet(lead, Provider(pieces=3), environments=FEW, table=table) as fleet:
         await fleet.traffic(RATE, STORE_BREAKS)
         fleet.table.delay = 5.0 if store == "slow" else STORE_DELAY
         fleet.table.down = store == "down"

@@ -44,15 +44,10 @@ def test_fifteen_seconds_are_kept_minute_after_minute() -> None:
 
 
 def test_the_workers_lambda_begins_with_are_enough_for_a_minute() -> None:
-    """Before Lambda has added a single worker, five probe 1,000 targets within a minute."""
+    """Before Lambda has added a single worker, five probe 1,000 targets within a minute, ten in an invocation."""
     sweep = swept(60, 60, workers=lambda _: 5)
-    assert (TARGETS, 5) == (len(sweep.seen), sweep.at_once)
+    assert (TARGETS, 5, 100) == (len(sweep.seen), sweep.at_once, sweep.batches)
     assert max(times[0] for times in sweep.asked.values()) < 25
-
-
-def test_a_batch_is_full() -> None:
-    """Targets travel in groups of ten: 1,000 probes are 100 invocations."""
-    assert 100 == swept(60, 60).batches
 
 
 def test_the_model_scales_as_lambda_does() -> None:

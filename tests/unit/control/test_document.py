@@ -204,7 +204,7 @@ def test_a_flood_of_problems_is_cut() -> None:
     assert expected == len(found)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.text(st.characters(codec=None)) | st.text("schema: 1\n-[]{}&*!|>'\"%@`#?,tru0.9\t\\ux~<"))
 def test_arbitrary_text_is_parsed_or_refused(text: str) -> None:
     """Whatever the text is, only DocumentError is raised."""
@@ -233,7 +233,7 @@ NESTED = st.recursive(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.dictionaries(st.sampled_from(SECTIONS), NESTED, max_size=7))
 def test_arbitrary_data_is_parsed_or_refused(data: dict[str, Any]) -> None:
     """Whatever stands in the known sections, only DocumentError is raised, with a path for every problem."""
@@ -241,7 +241,7 @@ def test_arbitrary_data_is_parsed_or_refused(data: dict[str, Any]) -> None:
         assert problem.split(": ")[0]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(st.sampled_from([path for path in fields() if "." in path]), NESTED)
 def test_one_wrong_value_never_breaks_the_reader(path: str, value: Any) -> None:
     """The complete example with one value replaced by anything is parsed or refused in order."""

@@ -161,4 +161,4 @@ class SharedBreaker(RuleBasedStateMachine):
 
 
 TestSharedBreaker = SharedBreaker.TestCase
-TestSharedBreaker.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+TestSharedBreaker.settings = settings(max_examples=80, stateful_step_count=40, deadline=None)
