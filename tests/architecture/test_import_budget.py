@@ -33,6 +33,7 @@ CORE = {
     *("bootstrap", "catalog", "chat", "compliance", "errors", "health", "keys", "metrics", "ports", "pricing"),
     *("routing", "runtime", "settings", "store", "telemetry", "wire"),
     *("control", "control.load", "control.paths", "control.versions"),
+    *("detectors", "detectors.sample"),
     *("incidents", "incidents.incident"),
     *("services", "services.decision_log", "services.fitness", "services.keepsakes", "services.measures"),
     *("services.outcomes", "services.read_model", "services.route_request", "services.upstream"),
@@ -42,7 +43,9 @@ READY = LOGGING | HTTP | {"route_request"} | {"understudy", *(f"understudy.{part
 ANSWERED = {"anyio", "boto3", "botocore", "dateutil", "s3transfer", "six", "urllib3"}
 # Named by their parts, because what they hold is not all needed; `understudy` to the depth at which rooms differ.
 BY_PART = {"aws_lambda_powertools": 2, "aws_lambda_powertools.utilities": 3, "understudy": 2}
-BY_PART |= {f"understudy.{part}": 3 for part in ("alerts", "control", "incidents", "services", "transport")}
+BY_PART |= {
+    f"understudy.{part}": 3 for part in ("alerts", "control", "detectors", "incidents", "services", "transport")
+}
 
 
 def absent() -> list[str]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from understudy.catalog import HealthSettings
 from understudy.health.breaker import Breaker, State, breaker_from, step
+from understudy.health.finding import Finding, Hold, Quality, finding_from, hold_from, quality_from
 from understudy.health.latency import Histogram, faded, histogram, merged
 from understudy.health.observation import Observation
 from understudy.health.score import blend
@@ -21,7 +22,8 @@ class Health:
     `score` is the recent share of good answers (0 to 1), `first_token` the recent mean of first tokens in seconds,
     `first_tokens` their histogram and `gaps` that of the longest silence inside each answer, `benched_until`
     the moment until which the provider asked to be left alone, `evaluations` the good observations in a row since
-    the breaker closed, `rev` the revision that every write must have seen.
+    the breaker closed, `findings` what detectors found that still stands, `quality` how good its answers are by task
+    ("" for all of them together), `hold` who keeps it from callers, `rev` the revision that every write must have seen.
     """
 
     target: str
@@ -36,6 +38,9 @@ class Health:
     last_failure_at: float = 0.0
     last_failure: str = ""
     evaluations: int = 0
+    findings: tuple[Finding, ...] = ()
+    quality: Mapping[str, Quality] = field(default_factory=dict)
+    hold: Hold | None = None
     rev: int = 0
 
     @property
@@ -45,14 +50,24 @@ class Health:
     def plain(self) -> dict[str, Any]:
         """JSON-able form, without the revision (the store keeps it as an attribute of its own)."""
         plain = {name: getattr(self, name) for name in self.__slots__ if name != "rev"}
-        return plain | {"breaker": self.breaker.plain()}
+        return plain | {
+            "breaker": self.breaker.plain(),
+            "findings": [finding.plain() for finding in self.findings],
+            "quality": {task: asdict(known) for task, known in self.quality.items()},
+            "hold": asdict(self.hold) if self.hold else None,
+        }
 
 
 def health_from(plain: Mapping[str, Any], rev: int) -> Health:
     """The health that `plain()` wrote; fields of a newer version are ignored."""
     known = {name: plain[name] for name in Health.__slots__ if name in plain}
     times = {name: histogram(plain.get(name, ())) for name in ("first_tokens", "gaps")}
-    return Health(**(known | times | {"breaker": breaker_from(plain["breaker"]), "rev": rev}))
+    known |= times | {
+        "findings": tuple(finding_from(one) for one in plain.get("findings", ())),
+        "quality": {task: quality_from(one) for task, one in plain.get("quality", {}).items()},
+        "hold": hold_from(plain.get("hold")),
+    }
+    return Health(**(known | {"breaker": breaker_from(plain["breaker"]), "rev": rev}))
 
 
 def fold(health: Health, seen: Observation, settings: HealthSettings, rng: random.Random) -> Health:

@@ -9,10 +9,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+from understudy.detectors.sample import Sample, sample_from
 from understudy.errors import AttemptFailed
 from understudy.health.latency import Histogram, histogram, merged, one
 
 Source = Literal["traffic", "probe"]
+MOST_SAMPLES = 48
+"""Single values that an observation carries; of more, every second one is kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +28,8 @@ class Observation:
     `benched_until` and all times are epoch seconds; `first_token` is the sum of seconds over `ok` answers,
     `first_tokens` their histogram, and `gaps` that of the longest silence inside each answer.
     `last_failure` is `kind: words` of the newest failure of any class: the provider's words where it was asked by a
-    probe, else ours, since a provider may repeat what its caller wrote.
+    probe, else ours, since a provider may repeat what its caller wrote.  `samples` are single values for the
+    detectors, oldest first.
     """
 
     target: str
@@ -43,6 +47,11 @@ class Observation:
     credential: bool = False
     last_failure: str = ""
     by_kind: Mapping[str, int] = field(default_factory=dict)
+    samples: tuple[Sample, ...] = ()
+
+    def measured(self, *samples: Sample) -> Observation:
+        """With these values more."""
+        return replace(self, samples=_thinned(self.samples + samples))
 
     def success(self, now: float, first_token: float, *, gap: float = 0.0, began: float | None = None) -> Observation:
         """One more good answer: its first token took `first_token` seconds, its longest silence `gap` (0: it came in
@@ -99,17 +108,27 @@ class Observation:
             credential=self.credential or later.credential,
             last_failure=later.last_failure or self.last_failure,
             by_kind=kinds,
+            samples=_thinned(self.samples + later.samples),
         )
 
     def plain(self) -> dict[str, Any]:
         """JSON-able form."""
-        return {name: getattr(self, name) for name in self.__slots__} | {"by_kind": dict(self.by_kind)}
+        plain = {name: getattr(self, name) for name in self.__slots__} | {"by_kind": dict(self.by_kind)}
+        return plain | {"samples": [sample.plain() for sample in self.samples]}
 
 
 def observation_from(plain: Mapping[str, Any]) -> Observation:
     """The observation that `plain()` wrote; fields of a newer version are ignored."""
     known = {name: plain[name] for name in Observation.__slots__ if name in plain}
-    return Observation(**known | {name: histogram(plain.get(name, ())) for name in ("first_tokens", "gaps")})
+    known |= {name: histogram(plain.get(name, ())) for name in ("first_tokens", "gaps")}
+    return Observation(**known | {"samples": tuple(sample_from(one) for one in plain.get("samples", ()))})
+
+
+def _thinned(samples: tuple[Sample, ...]) -> tuple[Sample, ...]:
+    """Probes are few and dear, so all of theirs are kept; of callers' requests a regular part is as good as all."""
+    if len(samples) <= MOST_SAMPLES or any(sample.item >= 0 for sample in samples):
+        return samples
+    return samples[::2]
 
 
 def row(failures: int, since: float, seen: Observation) -> tuple[int, float]:

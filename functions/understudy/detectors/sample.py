@@ -1,0 +1,85 @@
+"""One measured value of a target, and what a detector says when values have changed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Kind = Literal["errors", "latency", "speed", "quality", "tokens", "cost", "fingerprint", "version"]
+"""What a value is: 1.0 for a failed call and 0.0 for another; seconds to the first token; output tokens a second;
+how right an answer is, from 0 (wrong) to 1; output tokens; US dollars of a call; the first output token or a digest of
+them; the version that the provider reports.  The last two are text."""
+
+KINDS: frozenset[str] = frozenset(Kind.__args__)  # type: ignore[attr-defined]
+TEXTS = frozenset({"fingerprint", "version"})
+"""The kinds whose values are text."""
+
+TRAFFIC = ""
+"""The stream of callers' own requests."""
+ONE_SHOT = -1
+"""The item of a value that belongs to no repeated question."""
+
+Verdict = Literal["degraded", "changed"]
+"""Degraded: worse, so that traffic should go elsewhere.  Changed: different, for somebody to compare and accept."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One value.
+
+    `at`: epoch seconds.  `stream` tells apart what must not be mixed: TRAFFIC, or the name of a golden set.
+    `item`: the number of the question that is asked again in every `run` of it, or ONE_SHOT.  `calib`: known to be of
+    a time when all was well.  `usd`: what the call cost, where it was made for the value's sake.
+    """
+
+    kind: Kind
+    value: float | str
+    at: float
+    stream: str = TRAFFIC
+    item: int = ONE_SHOT
+    run: int = 0
+    calib: bool = False
+    usd: float = 0.0
+
+    def plain(self) -> list[Any]:
+        """JSON-able form; a list, since many are kept."""
+        return [getattr(self, name) for name in self.__slots__]
+
+
+def sample_from(plain: list[Any]) -> Sample:
+    """The sample that `plain()` wrote; fields of a newer version are ignored."""
+    return Sample(*plain[: len(Sample.__slots__)])
+
+
+@dataclass(frozen=True, slots=True)
+class Alarm:
+    """What a detector found.
+
+    `changed_at` and `samples_since` say where the change probably began; `before` and `after` are the values' centres
+    (a share, a mean, a ratio to the baseline: `unit` says which), `low` and `high` the 95 % interval of `after`.
+    `statistic` passed `threshold`.  `evidence` is what else a person needs, in plain data.
+    """
+
+    kind: Kind
+    verdict: Verdict
+    at: float
+    changed_at: float
+    samples_since: int
+    before: float | None = None
+    after: float | None = None
+    low: float | None = None
+    high: float | None = None
+    unit: str = ""
+    statistic: float = 0.0
+    threshold: float = 0.0
+    evidence: Mapping[str, Any] = field(default_factory=dict)
+
+    def plain(self) -> dict[str, Any]:
+        """JSON-able form."""
+        return {name: getattr(self, name) for name in self.__slots__} | {"evidence": dict(self.evidence)}
+
+
+def alarm_from(plain: Mapping[str, Any]) -> Alarm:
+    """The alarm that `plain()` wrote; fields of a newer version are ignored."""
+    return Alarm(**{name: plain[name] for name in Alarm.__slots__ if name in plain})
