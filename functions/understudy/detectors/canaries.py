@@ -34,6 +34,7 @@ MIXED = 0.3
 """Weight of the prior's two sides for a question that has been answered both ways."""
 FEWEST = (5, 3)
 """Wrong answers without which there is no alarm: within one run, and over several."""
+AGAIN = 1.5
 WORSE = 0.5
 """Standard errors by which more must be lost than was gained: another model is not always a worse one."""
 BURST = (1.0, 1.0, 0.5)
@@ -68,9 +69,10 @@ class Canaries:
         self._items: dict[int, list[float]] = unpacked(known.get("items", ""))
         self._chances: float = known.get("chances", 0.0)
         self._changes: float = known.get("changes", 0.0)
-        # Its number, its values, those to questions that are answered rightly, the wrong ones, the unbroken row of them.
+        # Its number, its values, those of questions that are answered rightly, the wrong ones, their unbroken row.
         self._run, self._seen, self._asked, self._missed, self._row = known.get("run", (0, 0, 0, 0, 0))
-        self._spared: bool = known.get("spared", False)
+        # How many values on a second bad run is believed: as many as it takes to ask the same questions again.
+        self._spared: float = known.get("spared", 0)
         self._tests = Excursions(len(LOSSES), known.get("tests"))
 
     def plain(self) -> dict[str, Any]:
@@ -120,6 +122,7 @@ class Canaries:
             if len(known) > 2 + DELAY:
                 self._learn(known, known.pop(2))
         self._seen += 1
+        self._spared -= self._spared > 0
         normal = self._normal(known)
         weight = self._weight(value, normal)
         self._tests.add([weight * score for score in _scores(value, normal)], value, normal, seen.at)
@@ -138,15 +141,15 @@ class Canaries:
         return BURST[self._row - 1] if self._row <= len(BURST) else 0.0
 
     def _next_run(self, run: int) -> None:
-        self._spared = self._bad_run()
-        if self._spared:
+        if self._bad_run():
+            self._spared = AGAIN * len(self._items)
             self._tests.cap(self._threshold / 3)
         self._run = run
         self._seen = self._asked = self._missed = self._row = 0
 
     def _bad_run(self) -> bool:
-        """Whether the run under way may be one; two in a row are no accident."""
-        return not self._spared and bool(self._missed >= BAD_RUN[0] and self._missed > BAD_RUN[1] * self._asked)
+        """Whether the run under way may be one; two are no accident."""
+        return self._spared <= 0 and bool(self._missed >= BAD_RUN[0] and self._missed > BAD_RUN[1] * self._asked)
 
     def _found(self, seen: Sample) -> Alarm | None:
         row = self._tests.highest()
