@@ -19,18 +19,18 @@ SHIFTS = {"tokens": (0.03, -0.03, 0.08, -0.08, 0.25, -0.25, 0.7, -0.7), "cost": 
 """The alternatives for repeated questions: shifts of the logarithm."""
 STEPS = {"tokens": (0.4, -0.4, 0.9, -0.9), "cost": (0.35, 0.7, 1.4)}
 """The alternatives for one-shot calls, in standard deviations: they differ by what was asked."""
-SPENT = {"tokens": 0.0, "cost": 0.0}
+SPENT = {"tokens": -0.3, "cost": 0.0}
 CAUTION = 0.8
 """Standard errors of a one-shot stream's mean that a value may be off without meaning anything."""
 LEARN = 3
 LEARN_ONCE = 60
-MOST = 90
+MOST = 64
 """Questions of one stream; more are left out, or the state would not fit."""
 MEMORY = 60.0
 MEMORY_ONCE = 2000.0
 DELAY = (64, 2)
 """Values that wait before they count as normal: of one-shot calls, and of a question."""
-PRIOR = 2.0
+PRIOR = 1.0
 """Answers that what is known of all questions' variation counts for, beside those of the one question."""
 FINEST = 0.01
 """No question is taken to vary less than this part; nor less than half a token."""
@@ -149,7 +149,7 @@ class Amounts:
         count += 1
         mean += off / count
         add = off * (value - mean)
-        known[0], known[1], known[2] = count, round(mean, 6), round(variation + add, 7)
+        known[0], known[1], known[2] = count, round(mean, 5), round(variation + add, 5)
         if not self._once and count > 2:
             # One wild answer must not make all questions look wild.
             wild = 25 * self._pool[1] / self._pool[0] if self._pool[0] >= 20 else add

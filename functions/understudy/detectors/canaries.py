@@ -24,7 +24,7 @@ LEARN = 3
 """Answers to a question before it counts."""
 MEMORY = 60.0
 """Answers to a question after which an older one has begun to lose its weight."""
-MOST = 200
+MOST = 110
 """Questions of one stream; more are left out, or the state would not fit."""
 DELAY = 2
 """Answers to a question that wait before they count as normal: what is about to be found out must not be learned."""
@@ -106,7 +106,7 @@ class Canaries:
         return None if normal is None else _scores(float(seen.value), normal)
 
     def step(self, seen: Sample) -> Alarm | None:
-        value, known = round(float(seen.value), 4), self._items.get(seen.item)
+        value, known = round(float(seen.value), 3), self._items.get(seen.item)
         if known is None:
             if len(self._items) < MOST:
                 self._items[seen.item] = [0.0, 0.0, value]
@@ -155,7 +155,9 @@ class Canaries:
         row = self._tests.highest()
         if row[0] < self._threshold or row[3] - row[2] < WORSE * math.sqrt(row[4]):
             return None
-        if self._bad_run() or row[4] < 0.7 * FEWEST[row[1] > self._seen]:
+        # What was lost and what was gained, from their difference and their squares.
+        lost = (row[4] + row[3] - row[2]) / 2
+        if self._bad_run() or lost < 0.7 * FEWEST[row[1] > self._seen]:
             return None
         return self._alarm(row, seen)
 
@@ -194,7 +196,7 @@ class Canaries:
             self._changes += value > 0 if total <= 0.0 else value < 1
         if count >= MEMORY:
             count, total = count - 1, total * (1 - 1 / MEMORY)
-        known[0], known[1] = count + 1, round(total + value, 4)
+        known[0], known[1] = count + 1, round(total + value, 3)
 
     def _normal(self, known: list[float]) -> float:
         count, total = known[0], known[1]
