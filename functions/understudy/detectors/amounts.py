@@ -20,6 +20,7 @@ SHIFTS = {"tokens": (0.03, -0.03, 0.08, -0.08, 0.25, -0.25, 0.7, -0.7), "cost": 
 STEPS = {"tokens": (0.4, -0.4, 0.9, -0.9), "cost": (0.35, 0.7, 1.4)}
 """The alternatives for one-shot calls, in standard deviations: they differ by what was asked."""
 SPENT = {"tokens": -0.3, "cost": 0.0}
+SPENT_ONCE = 0.7
 CAUTION = 0.8
 """Standard errors of a one-shot stream's mean that a value may be off without meaning anything."""
 LEARN = 3
@@ -47,7 +48,7 @@ class Amounts:
 
     def __init__(self, kind: Kind, length: float, *, once: bool, plain: Mapping[str, Any] | None = None) -> None:
         self._kind, self._once = kind, once
-        self._threshold = math.log(length) + SPENT[kind]
+        self._threshold = math.log(length) + (SPENT_ONCE if once else SPENT[kind])
         self._shifts = (STEPS if once else SHIFTS)[kind]
         known = plain or {}
         self._items: dict[int, list[float]] = unpacked(known.get("items", ""))

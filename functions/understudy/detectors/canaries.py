@@ -157,7 +157,7 @@ class Canaries:
             return None
         # What was lost and what was gained, from their difference and their squares.
         lost = (row[4] + row[3] - row[2]) / 2
-        if self._bad_run() or lost < 0.7 * FEWEST[row[1] > self._seen]:
+        if self._bad_run() or lost < FEWEST[row[1] > self._seen] - 0.5:
             return None
         return self._alarm(row, seen)
 
