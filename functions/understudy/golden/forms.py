@@ -116,7 +116,7 @@ def _text(value: Any) -> str:
 
 
 def _texts(value: Any) -> tuple[str, ...]:
-    if isinstance(value, str):
+    if not isinstance(value, list):
         return (_text(value),)
     found = _some_texts(value)
     if not found:
