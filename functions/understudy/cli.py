@@ -21,6 +21,7 @@ from typing import Any
 from understudy import __version__
 from understudy.errors import DocumentError, UnderstudyError
 from understudy.explain import explain, when
+from understudy.golden_command import add_parsers
 from understudy.keys import ClientKey, hash_key, new_key
 
 LOCAL_URL = "http://127.0.0.1:8080"
@@ -308,6 +309,7 @@ def _parser() -> argparse.ArgumentParser:
 
     _fault_parsers(commands, local)
     _document_parsers(commands, where)
+    add_parsers(commands, print, _print_columns)
 
     status = commands.add_parser("status", parents=[where], help="health of every target, and open incidents")
     status.set_defaults(run=_status)
