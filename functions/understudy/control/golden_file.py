@@ -47,8 +47,8 @@ def golden_sets(text: str, *, name: str, filename: str) -> dict[str, GoldenSet]:
 def _placed(tree: Tree, name: str) -> tuple[Any, Tree]:
     """The sets, and the tree as if they stood in a control document."""
     value = tree.value
-    if isinstance(value, Mapping) and "golden_sets" in value:
-        return value["golden_sets"], tree
+    if isinstance(value, Mapping) and value.keys() & {"golden_sets", "schema"}:
+        return value.get("golden_sets"), tree
     single = isinstance(value, Mapping) and "items" in value
     above = ("golden_sets", name) if single else ("golden_sets",)
     marks = {(*above, *path): mark for path, mark in tree.marks.items()}
