@@ -59,7 +59,7 @@ MISTAKES = {
     ),
     "missing field of a checker": (
         'prompt: "?", checker: {kind: exact}',
-        "items[0].checker.answer (line 16, column 39): is missing; a checker `exact` needs it. "
+        "items[0].checker.answer (line 16, column 30): is missing; a checker `exact` needs it. "
         'Fix: write `answer: "yes"`.',
     ),
     "unknown field of a checker": (
@@ -86,7 +86,7 @@ MISTAKES = {
     ),
     "judge among others": (
         f'prompt: "?", checker: {{kind: all_of, checkers: [{GOOD}, {{kind: judge, rubric: x}}]}}',
-        "items[0].checker.checkers[1].kind (line 16, column 86): a checker `judge` cannot be one of several. "
+        "items[0].checker.checkers[1].kind (line 16, column 96): a checker `judge` cannot be one of several. "
         "Fix: write the others of the list in its place.",
     ),
     "example that is refused": (
