@@ -277,3 +277,9 @@ def test_long_answers_take_a_moment(part: str) -> None:
     for plain in [*EVERY, slow]:
         verdict(plain, long)
     assert time.process_time() - started < 2.0
+
+
+def test_a_bounded_part_of_an_answer_is_read() -> None:
+    """What comes after 20,000 characters does not count."""
+    end = {"kind": "regex", "pattern": "!$"}
+    assert [1.0, 0.0] == [verdict(end, "a" * count + "!").value for count in (MAX_TEXT - 1, MAX_TEXT)]
