@@ -323,6 +323,7 @@ def _parser() -> argparse.ArgumentParser:
 
     _fault_parsers(commands, local)
     _document_parsers(commands, where)
+
     status = commands.add_parser("status", parents=[where], help="health of every target, and open incidents")
     status.set_defaults(run=_status)
     status.add_argument("--json", action="store_true", help="for machines")
