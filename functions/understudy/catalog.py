@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +161,7 @@ class Route:
 
     `hedge`: a second target is started when the first token is later than the first target's own p95.
     `continue_in_user_turn`: an answer that broke off may be continued by asking in words, where nothing sounder works.
+    `golden_sets`: the questions that the route's targets are asked beside those that all targets are asked.
     """
 
     name: str
@@ -171,6 +173,7 @@ class Route:
     reroute_refusals: bool = False
     hedge: bool = False
     continue_in_user_turn: bool = False
+    golden_sets: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,10 +223,14 @@ class AlertSettings:
 
 @dataclass(frozen=True, slots=True)
 class Catalog:
-    """One published control document, compiled.  `version` is its number in the store."""
+    """One published control document, compiled.  `version` is its number in the store.
+
+    `golden_sets` is as the document has it: only the control plane reads it, by `golden/sets.py`.
+    """
 
     version: int
     targets: Mapping[str, Target]
     routes: Mapping[str, Route]
     health: HealthSettings = field(default_factory=HealthSettings)
     alerts: AlertSettings = field(default_factory=AlertSettings)
+    golden_sets: Mapping[str, Any] = field(default_factory=dict)

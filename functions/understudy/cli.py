@@ -21,6 +21,7 @@ from typing import Any
 from understudy import __version__
 from understudy.errors import DocumentError, UnderstudyError
 from understudy.explain import explain, when
+from understudy.golden_command import add_parsers
 from understudy.keys import ClientKey, hash_key, new_key
 
 LOCAL_URL = "http://127.0.0.1:8080"
@@ -384,6 +385,7 @@ def _document_parsers(commands: Any, where: argparse.ArgumentParser) -> None:
     rollback = commands.add_parser("rollback", parents=[where], help="put an earlier version in force again")
     rollback.set_defaults(run=_rollback)
     rollback.add_argument("version", type=int, nargs="?", help="version number (default: the one before)")
+    add_parsers(commands, print, _print_columns)
 
 
 if __name__ == "__main__":

@@ -11,11 +11,12 @@ from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, Field, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 
 from understudy import catalog
-from understudy.control import checks, presets, rules, wording
+from understudy.control import checks, golden, presets, rules, wording
+from understudy.control.form import STRICT
 from understudy.control.source import Finding, Tree, UnreadableError, read
 from understudy.control.versions import packed
 from understudy.errors import DocumentError
@@ -51,7 +52,7 @@ Count = Annotated[int, Field(ge=1, le=10_000)]
 
 
 class _Form(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False, hide_input_in_errors=True)
+    model_config = STRICT
 
 
 class AuthForm(_Form):
@@ -165,6 +166,7 @@ class RouteForm(_Form):
     reroute_refusals: bool = False
     hedge: bool = False
     continue_in_user_turn: bool = False
+    golden_sets: golden.SetNames = Field(default_factory=list)
 
 
 class BreakerForm(_Form):
@@ -212,6 +214,7 @@ class DocumentForm(_Form):
     routes: Annotated[dict[RouteName, RouteForm], Field(min_length=1, max_length=MAX_ROUTES)]
     health: HealthForm = HealthForm()
     alerts: AlertsForm = AlertsForm()
+    golden_sets: golden.GoldenSets
 
 
 REQUIRED = "required"
@@ -271,6 +274,7 @@ def parse(text: str, *, filename: str = "<document>") -> dict[str, Any]:
         wording.findings(errors, tree, fields()),
         # Guessing what was meant costs time for each dangling name; nobody reads more than these.
         islice(rules.across(value), MAX_PROBLEMS + 1),
+        islice(golden.findings(value), MAX_PROBLEMS + 1),
     )
     if found or form is None:
         raise DocumentError(wording.problems(found, tree, filename, MAX_PROBLEMS))
@@ -309,7 +313,7 @@ def _too_large(size: int, of: str) -> Finding:
 
 
 def _canonical(form: DocumentForm) -> dict[str, Any]:
-    document = form.model_dump(by_alias=True)
+    document = form.model_dump(by_alias=True) | {"golden_sets": golden.canonical(form.golden_sets)}
     for provider in document["providers"].values():
         del provider["preset"], provider["with"]
     for name, route in form.routes.items():

@@ -80,6 +80,7 @@ def catalog(document: Mapping[str, Any], version: int) -> Catalog:
         routes=routes,
         health=_health(document.get("health") or {}),
         alerts=_build(AlertSettings, document.get("alerts") or {}, "alerts"),
+        golden_sets=document.get("golden_sets") or {},
     )
 
 
@@ -142,6 +143,7 @@ def _route(name: str, section: Mapping[str, Any], targets: Mapping[str, Target],
             jurisdictions=frozenset(constraints.get("jurisdictions") or ()),
         ),
         may_drop=frozenset(section.get("may_drop") or ()),
+        golden_sets=frozenset(section.get("golden_sets") or ()),
     )
 
 
