@@ -160,6 +160,7 @@ class Route:
 
     `hedge`: a second target is started when the first token is later than the first target's own p95.
     `continue_in_user_turn`: an answer that broke off may be continued by asking in words, where nothing sounder works.
+    `feedback`: callers may judge its answers for a day.
     """
 
     name: str
@@ -171,6 +172,7 @@ class Route:
     reroute_refusals: bool = False
     hedge: bool = False
     continue_in_user_turn: bool = False
+    feedback: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -165,6 +165,7 @@ class RouteForm(_Form):
     reroute_refusals: bool = False
     hedge: bool = False
     continue_in_user_turn: bool = False
+    feedback: bool = False
 
 
 class BreakerForm(_Form):

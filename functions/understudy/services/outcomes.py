@@ -15,6 +15,7 @@ from dataclasses import replace
 from typing import Any, Protocol, TypeVar
 
 from understudy.catalog import HealthSettings, Target
+from understudy.detectors.sample import Sample
 from understudy.errors import AttemptFailed, Conflict, StoreError
 from understudy.health.breaker import Breaker, lease, step
 from understudy.health.item import Health
@@ -114,7 +115,8 @@ class LocalOutcomes:
         self._first_tokens[name] = faded(merged(self._first_tokens.get(name, ()), one(first_token)))
         if gap:
             self._gaps[name] = faded(merged(self._gaps.get(name, ()), one(gap)))
-        self._add(target, Observation(name, now).success(now, first_token, gap=gap, began=now - seconds), probe)
+        seen = Observation(name, now, samples=(Sample("errors", 0.0, round(now, 3)),))
+        self._add(target, seen.success(now, first_token, gap=gap, began=now - seconds), probe)
 
     def failed(self, target: Target, failure: AttemptFailed, *, seconds: float, probe: bool) -> str:
         """Returns what the failure did to the target, in words; empty where nothing."""
@@ -123,11 +125,19 @@ class LocalOutcomes:
         self._failed_at = now
         self._benched[target.name] = max(self._benched.get(target.name, 0.0), bench)
         before = self._breakers.get(target.name, Breaker())
-        self._add(target, Observation(target.name, now).failure(now, failure, bench, began=now - seconds), probe)
+        value = (Sample("errors", 1.0, round(now, 3)),) if failure.hurts_health else ()
+        seen = Observation(target.name, now, samples=value)
+        self._add(target, seen.failure(now, failure, bench, began=now - seconds), probe)
         after = self._breakers[target.name]
         if after.state == "open" and after.opens != before.opens:
             return f"its breaker opened for {after.until - now:.1f} s: {after.reason}"
         return f"benched for {bench - now:.1f} s, as it asked" if bench else ""
+
+    def measured(self, name: str, samples: tuple[Sample, ...]) -> None:
+        """Values of a target's answers; they go with what is counted of it."""
+        tally = self._tallies.get(name) or Observation(name, self._clock())
+        self._tallies[name] = tally.measured(*samples)
+        self.flush_due()
 
     async def lease(self, target: Target) -> bool:
         """Take the fleet-wide lease for one live probe; False where somebody else has it."""
