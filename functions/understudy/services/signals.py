@@ -29,7 +29,7 @@ from understudy.chat.request import ChatRequest
 from understudy.chat.schema import Unjudgeable, violation
 from understudy.chat.stream import Chunk, index_of
 from understudy.chat.unary import UnaryRequest
-from understudy.detectors.sample import Kind, Sample
+from understudy.detectors.sample import Sample
 from understudy.routing.journal import Attempt, Journal
 from understudy.routing.resume import Delivered
 from understudy.services.decision_log import Handling
@@ -52,7 +52,6 @@ BEGINNING, END = 2048, 8192
 
 _FINISHES = {"stop": 1.0, "tool_calls": 1.0, "function_call": 1.0, "length": 0.0}
 _VERSION = pattern(r"[\w.:/@+-]{1,100}")
-_Made = tuple[str, Sample]
 
 
 def digest(client: str, body: bytes) -> int:
@@ -85,48 +84,44 @@ class Signals:
 
     def of(self, handling: Handling, now: float, *, whole: bool) -> dict[str, tuple[Sample, ...]]:
         """The values of one request, by target; `whole`: its caller has the whole answer."""
-        at, found = round(now, 3), dict[str, list[Sample]]()
-        for name, sample in self._values(handling, at, whole=whole):
-            found.setdefault(name, []).append(sample)
-        return {name: tuple(samples) for name, samples in found.items()}
-
-    def _values(self, handling: Handling, at: float, *, whole: bool) -> Iterator[_Made]:
-        request, route, journal = handling.request, handling.route.name, handling.journal
+        request, route, journal, at = handling.request, handling.route.name, handling.journal, round(now, 3)
+        found: dict[str, list[Sample]] = {}
         if isinstance(request, UnaryRequest) and request.operation != "embeddings":
             # A count of tokens takes no model's time.
-            return
+            return {}
         for attempt in journal.attempts:
             name = attempt.target.name
             followed = (name, route) in self._followed
             if attempt.outcome == "ok":
-                yield from self._of_target(attempt, at)
+                values = found.setdefault(name, [])
+                values += self._of_target(attempt, at)
                 if followed:
-                    yield from _of_route(attempt, f"route:{route}", at)
+                    values += _of_route(attempt, f"route:{route}", at)
             elif attempt.outcome == "refusal" and followed:
-                yield name, _quality("refusals", route, 0.0, at)
+                found.setdefault(name, []).append(_quality("refusals", route, 0.0, at))
         answering = journal.answering
-        if not whole or answering is None or journal.resumptions or not isinstance(request, ChatRequest):
-            return
-        name = answering.target.name
-        if (name, route) in self._followed:
-            for signal, value in judged(request, journal):
-                yield name, _quality(signal, route, value, at)
-        yield from self._retries(handling, name, at)
+        if whole and answering is not None and not journal.resumptions and isinstance(request, ChatRequest):
+            name = answering.target.name
+            if (name, route) in self._followed:
+                found[name] += [_quality(signal, route, value, at) for signal, value in judged(request, journal)]
+            asked, value = self._asked_before(handling, name, at)
+            if (asked, route) in self._followed:
+                found.setdefault(asked, []).append(_quality("retries", route, value, at))
+        return {name: tuple(values) for name, values in found.items()}
 
-    def _of_target(self, attempt: Attempt, at: float) -> Iterator[_Made]:
-        name, first_token = attempt.target.name, attempt.first_token
-        yield name, Sample("latency", round(attempt.seconds if first_token is None else first_token, 4), at)
+    def _of_target(self, attempt: Attempt, at: float) -> list[Sample]:
+        first_token = attempt.first_token
+        values = [Sample("latency", round(attempt.seconds if first_token is None else first_token, 4), at)]
         if (speed := rate(attempt)) is not None:
-            yield name, Sample("speed", round(speed, 2), at)
-        if attempt.model and (version := self._news(name, attempt, at)):
-            yield name, Sample("version", version, at)
+            values.append(Sample("speed", round(speed, 2), at))
+        if attempt.model and (version := self._news(attempt, at)):
+            values.append(Sample("version", version, at))
+        return values
 
-    def _news(self, name: str, attempt: Attempt, now: float) -> str:
+    def _news(self, attempt: Attempt, now: float) -> str:
         """The version that the provider reports, where it is news; else an empty string."""
         version = f"{attempt.model}/{attempt.fingerprint}" if attempt.fingerprint else attempt.model
-        told = self._versions.get(name)
-        if told is None:
-            told = self._versions[name] = _Told()
+        told = self._versions.setdefault(attempt.target.name, _Told())
         if version == told.last or now - told.at.get(version, float("-inf")) < VERSION_PAUSE:
             return ""
         if not _VERSION.fullmatch(version):
@@ -138,18 +133,16 @@ class Signals:
             del told.at[next(iter(told.at))]
         return version
 
-    def _retries(self, handling: Handling, name: str, now: float) -> Iterator[_Made]:
-        """A request that comes again speaks of the answer that was given before."""
-        route, key = handling.route.name, handling.digest
-        before = self._answered.pop(key, None)
-        # Requests that overlap are sent so on purpose.
-        again = before is not None and 0 <= handling.started_at - before[0] <= AGAIN
-        asked = before[1] if before is not None and again else name
-        if (asked, route) in self._followed:
-            yield asked, _quality("retries", route, 0.0 if again else 1.0, now)
-        self._answered[key] = (now, name)
+    def _asked_before(self, handling: Handling, name: str, now: float) -> tuple[str, float]:
+        """Whom a request speaks of, and what it says: that its answer will do, until it comes again."""
+        before = self._answered.pop(handling.digest, None)
+        self._answered[handling.digest] = (now, name)
         if len(self._answered) > REMEMBERED:
             self._answered.popitem(last=False)
+        # Requests that overlap are sent so on purpose.
+        if before is not None and 0 <= handling.started_at - before[0] <= AGAIN:
+            return before[1], 0.0
+        return name, 1.0
 
 
 def judged(request: ChatRequest, journal: Journal) -> Iterator[tuple[str, float]]:
@@ -170,20 +163,20 @@ def judged(request: ChatRequest, journal: Journal) -> Iterator[tuple[str, float]
         yield "json", value
 
 
-def _of_route(attempt: Attempt, stream: str, at: float) -> Iterator[_Made]:
+def _of_route(attempt: Attempt, stream: str, at: float) -> list[Sample]:
     """What its provider counted; an answer that only goes on with another's is no answer to the whole question."""
     if attempt.usage is None or attempt.estimated or attempt.how != "fresh":
-        return
-    name = attempt.target.name
+        return []
+    values = []
     if attempt.usage.completion_tokens:
-        yield name, Sample("tokens", float(attempt.usage.completion_tokens), at, stream)
+        values.append(Sample("tokens", float(attempt.usage.completion_tokens), at, stream))
     if (cost := attempt.cost) is not None:
-        yield name, Sample("cost", float(cost), at, stream)
+        values.append(Sample("cost", float(cost), at, stream))
+    return values
 
 
 def _quality(signal: str, route: str, value: float, at: float) -> Sample:
-    kind: Kind = "quality"
-    return Sample(kind, value, at, f"traffic:{signal}:{route}")
+    return Sample("quality", value, at, f"traffic:{signal}:{route}")
 
 
 def _first_routes(catalog: Catalog) -> Iterator[tuple[str, str]]:
