@@ -162,6 +162,7 @@ class Route:
     `hedge`: a second target is started when the first token is later than the first target's own p95.
     `continue_in_user_turn`: an answer that broke off may be continued by asking in words, where nothing sounder works.
     `golden_sets`: the questions that the route's targets are asked beside those that all targets are asked.
+    `feedback`: callers may judge its answers for a day.
     """
 
     name: str
@@ -174,6 +175,7 @@ class Route:
     hedge: bool = False
     continue_in_user_turn: bool = False
     golden_sets: frozenset[str] = frozenset()
+    feedback: bool = False
 
 
 @dataclass(frozen=True, slots=True)

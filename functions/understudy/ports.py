@@ -101,6 +101,28 @@ class KeepsakeStore(Protocol):
         """Eventually consistent; those that are not there are left out."""
 
 
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Whose answer a request got: `key_hash` of the client, `at` epoch seconds, `score` what the client said of it."""
+
+    request_id: str
+    key_hash: str
+    target: str
+    route: str
+    at: float
+    score: float | None = None
+
+
+class AnswerStore(Protocol):
+    """Answers that may be judged, apart for each client key; kept for a day."""
+
+    def answer(self, key_hash: str, request_id: str) -> Answer | None:
+        """Strongly consistent."""
+
+    def put_answer(self, answer: Answer) -> None:
+        """Write it, or the first score of it.  Raises Conflict where there is one already."""
+
+
 class SnapshotStore(Protocol):
     def snapshot(self, targets: Sequence[str], key_hashes: Sequence[str]) -> Snapshot:
         """One batch read, eventually consistent.  Raises StoreError."""

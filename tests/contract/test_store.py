@@ -25,7 +25,7 @@ from understudy.health.item import Health
 from understudy.health.observation import Observation, observation_from
 from understudy.incidents.incident import Incident
 from understudy.keys import ClientKey, hash_key, new_key
-from understudy.ports import Snapshot
+from understudy.ports import Answer, Snapshot
 from understudy.store import dynamodb, keys
 from understudy.store.dynamodb import DynamoTable
 from understudy.store.memory import MemoryTable
@@ -606,6 +606,23 @@ def _operations(table: Table) -> dict[str, Callable[[], object]]:
         "query": lambda: table.query(keys.CONTROL),
         "delete": lambda: table.delete(keys.pointer()),
     }
+
+
+def test_an_answer_is_noted_once_and_judged_once(store: Store, table: Table) -> None:
+    """It is found by the key and the id that it was noted for, gone after a day, and its first score stays."""
+    noted = Answer("r1", "k1", "lead", "chat", NOW)
+    store.put_answer(noted)
+    judged = replace(noted, score=0.5)
+    for again, found in ((noted, noted), (judged, judged), (replace(noted, score=1.0), judged), (noted, judged)):
+        if again is not found or again is noted:
+            with pytest.raises(Conflict):
+                store.put_answer(again)
+        else:
+            store.put_answer(again)
+        assert found == store.answer("k1", "r1")
+    assert (None, None) == (store.answer("k2", "r1"), store.answer("k1", "r2"))
+    item = table.get(keys.answer("k1", "r1"))
+    assert item is not None and NOW + 86_400 == item.ttl
 
 
 def test_signatures_are_kept_apart_for_each_key(store: Store) -> None:

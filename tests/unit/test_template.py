@@ -286,7 +286,8 @@ def test_a_room_writes_only_the_partitions_that_are_its_own() -> None:
         for name, properties in functions().items()
     }
     target, health = [[keys.target("*")]], [[keys.target("*"), keys.INCIDENT, keys.HISTORY]]
-    routed = [[keys.target("*"), keys.keepsake("*", "*")[0].removesuffix("#*")]]
+    noted = [keys.keepsake("*", "*")[0], keys.answer("*", "*")[0]]
+    routed = [[keys.target("*"), *(key.removesuffix("#*") for key in noted)]]
     expected = {"RouteRequest": routed, "ProbeTargets": target, "UpdateHealth": health}
     expected["ManageRouter"] = [[keys.CONTROL]]
     assert {**expected, "PublishAlerts": [[keys.notice("*")[0]]]} == partitions

@@ -167,6 +167,7 @@ class RouteForm(_Form):
     hedge: bool = False
     continue_in_user_turn: bool = False
     golden_sets: golden.SetNames = Field(default_factory=list)
+    feedback: bool = False
 
 
 class BreakerForm(_Form):

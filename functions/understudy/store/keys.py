@@ -10,6 +10,7 @@
 | past incident         | incident_history  | MILLIS#TARGET#KIND          | update_health (once)       |
 | notice                | notice#ID         | notice                      | publish_alerts (ttl)       |
 | signature of a call   | call#SHA256#ID    | signature                   | routers (once, ttl)        |
+| answer to be judged   | answer#SHA256#ID  | answer                      | routers (rev, ttl)         |
 | client key            | keys              | SHA256                      | understudy keys (rev)      |
 
 The stream filters of template.yaml name these keys; a test compares the two.
@@ -27,6 +28,7 @@ KEYS = "keys"
 OBSERVATION_TTL = 7 * 86400
 NOTICE_TTL = 30 * 86400
 KEEPSAKE_TTL = 86400
+ANSWER_TTL = 86400
 
 
 def pointer() -> tuple[str, str]:
@@ -63,6 +65,10 @@ def notice(notice_id: str) -> tuple[str, str]:
 
 def keepsake(key_hash: str, call_id: str) -> tuple[str, str]:
     return f"call#{key_hash}#{call_id}", "signature"
+
+
+def answer(key_hash: str, request_id: str) -> tuple[str, str]:
+    return f"answer#{key_hash}#{request_id}", "answer"
 
 
 def client_key(key_hash: str) -> tuple[str, str]:

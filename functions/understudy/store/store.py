@@ -12,13 +12,13 @@ from understudy.health.item import Health, health_from
 from understudy.health.observation import Observation
 from understudy.incidents.incident import Incident, incident_from
 from understudy.keys import ClientKey
-from understudy.ports import Snapshot
+from understudy.ports import Answer, Snapshot
 from understudy.store import keys
 from understudy.store.table import Item, Table
 
 
 class Store:
-    """See `understudy.ports`: control, health, observations, client keys, incidents, notices, keepsakes,
+    """See `understudy.ports`: control, health, observations, client keys, incidents, notices, keepsakes, answers,
     snapshots."""
 
     def __init__(self, table: Table) -> None:
@@ -124,6 +124,18 @@ class Store:
         wanted = {keys.keepsake(key_hash, name): name for name in names}
         found = self._table.batch(list(wanted))
         return {name: found[key].body["signature"] for key, name in wanted.items() if key in found}
+
+    # answers that may be judged
+
+    def answer(self, key_hash: str, request_id: str) -> Answer | None:
+        item = self._table.get(keys.answer(key_hash, request_id))
+        return Answer(**item.body) if item else None
+
+    def put_answer(self, answer: Answer) -> None:
+        # Two revisions: noted, and judged.
+        rev = 1 if answer.score is None else 2
+        key = keys.answer(answer.key_hash, answer.request_id)
+        self._table.put(Item(key, asdict(answer), rev=rev, ttl=answer.at + keys.ANSWER_TTL), seen=rev - 1)
 
     # one read for the data plane
 
