@@ -205,10 +205,10 @@ def _looks(
 def _answered(watch: Watch, timely: Sequence[Sample], terms: Terms) -> tuple[Watch, bool]:
     """With the answers to each question, and the comparison of two versions where there is one to be made."""
     if terms.changed_at != watch.changed_at:
-        # Without a change any more, what was answered since goes on counting.
-        before = watch.answers if terms.changed_at else {}
-        answers: Answers = {} if terms.changed_at else watch.answers
-        watch = replace(watch, changed_at=terms.changed_at, before=before, answers=answers, comparison=None)
+        # A second change is compared with what was accepted last; without one, what was answered since counts on.
+        before = {} if not terms.changed_at else watch.before if watch.changed_at else watch.answers
+        since: Answers = {} if terms.changed_at else watch.answers
+        watch = replace(watch, changed_at=terms.changed_at, before=before, answers=since, comparison=None)
     answers = watch.answers
     for sample in timely:
         known = sample.item in answers or len(answers) < MOST_QUESTIONS

@@ -19,7 +19,7 @@ from understudy.detectors.checks import problem
 from understudy.detectors.discovery import PERIOD, discovered
 from understudy.detectors.sample import TRAFFIC, Sample
 from understudy.detectors.watch import Kit, Taken, Terms, Watch, accepted, take, watch_from
-from understudy.errors import Conflict
+from understudy.errors import Conflict, StoreError
 from understudy.health.finding import Finding
 from understudy.health.item import Health
 from understudy.health.observation import Observation
@@ -100,8 +100,9 @@ class Detection:
             watches.append(taken.watch)
             findings[stream] = _finding(taken.watch)
             if stream[1] == "version":
-                before, since = since, _changed_at(one for one in findings.values() if one) or since
-                if since != before:
+                news = _changed_at(one for one in findings.values() if one)
+                if news and not since:
+                    since = news
                     asks += self._golden(seen.target)
             judged += self._judged(taken, current)
             if taken.ask and stream[0] not in UNTESTED:
@@ -143,7 +144,9 @@ class Detection:
             try:
                 enough = self._enough(target, stream, current)
                 taken = take(watch, samples, mark, terms, self._kit, enough)
-            except (ArithmeticError, LookupError, TypeError, ValueError):
+            except StoreError:
+                raise
+            except Exception:
                 # One broken state must not keep the whole table's stream from being read.
                 self._logger.exception("a detector failed", target=target, stream=stream[0], kind=stream[1])
                 return None
@@ -265,8 +268,8 @@ def _finding(watch: Watch) -> Finding | None:
 
 
 def _changed_at(findings: Iterable[Finding]) -> float:
-    """When the newest version came that is not accepted yet; 0 where there is none."""
-    return max((one.alarm.changed_at for one in findings if one.kind == "version"), default=0.0)
+    """When a version came that is not accepted yet, by the stream that saw it first; 0 where there is none."""
+    return min((one.alarm.changed_at for one in findings if one.kind == "version"), default=0.0)
 
 
 def _no_loss(watch: Watch, since: float) -> bool:
