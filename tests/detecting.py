@@ -107,10 +107,10 @@ class Confirms:
 
 
 def samples(kind: Kind, values: Sequence[Any], at: float, *, stream: str = "core", run: int = 0) -> list[Sample]:
-    """Values of one run, a second apart; those of a golden set are the answers to its first questions."""
+    """Values of one run, a second apart, the last at `at`; those of a golden set answer its first questions."""
     items = range(len(values)) if stream else [-1] * len(values)
     return [
-        Sample(kind, value, at + place, stream, item, run)
+        Sample(kind, value, at - len(values) + 1 + place, stream, item, run)
         for place, (item, value) in enumerate(zip(items, values, strict=True))
     ]
 

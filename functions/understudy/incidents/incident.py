@@ -160,5 +160,5 @@ def resolved(
 
 def _joined(known: Sequence[Action], more: Sequence[Action]) -> tuple[Action, ...]:
     """Both in the order of time, each once; of too many the first and the newest."""
-    every = sorted({*known, *more})
+    every = sorted(dict.fromkeys((*known, *more)), key=lambda action: action[0])
     return tuple(every if len(every) <= MOST_ACTIONS else [*every[:2], *every[2 - MOST_ACTIONS :]])

@@ -205,7 +205,8 @@ class Detection:
         current: Catalog,
     ) -> Mapping[str, object] | None:
         """Accept a new version where the last of its comparisons has shown no loss; the figures, or None."""
-        if not since or not any(_no_loss(watch, since) for watch in watches):
+        # The change itself is told first, so what the very observation that brought it says of it waits for the next.
+        if not _changed_at(health.findings) or not any(_no_loss(watch, since) for watch in watches):
             return None
         others = self._store.detectors(target, [(stream, "quality") for stream in self._golden(target)])
         every = [watch_from(kept.plain, kept.rev) for kept in others.values()]
