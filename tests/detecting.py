@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tests.unit.services.worlds import NOW, Queue, Sink, World
-from understudy.detectors.inquiry import Answer
+from understudy.detectors.confirm import Confirmation
 from understudy.detectors.sample import Alarm, Kind, Sample
 from understudy.detectors.watch import Kit
 from understudy.health.item import Health
@@ -69,7 +69,7 @@ class Plain:
         self.state |= {"normal": None, "row": 0, "accepts": self.state["accepts"] + 1}
 
 
-def judged(detector: Any, samples: Sequence[Sample]) -> Answer:
+def judged(detector: Any, samples: Sequence[Sample]) -> Confirmation:
     """Five values are needed; what most of them say counts."""
     if len(samples) < 5:
         return "unsure"

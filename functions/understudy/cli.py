@@ -31,7 +31,7 @@ class CommandError(UnderstudyError):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit code 0: done; 1: refused or failed, with the reason on stderr; 2: wrong usage."""
+    """Exit code 0: done; 1: refused or failed, with the reason on stderr; 2: wrong usage, or (replay) wrong lines."""
     options = _parser().parse_args(arguments)
     try:
         run: Callable[[argparse.Namespace], int] = options.run
@@ -88,6 +88,13 @@ def _explain(options: argparse.Namespace) -> int:
     found = _local_call(options.local_url, f"decisions/{urllib.parse.quote(options.request_id, safe='')}")
     print(explain(found["records"], found.get("targets") or {}))
     return 0
+
+
+def _replay(options: argparse.Namespace) -> int:
+    from understudy.services.replay import Replay, replay_lines
+
+    replay = Replay(time.time(), options.in_control_length)
+    return 2 if replay_lines(sys.stdin.buffer, sys.stdout, sys.stderr, replay) else 0
 
 
 def _validate(options: argparse.Namespace) -> int:
@@ -279,6 +286,13 @@ def _operator() -> str:
         return "unknown"
 
 
+def _positive(text: str) -> float:
+    number = float(text)
+    if not 100 <= number <= 1e9:
+        raise argparse.ArgumentTypeError("expected a number from 100 to 1e9")
+    return number
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="understudy", description="A serverless LLM router.")
     parser.add_argument("--version", action="version", version=__version__)
@@ -291,7 +305,40 @@ def _parser() -> argparse.ArgumentParser:
     where.add_argument("--local", action="store_true", help="the running local stack")
     where.add_argument("--table", default=os.environ.get("UNDERSTUDY_TABLE"), help="table of a deployed router")
 
-    up = added.add_parser("up", help="run the whole router on this machine")
+    _up_parser(added)
+    _fault_parsers(added, local)
+    _document_parsers(added, where)
+    commands.add_parsers(added, where, _store, _operator)
+
+    status = added.add_parser("status", parents=[where], help="health of every target, and open incidents")
+    status.set_defaults(run=_status)
+    status.add_argument("--json", action="store_true", help="for machines")
+
+    told = added.add_parser("explain", parents=[local], help="what happened to a request of the local stack, and why")
+    told.set_defaults(run=_explain)
+    told.add_argument("request_id", metavar="REQUEST_ID", help="what the answer's header x-understudy-request-id says")
+
+    replay = added.add_parser("replay", help="run the detectors over observations on standard input, JSON lines")
+    replay.set_defaults(run=_replay)
+    replay.add_argument(
+        "--in-control-length",
+        type=_positive,
+        default=100_000,
+        metavar="N",
+        help="observations between two false alarms of a stream, on average (100000)",
+    )
+
+    keys = added.add_parser("keys", help="create, list or revoke client keys")
+    keys.set_defaults(run=_keys)
+    actions = keys.add_subparsers(dest="action", required=True, metavar="ACTION")
+    actions.add_parser("create", parents=[where]).add_argument("name", help="who the key is for")
+    actions.add_parser("list", parents=[where])
+    actions.add_parser("revoke", parents=[where]).add_argument("hash", help="first characters of the key's hash")
+    return parser
+
+
+def _up_parser(commands: Any) -> None:
+    up = commands.add_parser("up", help="run the whole router on this machine")
     up.set_defaults(run=_up)
     up.add_argument(
         "--config",
@@ -308,26 +355,6 @@ def _parser() -> argparse.ArgumentParser:
     up.add_argument("--no-simulators", action="store_true", help="start no simulated providers")
     up.add_argument("--alert-url", metavar="URL", help="HTTP endpoint that receives the alerts too")
     up.add_argument("--verbose", action="store_true", help="show the log, one JSON line an event")
-
-    _fault_parsers(added, local)
-    _document_parsers(added, where)
-    commands.add_parsers(added, where, _store, _operator)
-
-    status = added.add_parser("status", parents=[where], help="health of every target, and open incidents")
-    status.set_defaults(run=_status)
-    status.add_argument("--json", action="store_true", help="for machines")
-
-    told = added.add_parser("explain", parents=[local], help="what happened to a request of the local stack, and why")
-    told.set_defaults(run=_explain)
-    told.add_argument("request_id", metavar="REQUEST_ID", help="what the answer's header x-understudy-request-id says")
-
-    keys = added.add_parser("keys", help="create, list or revoke client keys")
-    keys.set_defaults(run=_keys)
-    actions = keys.add_subparsers(dest="action", required=True, metavar="ACTION")
-    actions.add_parser("create", parents=[where]).add_argument("name", help="who the key is for")
-    actions.add_parser("list", parents=[where])
-    actions.add_parser("revoke", parents=[where]).add_argument("hash", help="first characters of the key's hash")
-    return parser
 
 
 def _fault_parsers(commands: Any, local: argparse.ArgumentParser) -> None:

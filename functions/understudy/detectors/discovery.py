@@ -4,7 +4,7 @@ A stream that gives one false alarm in N values gives n / N of them in a period 
 thousand streams somebody is always woken.  So an alarm counts by its e-value, a number whose mean is at most 1 while
 nothing has changed.  The detectors' statistics M are e-detectors (Shin, Ramdas and Rinaldo 2022, "E-detectors"): up to
 any moment of the period the mean of M is at most the number of values seen, so M / n is an e-value, and M passes N at
-an alarm.  A second look at fresh values that errs in one of 1/SURE cases multiplies it by SURE.
+an alarm.  A second look bets on fresh values and confirms when it has won SURE-fold, so it multiplies it by SURE.
 
 E-values of dependent streams may be compared with each other, which p-values may not: two targets of one provider, or
 two kinds of value of one answer, fall together.  Benjamini-Hochberg on e-values (Wang and Ramdas 2022, "False discovery
@@ -19,8 +19,8 @@ from understudy.detectors.sample import Alarm
 
 PERIOD = 86_400.0
 """Seconds within which alarms are judged together."""
-SURE = 100.0
-"""What a second look that confirms is worth: it errs in at most one of so many cases."""
+SURE = 20.0
+"""What a second look that confirms is worth (detectors.confirm)."""
 
 
 def e_value(alarm: Alarm, *, in_control_length: float, per_period: float) -> float:

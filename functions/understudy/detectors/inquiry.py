@@ -6,18 +6,17 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from understudy.detectors.confirm import Confirmation
 from understudy.detectors.discovery import SURE
 from understudy.detectors.sample import Alarm, Sample, alarm_from
 
 LOOK = 20
-"""Values of ordinary running that make up one look, where no run was bought."""
+"""Values of ordinary running that make up one look, where no run was bought; as many as the alarm took, if more."""
 MOST_LOOK = 64
-"""Values of one look that are kept."""
+"""Values of one look, at most."""
 MOST_ASKS = 8
 """Runs that are bought for one alarm."""
 MOST_ACTIONS = 10
-
-Answer = Literal["confirmed", "refuted", "unsure"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +24,8 @@ class Inquiry:
     """`baseline` is the detector as it was before the values that set it off: what it has learned since is what is in
     doubt.  `look` are the values since the last look, `e_value` what the alarm is worth by now, `unsure` the looks of a
     suspicion that said nothing, `good` those in a row by which a confirmed one is over, `asks` the runs that were
-    bought.  `actions` are times and words, for people."""
+    bought.  `doubt`: two looks said nothing, and the alarm alone is worth being told.  `actions` are times and words,
+    for people."""
 
     alarm: Alarm
     baseline: Mapping[str, Any]
@@ -35,6 +35,7 @@ class Inquiry:
     unsure: int = 0
     good: int = 0
     asks: int = 0
+    doubt: bool = False
     actions: tuple[tuple[float, str], ...] = ()
 
     def plain(self) -> dict[str, Any]:
@@ -42,6 +43,11 @@ class Inquiry:
         plain = {name: getattr(self, name) for name in self.__slots__} | {"baseline": dict(self.baseline)}
         look = [sample.plain() for sample in self.look]
         return plain | {"alarm": self.alarm.plain(), "look": look, "actions": [list(one) for one in self.actions]}
+
+    @property
+    def due(self) -> bool:
+        """Whether enough values have come for a look."""
+        return len(self.look) >= min(MOST_LOOK, max(LOOK, self.alarm.samples_since))
 
     def did(self, at: float, what: str) -> Inquiry:
         """With one action more; of many the first and the newest are kept."""
@@ -52,7 +58,7 @@ class Inquiry:
 
     def evidence(self) -> dict[str, Any]:
         """What a finding says of it beside the alarm's own evidence."""
-        figures = {"e_value": round(self.e_value, 1), "unsure": self.unsure, "good": self.good}
+        figures = {"e_value": round(self.e_value, 1), "doubt": self.doubt, "good": self.good}
         return figures | {"actions": [list(one) for one in self.actions]}
 
 
@@ -70,12 +76,13 @@ def inquiry_from(plain: Mapping[str, Any]) -> Inquiry:
 
 
 def looked(
-    inquiry: Inquiry, answer: Answer, samples: Sequence[Sample], *, good: int, enough: Callable[[float], bool]
+    inquiry: Inquiry, answer: Confirmation, samples: Sequence[Sample], *, good: int, enough: Callable[[float], bool]
 ) -> tuple[Inquiry | None, bool]:
     """The inquiry after one look, None where it is over, and whether another run should be bought.
 
     A suspicion is confirmed when the look says so and the alarm is worth `enough` among all that stand; `good` looks in
-    a row end a confirmed one.  A suspicion that two looks say nothing of stays one, and is told.
+    a row end a confirmed one.  A suspicion that two looks say nothing of stays one, and is told as a doubt where the
+    alarm alone is worth enough.
     """
     at = max(sample.at for sample in samples)
     inquiry = replace(inquiry, look=())
@@ -87,7 +94,9 @@ def looked(
     if answer == "refuted":
         return None, False
     if answer == "unsure":
-        inquiry = replace(inquiry, unsure=inquiry.unsure + 1)
+        unsure = inquiry.unsure + 1
+        doubt = inquiry.doubt or (unsure >= 2 and enough(inquiry.e_value))
+        inquiry = replace(inquiry, unsure=unsure, doubt=doubt)
         return inquiry.did(at, f"a second look at {len(samples)} values said nothing"), inquiry.unsure == 1
     inquiry = replace(inquiry, e_value=inquiry.e_value * SURE)
     if enough(inquiry.e_value):

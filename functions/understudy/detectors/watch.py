@@ -14,7 +14,8 @@ from typing import Any
 from understudy.detectors.comparison import Answers, added, compared
 from understudy.detectors.confirm import confirmation
 from understudy.detectors.discovery import PERIOD, e_value
-from understudy.detectors.inquiry import LOOK, MOST_ASKS, MOST_LOOK, Inquiry, inquiry_from, looked
+from understudy.detectors.inquiry import MOST_ASKS, MOST_LOOK, Inquiry, inquiry_from, looked
+from understudy.detectors.packing import packed, unpacked
 from understudy.detectors.sample import TEXTS, Alarm, Kind, Sample
 from understudy.detectors.stream import IN_CONTROL_LENGTH, Detector, detector, detector_from
 
@@ -73,7 +74,7 @@ class Watch:
     def plain(self) -> dict[str, Any]:
         """JSON-able form, without the revision."""
         plain = {name: getattr(self, name) for name in self.__slots__ if name != "rev"}
-        sides = {name: {str(item): list(one) for item, one in plain[name].items()} for name in ("answers", "before")}
+        sides = {name: packed(plain[name]) for name in ("answers", "before")}
         return plain | sides | {"inquiry": self.inquiry.plain() if self.inquiry else None}
 
     @property
@@ -86,7 +87,7 @@ def watch_from(plain: Mapping[str, Any], rev: int) -> Watch:
     """The watch that `plain()` wrote; fields of a newer version are ignored."""
     known = {name: plain[name] for name in Watch.__slots__ if name in plain}
     for name in ("answers", "before"):
-        known[name] = {int(item): (one[0], one[1]) for item, one in plain.get(name, {}).items()}
+        known[name] = {item: (count, mean) for item, (count, mean) in unpacked(plain.get(name, "")).items()}
     known |= {name: tuple(plain.get(name, ())) for name in ("marks", "trend")}
     inquiry = plain.get("inquiry")
     return Watch(**known | {"inquiry": inquiry_from(inquiry) if inquiry else None, "rev": rev})
@@ -109,8 +110,8 @@ def take(
     """Take a batch of values of one stream and kind in.
 
     Those of a bought run (negative `run`) are a second look and no news for the detector; without an alarm they count
-    for nothing but a comparison.  Values of ordinary running after an alarm are a second look too, LOOK of them at a
-    time, so that one comes also where no run can be bought or none came.  `enough` says whether an e-value may be told
+    for nothing but a comparison.  Values of ordinary running after an alarm are a second look too, some at a time,
+    so that one comes also where no run can be bought or none came.  `enough` says whether an e-value may be told
     among all alarms that stand.
     """
     if mark in watch.marks:
@@ -191,7 +192,7 @@ def _looks(
     if inquiry is None or inquiry.alarm.kind == "version":
         return watch, False
     was = inquiry.state
-    for samples in (bought, inquiry.look if len(inquiry.look) >= LOOK else ()):
+    for samples in (bought, inquiry.look if inquiry.due else ()):
         if inquiry is None or not samples:
             continue
         judge = kit.restore(inquiry.baseline, in_control_length=terms.in_control_length)

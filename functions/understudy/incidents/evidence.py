@@ -38,7 +38,7 @@ VALUE: Mapping[Value, str] = {
     "fingerprint": "first words",
     "version": "version",
 }
-HIDDEN = frozenset({"e_value", "unsure", "good", "actions", "trend"})
+HIDDEN = frozenset({"e_value", "doubt", "good", "actions", "trend"})
 """Evidence that has its own place, or is none for people."""
 
 

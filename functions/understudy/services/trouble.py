@@ -173,10 +173,10 @@ def changed(
 
 def told(health: Health) -> dict[Kind, list[Finding]]:
     """The findings that people are told, by the kind of their incident, the surest first: confirmed ones, and
-    suspicions of which two looks said nothing."""
+    doubts of which two looks said nothing."""
     found: dict[Kind, list[Finding]] = {}
     for one in sorted(health.findings, key=lambda one: (one.state != "confirmed", one.since)):
-        if one.state == "confirmed" or one.alarm.evidence.get("unsure", 0) >= 2:
+        if one.state == "confirmed" or one.alarm.evidence.get("doubt"):
             found.setdefault(KIND[one.kind], []).append(one)
     return found
 

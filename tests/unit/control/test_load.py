@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 
 from tests.unit.control.documents import EXAMPLE, TEXT, changed
 from understudy.catalog import (
-    DetectionSettings,
     AlertSettings,
     Auth,
     Candidate,
@@ -23,6 +22,7 @@ from understudy.catalog import (
     Catalog,
     Constraints,
     DataFacts,
+    DetectionSettings,
     HealthSettings,
     Limits,
     Price,

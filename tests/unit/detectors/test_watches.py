@@ -120,14 +120,14 @@ def test_two_looks_that_say_nothing_leave_a_suspicion() -> None:
 
 
 def test_where_many_streams_are_watched_one_look_is_not_enough() -> None:
-    """Each look that says so too is worth a hundredfold; another is bought until it is enough."""
+    """Each look that says so too is worth twentyfold; another is bought until it is enough."""
     stream = Stream(enough=False)
     stream.run(RIGHT)
     stream.run(WRONG[:ROW])
     asks = [stream.run(WRONG, bought=True).ask for _ in range(2)]
     worth = 100_000 / 9
     assert ([True, True], "suspected") == (asks, stream.state)
-    assert pytest.approx([worth * 100, worth * 10_000]) == stream.asked_about
+    assert pytest.approx([worth * 20, worth * 400]) == stream.asked_about
     stream.enough = True
     stream.run(WRONG, bought=True)
     assert "confirmed" == stream.state
