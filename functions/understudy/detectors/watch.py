@@ -19,8 +19,8 @@ from understudy.detectors.packing import packed, unpacked
 from understudy.detectors.sample import TEXTS, Alarm, Kind, Sample
 from understudy.detectors.stream import IN_CONTROL_LENGTH, Detector, detector, detector_from
 
-MARKS = 32
-"""Batches that are known again."""
+MARKS = 64
+"""Batches that are known again; of more than one target, and split where one fails, the stream delivers 100 at once."""
 LATE = 3600.0
 TREND = 24
 """Means of the newest batches that are kept, for people."""
@@ -75,6 +75,7 @@ class Watch:
         """JSON-able form, without the revision."""
         plain = {name: getattr(self, name) for name in self.__slots__ if name != "rev"}
         sides = {name: packed(plain[name]) for name in ("answers", "before")}
+        sides["marks"] = " ".join(self.marks)
         return plain | sides | {"inquiry": self.inquiry.plain() if self.inquiry else None}
 
     @property
@@ -88,7 +89,7 @@ def watch_from(plain: Mapping[str, Any], rev: int) -> Watch:
     known = {name: plain[name] for name in Watch.__slots__ if name in plain}
     for name in ("answers", "before"):
         known[name] = {item: (count, mean) for item, (count, mean) in unpacked(plain.get(name, "")).items()}
-    known |= {name: tuple(plain.get(name, ())) for name in ("marks", "trend")}
+    known |= {"marks": tuple(plain.get("marks", "").split()), "trend": tuple(plain.get("trend", ()))}
     inquiry = plain.get("inquiry")
     return Watch(**known | {"inquiry": inquiry_from(inquiry) if inquiry else None, "rev": rev})
 

@@ -281,4 +281,4 @@ def _no_loss(watch: Watch, since: float) -> bool:
 def _mark(seen: Observation) -> str:
     """Tells an observation from others of its target; the same each time it is delivered."""
     told = json.dumps([seen.at, seen.source, *(sample.plain() for sample in seen.samples)], default=str)
-    return hashlib.sha256(told.encode()).hexdigest()[:10]
+    return hashlib.sha256(told.encode()).hexdigest()[:6]

@@ -53,7 +53,7 @@ def test_a_batch_counts_once() -> None:
     before = stream.watch
     assert before == stream.run(WRONG, mark="one").watch
     for number in range(MARKS - 1):
-        stream.run(RIGHT, mark=f"other {number}")
+        stream.run(RIGHT, mark=f"other{number}")
     assert stream.watch == stream.run(WRONG, mark="one").watch
     assert 6 * MARKS == stream.watch.detector["steps"]  # type: ignore[index]
 
