@@ -20,6 +20,7 @@ from understudy.catalog import (
     Catalog,
     Constraints,
     DataFacts,
+    DetectionSettings,
     HealthSettings,
     Limits,
     Price,
@@ -166,6 +167,7 @@ def _health(section: Mapping[str, Any]) -> HealthSettings:
         section,
         "health",
         breaker=_build(BreakerSettings, breaker, "health.breaker", **given),
+        detection=_build(DetectionSettings, section.get("detection") or {}, "health.detection"),
         **{field: probe[name] for field, name in names.items() if name in probe},
     )
 

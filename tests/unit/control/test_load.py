@@ -22,6 +22,7 @@ from understudy.catalog import (
     Catalog,
     Constraints,
     DataFacts,
+    DetectionSettings,
     HealthSettings,
     Limits,
     Price,
@@ -108,6 +109,7 @@ health:
     window_s: 4, open_first_s: 5, open_steady_s: 5.5, open_max_s: 6, jitter: 0.7,
     successes_to_close: 8, ramp: [0.9], ramp_step_s: 10, lease_s: 11}
   probe: {period_s: 17, prompt: "13", max_tokens: 14}
+  detection: {in_control_length: 200, false_discovery_rate: 0.3, max_loss: 0.2}
   flush_s: 15
   evaluations_to_resolve: 16
 alerts: {renotify_s: 18}
@@ -116,7 +118,7 @@ alerts: {renotify_s: 18}
     breaker = loaded.health.breaker
     expected = [2, 19, 20, 0.4, 3, 4, 5, 5.5, 6, 0.7, 8, (0.9,), 10, 11]
     assert expected == [getattr(breaker, name) for name in type(breaker).__slots__]
-    rest = [17, "13", 14, 15, 16]
+    rest = [17, "13", 14, DetectionSettings(200, 0.3, 0.2), 15, 16]
     assert rest == [getattr(loaded.health, name) for name in type(loaded.health).__slots__][1:]
     renotify = 18
     assert renotify == loaded.alerts.renotify
