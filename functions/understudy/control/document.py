@@ -32,6 +32,7 @@ _CAPABILITIES = catalog.Capabilities()
 _DATA = catalog.DataFacts()
 _CONSTRAINTS = catalog.Constraints()
 _BREAKER = catalog.BreakerSettings()
+_SCORE = catalog.ScoreSettings()
 _HEALTH = catalog.HealthSettings()
 _ALERTS = catalog.AlertSettings()
 
@@ -48,6 +49,7 @@ Money = Annotated[str, AfterValidator(checks.money)]
 Tokens = Annotated[int, Field(ge=1, le=100_000_000)]
 Days = Annotated[int, Field(ge=0, le=36_500)]
 Count = Annotated[int, Field(ge=1, le=10_000)]
+Weight = Annotated[float, Field(ge=0, le=1000)]
 
 
 class _Form(BaseModel):
@@ -76,6 +78,7 @@ class ProviderForm(_Form):
     headers: Annotated[dict[HeaderName, HeaderValue], AfterValidator(checks.headers)] = Field(default_factory=dict)
     rename: Annotated[dict[RequestField, RequestField], Field(max_length=20)] = Field(default_factory=dict)
     simulated: bool = False
+    status_page: Annotated[str, AfterValidator(checks.status_page)] = ""
 
 
 class CapabilitiesForm(_Form):
@@ -156,6 +159,11 @@ class CandidateForm(_Form):
         return {"target": value} if isinstance(value, str) else value
 
 
+class ShareForm(_Form):
+    target: str
+    share: Annotated[float, Field(gt=0, le=1)]
+
+
 class RouteForm(_Form):
     targets: Annotated[list[CandidateForm], Field(min_length=1, max_length=100)]
     limits: LimitsForm = LimitsForm()
@@ -165,6 +173,14 @@ class RouteForm(_Form):
     reroute_refusals: bool = False
     hedge: bool = False
     continue_in_user_turn: bool = False
+    strategy: Literal["ordered", "weighted", "fastest", "cheapest", "best", "adaptive"] = "ordered"
+    task: Annotated[str, AfterValidator(checks.task)] = ""
+    min_quality: Annotated[float, Field(ge=0, le=1)] | None = None
+    max_price_per_million: Money | None = None
+    first_token_objective_s: Annotated[float, Field(gt=0, le=900)] | None = None
+    canary: ShareForm | None = None
+    shadow: ShareForm | None = None
+    quarantine: Literal["automatic", "manual", "off"] = "manual"
 
 
 class BreakerForm(_Form):
@@ -191,8 +207,18 @@ class ProbeForm(_Form):
     max_tokens: Count = _HEALTH.probe_max_tokens
 
 
+class ScoreForm(_Form):
+    availability: Weight = _SCORE.availability
+    latency: Weight = _SCORE.latency
+    quality: Weight = _SCORE.quality
+    cost: Weight = _SCORE.cost
+    hysteresis: Annotated[float, Field(ge=0, le=50)] = _SCORE.hysteresis
+    half_life_s: Annotated[float, Field(ge=60, le=2_592_000)] = _SCORE.half_life
+
+
 class HealthForm(_Form):
     breaker: BreakerForm = BreakerForm()
+    score: ScoreForm = ScoreForm()
     probe: ProbeForm = ProbeForm()
     flush_s: Annotated[float, Field(gt=0, le=900)] = _HEALTH.flush
     evaluations_to_resolve: Annotated[int, Field(ge=1, le=100)] = _HEALTH.evaluations_to_resolve
