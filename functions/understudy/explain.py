@@ -17,7 +17,7 @@ _TOLD = frozenset({
     "at", "message", "request_id", "client", "route", "document_version", "stream", "outcome", "target",
     "reported_model", "candidates", "denied", "unfit", "skipped", "attempts", "resumed", "usage",
     "usage_estimated", "cost_usd", "attempts_cost_usd", "limits", "time_to_commit_ms", "ms", "status", "code",
-    "param", "causes",
+    "param", "causes", "strategy", "canary", "shadow", "held",
 })
 _TOLD_OF_ATTEMPT = frozenset({
     "target", "how", "hedge", "outcome", "detail", "effect", "status", "first_token_ms", "ms", "reported_model",
@@ -47,9 +47,15 @@ def explain(records: Sequence[Record], targets: Record | None = None) -> str:
         _said("the model calls itself ", decision.get("reported_model")),
     )
     places: list[list[str]] = [
-        [f"{number}.", *row] for number, row in enumerate(_reasons(decision.get("candidates")), start=1)
+        [f"{number}.", _text(one.get("target")), _text(one.get("reason")), _scored(one)]
+        for number, one in enumerate(_objects(decision.get("candidates")), start=1)
     ]
+    if decision.get("strategy") not in (None, "ordered"):
+        lines += _section("strategy", [[_text(decision.get("strategy"))]])
     lines += _section("candidates", places)
+    lines += _section("canary", [[_text(decision.get("canary"))]])
+    lines += _section("shadow", _reasons([decision.get("shadow")]))
+    lines += _section("drained", _reasons(decision.get("held")))
     lines += _section("denied", _reasons(decision.get("denied")))
     lines += _section("unfit", [[*row, _declared(row[0], targets)] for row in _reasons(decision.get("unfit"))])
     lines += _section("not asked", _reasons(decision.get("skipped")))
@@ -176,6 +182,11 @@ def _refusal(refused: Record) -> str:
 
 def _reasons(causes: object) -> list[list[str]]:
     return [[_text(cause.get("target")), _text(cause.get("reason"))] for cause in _objects(causes)]
+
+
+def _scored(candidate: Record) -> str:
+    score, parts = _text(candidate.get("score")), _text(candidate.get("parts"))
+    return f"[score {score}" + (f": {parts}]" if parts else "]") if score else ""
 
 
 def _declared(name: str, targets: Record | None) -> str:

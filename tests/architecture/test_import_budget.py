@@ -36,7 +36,8 @@ CORE = {
     *("detectors", "detectors.sample"),
     *("incidents", "incidents.incident"),
     *("services", "services.decision_log", "services.fitness", "services.keepsakes", "services.measures"),
-    *("services.outcomes", "services.read_model", "services.route_request", "services.upstream"),
+    *("services.outcomes", "services.outlooks", "services.read_model", "services.route_request", "services.shadow"),
+    "services.upstream",
     *("transport", "transport.eventstream", "transport.http", "transport.secrets", "transport.sigv4"),
 }
 READY = LOGGING | HTTP | {"route_request"} | {"understudy", *(f"understudy.{part}" for part in CORE)}

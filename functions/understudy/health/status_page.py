@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import Any, Literal, get_args
 
 Indicator = Literal["none", "minor", "major", "critical", "maintenance"]
+_KNOWN: frozenset[Indicator] = frozenset(get_args(Indicator))
 LONGEST = 200
 """Characters of a description that are kept: it is somebody else's text."""
 MOST = 1_000_000
@@ -44,8 +45,9 @@ def corroboration(body: str | bytes, now: float) -> Corroboration:
     except (ValueError, RecursionError) as error:
         raise ValueError("the status page is not JSON") from error
     status = page.get("status") if isinstance(page, dict) else None
-    indicator = status.get("indicator") if isinstance(status, dict) else None
-    if not isinstance(status, dict) or indicator not in get_args(Indicator):
+    named = status.get("indicator") if isinstance(status, dict) else None
+    indicator = next((known for known in _KNOWN if known == named), None)
+    if not isinstance(status, dict) or indicator is None:
         raise ValueError("the status page has no `status.indicator` that is known")
     said = status.get("description")
     description = "".join(c if c.isprintable() else " " for c in said[:LONGEST]) if isinstance(said, str) else ""

@@ -42,7 +42,9 @@ from understudy.services.decision_log import Handling, log_decision, refusal
 from understudy.services.fitness import offence, unfit
 from understudy.services.keepsakes import Keepsakes
 from understudy.services.outcomes import LocalOutcomes
+from understudy.services.outlooks import Outlooks
 from understudy.services.read_model import ReadModel
+from understudy.services.shadow import PATIENCE, Shadow, Shadows
 from understudy.services.upstream import Upstream
 from understudy.wire.fronts import FRONTS, front_of
 from understudy.wire.fronts.base import Front, Writer, encode
@@ -105,6 +107,8 @@ class RouteRequest:
         self._clock = clock
         self._logger = logger
         self._rng = rng
+        self._outlooks = Outlooks(clock)
+        self._shadows = Shadows(upstream, outcomes, clock=clock, logger=logger, rng=rng)
 
     async def answer(self, request: ApiRequest) -> Answered:
         """The answer to any request; never raises.  A request that brings a time limit is answered within it."""
@@ -152,7 +156,7 @@ class RouteRequest:
             raise UnknownModel(f"There is no model {request.model!r} here; there are: {known}.", param="model")
         if isinstance(request, ChatRequest):
             request = await self._keepsakes.put_back(client, request)
-        fleet = await self._read_model.health([candidate.target.name for candidate in route.candidates])
+        fleet = await self._read_model.health(route.asked)
         self._outcomes.adopt(catalog.health, fleet, trusted=self._read_model.trusted)
         bound = frozenset(owners(request.native.body if request.native else request.body))
         decision = decide(
@@ -161,6 +165,7 @@ class RouteRequest:
             standing=self._outcomes.standing,
             rng=self._rng,
             bound=bound,
+            outlook=self._outlooks.of(route, fleet, catalog.health.score),
         )
         if not decision.candidates and estimate_of(request) is None:
             reasons = "; ".join(f"{cause.target}: {cause.reason}" for cause in decision.unfit)
@@ -191,6 +196,14 @@ class RouteRequest:
             return await self._estimated(handling, front, headers)
         ask = partial(self._upstream, route=route)
         engine = Attempts(ask, self._outcomes, self._outcomes.lease, rng=self._rng)
+        handling.shadow = self._shadows.begin(
+            request,
+            route,
+            handling.limits,
+            handling.decision.ratings,
+            request_id=handling.id,
+            bound=bool(handling.bound),
+        )
         whole = route.assured or not request.stream or request.is_structured
         given = engine.run(request, handling.decision, handling.limits, handling.journal, whole=whole)
         chunks = self._kept(handling.client, given)
@@ -200,7 +213,7 @@ class RouteRequest:
             if estimate_of(request) is not None and isinstance(error, NoTargetAnswered):
                 return await self._estimated(handling, front, headers)
             self._log(handling, error)
-            await self._settle()
+            await self._settle(handling.shadow)
             raise
         handling.committed_at = self._clock()
         headers |= answer_headers(handling)
@@ -213,7 +226,7 @@ class RouteRequest:
             if isinstance(request, ChatRequest):
                 pieces = [each for chunk in pieces for each in completed.feed(chunk, handling.model)]
             self._log(handling, None)
-            await self._settle()
+            await self._settle(handling.shadow, SETTLE)
             body = encode(front.whole(request, pieces, created=created))
             return Answered(200, headers | {"content-type": "application/json"}, body)
         headers |= {"content-type": "text/event-stream; charset=utf-8", "cache-control": "no-cache"}
@@ -236,8 +249,9 @@ class RouteRequest:
                     self._keepsakes.keep(client, chunk)
                 yield chunk
 
-    async def _settle(self) -> None:
+    async def _settle(self, shadow: Shadow | None = None, patience: float = 0.0) -> None:
         """Before the environment may freeze, what was begun is given a moment to be written."""
+        await self._shadows.settle(shadow, patience)
         await asyncio.gather(self._outcomes.settle(SETTLE), self._keepsakes.settle(SETTLE))
 
     async def _stream(
@@ -273,7 +287,7 @@ class RouteRequest:
             raise
         finally:
             self._log(handling, failure)
-            await self._settle()
+            await self._settle(handling.shadow, 0.0 if failure else PATIENCE)
 
     def _failed(self, request_id: str) -> None:
         """Say that the exception being handled is a bug of ours."""

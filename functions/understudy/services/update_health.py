@@ -10,10 +10,11 @@ import random
 from collections.abc import Callable
 from typing import Protocol
 
-from understudy.catalog import Catalog
+from understudy.catalog import Catalog, ScoreSettings
 from understudy.errors import Conflict
 from understudy.health.item import Health, fold, settled
 from understudy.health.observation import Observation
+from understudy.health.score import scored
 from understudy.incidents.incident import Incident, Kind, observed, resolved
 from understudy.metrics import Measured
 from understudy.ports import Clock, ControlStore, HealthStore, IncidentStore, Logger, ProbeQueue
@@ -63,18 +64,18 @@ class UpdateHealth:
         current = self._catalog.read()
         if current is None or after.target not in current.targets:
             return
-        self._tell(before or Health(after.target), after)
+        self._tell(before or Health(after.target), after, current.health.score)
         self._incidents(after, current)
         self._next_probe(before, after, current)
 
-    def _tell(self, before: Health, after: Health) -> None:
+    def _tell(self, before: Health, after: Health, scoring: ScoreSettings) -> None:
         """Log a transition; measure the target with it, and otherwise as often as is of use."""
         was, now, target, at = before.breaker, after.breaker, after.target, self._clock()
         moved = (was.state, was.opens) != (now.state, now.opens)
         if not moved and at - self._measured_at.get(target, 0.0) < MEASURE:
             return
         self._measured_at[target] = at
-        values = {"Score": round(100 * after.score, 2)}
+        values = {"Score": scored(after, scoring, at).value}
         if now.state != "closed" or moved:
             # A breaker that stays closed is the rule, and a metric that says nothing costs what one costs that does.
             values["BreakerOpen"] = int(now.state != "closed")

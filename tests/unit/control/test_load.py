@@ -107,6 +107,7 @@ health:
   breaker: {consecutive_failures: 2, quiet_failures: 19, quiet_calls: 20, failure_ratio: 0.4, minimum_calls: 3,
     window_s: 4, open_first_s: 5, open_steady_s: 5.5, open_max_s: 6, jitter: 0.7,
     successes_to_close: 8, ramp: [0.9], ramp_step_s: 10, lease_s: 11}
+  score: {availability: 21, latency: 22, quality: 23, cost: 24, hysteresis: 25, half_life_s: 260}
   probe: {period_s: 17, prompt: "13", max_tokens: 14}
   flush_s: 15
   evaluations_to_resolve: 16
@@ -116,8 +117,9 @@ alerts: {renotify_s: 18}
     breaker = loaded.health.breaker
     expected = [2, 19, 20, 0.4, 3, 4, 5, 5.5, 6, 0.7, 8, (0.9,), 10, 11]
     assert expected == [getattr(breaker, name) for name in type(breaker).__slots__]
+    assert [21, 22, 23, 24, 25, 260] == [getattr(loaded.health.score, n) for n in type(loaded.health.score).__slots__]
     rest = [17, "13", 14, 15, 16]
-    assert rest == [getattr(loaded.health, name) for name in type(loaded.health).__slots__][1:]
+    assert rest == [getattr(loaded.health, name) for name in type(loaded.health).__slots__][2:]
     renotify = 18
     assert renotify == loaded.alerts.renotify
 
