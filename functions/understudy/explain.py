@@ -47,12 +47,12 @@ def explain(records: Sequence[Record], targets: Record | None = None) -> str:
         _said("the model calls itself ", decision.get("reported_model")),
     )
     places: list[list[str]] = [
-        [f"{number}.", _text(one.get("target")), _text(one.get("reason")), _scored(one)]
-        for number, one in enumerate(_objects(decision.get("candidates")), start=1)
+        [f"{number}.", *row] for number, row in enumerate(_reasons(decision.get("candidates")), start=1)
     ]
     if decision.get("strategy") not in (None, "ordered"):
         lines += _section("strategy", [[_text(decision.get("strategy"))]])
     lines += _section("candidates", places)
+    lines += _section("scores", _scores(decision.get("candidates")))
     lines += _section("canary", [[_text(decision.get("canary"))]])
     lines += _section("shadow", _reasons([decision.get("shadow")]))
     lines += _section("drained", _reasons(decision.get("held")))
@@ -184,9 +184,10 @@ def _reasons(causes: object) -> list[list[str]]:
     return [[_text(cause.get("target")), _text(cause.get("reason"))] for cause in _objects(causes)]
 
 
-def _scored(candidate: Record) -> str:
-    score, parts = _text(candidate.get("score")), _text(candidate.get("parts"))
-    return f"[score {score}" + (f": {parts}]" if parts else "]") if score else ""
+def _scores(candidates: object) -> list[list[str]]:
+    """The score of each candidate and its parts, once; none where none was logged."""
+    scored = {_text(one.get("target")): one for one in _objects(candidates) if one.get("score") is not None}
+    return [[name, _text(one["score"]), _text(one.get("parts"))] for name, one in scored.items()]
 
 
 def _declared(name: str, targets: Record | None) -> str:

@@ -192,7 +192,7 @@ def test_health_is_measured_when_it_moves_and_once_a_minute() -> None:
         ("health", {"Score": 99.5}),
         ("transition", {"Score": 40.0, "BreakerOpen": 1}),
         ("health", {"Score": 40.3, "BreakerOpen": 1}),
-        ("transition", {"Score": 99.5, "BreakerOpen": 0}),
+        ("transition", {"Score": 99.3, "BreakerOpen": 0}),
     ] == [(message, fields["metrics"][0].values) for message, fields in world.log.lines]
 
 
