@@ -134,6 +134,11 @@ def status_page(value: str) -> str:
     return base_url(value) if value else value
 
 
+def off(value: object) -> object:
+    """The word `off`, which YAML reads as a boolean where it is not quoted."""
+    return "off" if value is False else value
+
+
 def task(value: str) -> str:
     """Empty, or the name of a task."""
     return name(value) if value else value

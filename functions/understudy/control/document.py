@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 
 from understudy import catalog
@@ -180,7 +180,7 @@ class RouteForm(_Form):
     first_token_objective_s: Annotated[float, Field(gt=0, le=900)] | None = None
     canary: ShareForm | None = None
     shadow: ShareForm | None = None
-    quarantine: Literal["automatic", "manual", "off"] = "manual"
+    quarantine: Annotated[Literal["automatic", "manual", "off"], BeforeValidator(checks.off)] = "manual"
 
 
 class BreakerForm(_Form):

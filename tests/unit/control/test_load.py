@@ -27,9 +27,10 @@ from understudy.catalog import (
     Price,
     Provider,
     Route,
+    Share,
     Target,
 )
-from understudy.control.document import parse
+from understudy.control.document import parse, warnings
 from understudy.control.load import catalog
 from understudy.errors import DocumentError
 
@@ -122,6 +123,36 @@ alerts: {renotify_s: 18}
     assert rest == [getattr(loaded.health, name) for name in type(loaded.health).__slots__][2:]
     renotify = 18
     assert renotify == loaded.alerts.renotify
+
+
+def test_strategies_and_trials_arrive(text: str) -> None:
+    """A route's strategy, bounds and trials are compiled in their types and units; trials need not be on its list."""
+    more = """
+    targets: [lead]
+    strategy: best
+    task: sums
+    max_price_per_million: "2.50"
+    first_token_objective_s: 1.5
+    canary: {target: second, share: 0.1}
+    shadow: {target: lead, share: 1}
+    quarantine: off
+"""
+    document = parse(changed(text, "\n    targets: [lead, second]\n", more))
+    loaded = catalog(document, 1)
+    lead, second, route = loaded.targets["lead"], loaded.targets["second"], loaded.routes["chat"]
+    expected = Route(
+        "chat",
+        (Candidate(lead, 1),),
+        strategy="best",
+        task="sums",
+        max_price_per_million=Decimal("2.5"),
+        first_token_objective=1.5,
+        canary=Share(second, 0.1),
+        shadow=Share(lead, 1.0),
+        quarantine="off",
+    )
+    assert (expected, {"lead": lead, "second": second}) == (route, route.asked)
+    assert [] == warnings(document)
 
 
 def test_fields_of_a_newer_document_are_passed_over(text: str) -> None:
