@@ -247,6 +247,7 @@ class DetectionSettings:
     max_loss: float = 0.05
 
 
+@dataclass(frozen=True, slots=True)
 class ScoreSettings:
     """What a score is made of: the weights of its parts, of which only the proportions count; the points by which
     another must be better before an order changes; the seconds after which evidence counts half."""

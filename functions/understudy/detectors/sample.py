@@ -17,6 +17,18 @@ TEXTS = frozenset({"fingerprint", "version"})
 
 TRAFFIC = ""
 """The stream of callers' own requests."""
+LIVENESS = "liveness"
+"""The stream of the fixed question that a liveness probe asks."""
+
+
+def bought(stream: str) -> bool:
+    """Whether a stream is of questions that can be asked again at will: a golden set.
+
+    Those of callers' requests have a colon in their names, as no golden set has.
+    """
+    return ":" not in stream and stream not in (TRAFFIC, LIVENESS, "drift", "shadow")
+
+
 ONE_SHOT = -1
 """The item of a value that belongs to no repeated question."""
 
