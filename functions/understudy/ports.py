@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
-from typing import Any, Protocol
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any, Literal, Protocol
 
 from understudy.control.versions import Pointer, Version
 from understudy.health.item import Health
@@ -56,6 +57,44 @@ class HealthStore(Protocol):
 
     def put_health(self, health: Health) -> Health:
         """Write revision `health.rev + 1` where `health.rev` is still current, and return it.  Raises Conflict."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rota:
+    """How far the runs of one stream of a target's probes have come: the last one's number and when it was due, the
+    item that is next, and the number and time of the last confirmation."""
+
+    run: int = 0
+    at: float = 0.0
+    next: int = 0
+    confirmations: int = 0
+    confirmed_at: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Probing:
+    """What a probe must know of a target: its health, how far its runs have come by stream, and the US dollars that its
+    probes of this day (UTC) have cost by kind."""
+
+    health: Health | None = None
+    rotas: Mapping[str, Rota] = field(default_factory=dict)
+    spent: Mapping[str, Decimal] = field(default_factory=dict)
+    rev: int = 0
+
+    @property
+    def total(self) -> Decimal:
+        return sum(self.spent.values(), Decimal(0))
+
+
+class ProbingStore(Protocol):
+    def probing(self, targets: Sequence[str], now: float) -> Mapping[str, Probing]:
+        """In one batch read, eventually consistent, of the day that `now` is of; every target is in it."""
+
+    def take_run(self, target: str, stream: str, rota: Rota, seen: Probing) -> None:
+        """Write how far a stream has come.  Raises Conflict where somebody has written since `seen` was read."""
+
+    def spend(self, target: str, amounts: Mapping[str, Decimal], now: float) -> None:
+        """Add US dollars, by kind of probe, to what the day has cost; atomic."""
 
 
 class ObservationStore(Protocol):
@@ -111,13 +150,34 @@ class ProbeQueue(Protocol):
         """Ask for a recovery probe of `target` in `delay` seconds."""
 
 
+class ConfirmQueue(Protocol):
+    def send(self, target: str, stream: str) -> None:
+        """Ask for a run of the stream's questions now, to confirm what a detector found there.
+
+        It comes as one observation whose samples of that stream have a negative `run`.  A second one within five
+        minutes is not bought.
+        """
+
+
+AskKind = Literal["liveness", "quality", "drift", "confirm"]
+"""What a message of the due queue asks for."""
+
+
 @dataclass(frozen=True, slots=True)
 class Due:
-    """One target in one round of a sweep, to be probed at `at` (epoch seconds), which is in `delay` whole seconds."""
+    """One target to be probed at `at` (epoch seconds), which is in `delay` whole seconds; `stream` is the golden set
+    that is asked, where `ask` says that one is."""
 
     target: str
     at: float
     delay: int
+    ask: AskKind = "liveness"
+    stream: str = ""
+
+    def plain(self) -> dict[str, Any]:
+        """The body of its message."""
+        plain: dict[str, Any] = {"target": self.target, "due": self.at}
+        return plain if self.ask == "liveness" else plain | {"ask": self.ask, "set": self.stream}
 
 
 class DueQueue(Protocol):

@@ -6,6 +6,8 @@
 | control document      | control           | version#000000000012        | publish (once)             |
 | health of a target    | target#NAME       | health                      | update_health, routers (rev)|
 | observation           | target#NAME       | observation#MILLIS#RANDOM   | routers, probes (once, ttl)|
+| probing of a target   | target#NAME       | probing                     | probes (rev)               |
+| spent on a target     | target#NAME       | spend#YYYY-MM-DD            | probes (added to, ttl)     |
 | current incident      | incident          | TARGET#KIND                 | update_health (rev)        |
 | past incident         | incident_history  | MILLIS#TARGET#KIND          | update_health (once)       |
 | notice                | notice#ID         | notice                      | publish_alerts (ttl)       |
@@ -19,12 +21,15 @@ from __future__ import annotations
 
 HEALTH = "health"
 OBSERVATION = "observation#"
+PROBING = "probing"
+SPEND = "spend#"
 INCIDENT = "incident"
 HISTORY = "incident_history"
 CONTROL = "control"
 VERSION = "version#"
 KEYS = "keys"
 OBSERVATION_TTL = 7 * 86400
+SPEND_TTL = 90 * 86400
 NOTICE_TTL = 30 * 86400
 KEEPSAKE_TTL = 86400
 
@@ -47,6 +52,14 @@ def health(name: str) -> tuple[str, str]:
 
 def observation(name: str, at: float, nonce: str) -> tuple[str, str]:
     return target(name), f"{OBSERVATION}{int(at * 1000):015d}#{nonce}"
+
+
+def probing(name: str) -> tuple[str, str]:
+    return target(name), PROBING
+
+
+def spend(name: str, day: str) -> tuple[str, str]:
+    return target(name), f"{SPEND}{day}"
 
 
 def incident(subject: str, kind: str) -> tuple[str, str]:

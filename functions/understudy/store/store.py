@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
+from datetime import UTC, datetime
+from decimal import ROUND_CEILING, Decimal
 
 from understudy.control.versions import Pointer, Version, plain, version_from
 from understudy.errors import Conflict, StoreError
@@ -12,13 +14,15 @@ from understudy.health.item import Health, health_from
 from understudy.health.observation import Observation
 from understudy.incidents.incident import Incident, incident_from
 from understudy.keys import ClientKey
-from understudy.ports import Snapshot
+from understudy.ports import Probing, Rota, Snapshot
 from understudy.store import keys
 from understudy.store.table import Item, Table
 
+NANO = Decimal("1e-9")
+
 
 class Store:
-    """See `understudy.ports`: control, health, observations, client keys, incidents, notices, keepsakes,
+    """See `understudy.ports`: control, health, observations, probing, client keys, incidents, notices, keepsakes,
     snapshots."""
 
     def __init__(self, table: Table) -> None:
@@ -60,6 +64,23 @@ class Store:
     def add_observation(self, observation: Observation) -> None:
         key = keys.observation(observation.target, observation.at, secrets.token_hex(6))
         self._table.put(Item(key, observation.plain(), ttl=observation.at + keys.OBSERVATION_TTL))
+
+    # probing
+
+    def probing(self, targets: Sequence[str], now: float) -> Mapping[str, Probing]:
+        day = _day(now)
+        wanted = [(keys.health(name), keys.probing(name), keys.spend(name, day)) for name in targets]
+        found = self._table.batch([key for three in wanted for key in three])
+        return {name: _probing(*map(found.get, three)) for name, three in zip(targets, wanted, strict=True)}
+
+    def take_run(self, target: str, stream: str, rota: Rota, seen: Probing) -> None:
+        rotas = {name: asdict(known) for name, known in {**seen.rotas, stream: rota}.items()}
+        self._table.put(Item(keys.probing(target), {"rotas": rotas}, rev=seen.rev + 1), seen=seen.rev)
+
+    def spend(self, target: str, amounts: Mapping[str, Decimal], now: float) -> None:
+        # Counters are whole numbers: thousand millionths of a dollar, rounded up.
+        whole = {kind: int((usd / NANO).to_integral_value(ROUND_CEILING)) for kind, usd in amounts.items()}
+        self._table.add(keys.spend(target, _day(now)), whole, ttl=now + keys.SPEND_TTL)
 
     # client keys
 
@@ -137,6 +158,21 @@ class Store:
             health={n: health_from(found[k].body, found[k].rev) for n, k in health.items() if k in found},
             keys={h: ClientKey(**found[k].body) for h, k in clients.items() if k in found},
         )
+
+
+def _day(now: float) -> str:
+    return datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%d")
+
+
+def _probing(health: Item | None, probing: Item | None, spend: Item | None) -> Probing:
+    known = {field.name for field in fields(Rota)}
+    rotas = probing.body["rotas"] if probing else {}
+    return Probing(
+        health_from(health.body, health.rev) if health else None,
+        {s: Rota(**{name: value for name, value in rota.items() if name in known}) for s, rota in rotas.items()},
+        {kind: amount * NANO for kind, amount in spend.body.items()} if spend else {},
+        probing.rev if probing else 0,
+    )
 
 
 def _pointer(item: Item) -> Pointer:
