@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +161,7 @@ class Route:
 
     `hedge`: a second target is started when the first token is later than the first target's own p95.
     `continue_in_user_turn`: an answer that broke off may be continued by asking in words, where nothing sounder works.
+    `golden_sets`: what its targets are asked beside the sets that all are asked.
     """
 
     name: str
@@ -171,6 +173,7 @@ class Route:
     reroute_refusals: bool = False
     hedge: bool = False
     continue_in_user_turn: bool = False
+    golden_sets: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,13 +202,43 @@ class BreakerSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class QualitySettings:
+    """Quality probes: every `period` seconds `items` questions of each of the `sets`, in rotation.
+
+    `judge` names the target that judges answers no checker can judge; a confirmation asks up to `confirm_items`.
+    """
+
+    period: float = 3600.0
+    items: int = 10
+    sets: tuple[str, ...] = ("core",)
+    judge: str | None = None
+    confirm_items: int = 40
+
+
+@dataclass(frozen=True, slots=True)
+class DriftSettings:
+    """Drift probes: every `period` seconds so many `prompts`, in rotation; 0 for none."""
+
+    period: float = 900.0
+    prompts: int = 3
+
+
+@dataclass(frozen=True, slots=True)
 class HealthSettings:
-    """How health is judged and shared.  Seconds and counts."""
+    """How health is judged and shared.  Seconds and counts.
+
+    `probe_usd_per_day` is what all probes of one target may cost on one day (UTC); `probe_reasoning_tokens` are what a
+    target that thinks first is given for it, in every probe.
+    """
 
     breaker: BreakerSettings = field(default_factory=BreakerSettings)
     probe_period: float = 60.0
     probe_prompt: str = "Reply with the single word: ready"
     probe_max_tokens: int = 16
+    probe_usd_per_day: Decimal = Decimal(1)
+    probe_reasoning_tokens: int = 256
+    quality: QualitySettings = field(default_factory=QualitySettings)
+    drift: DriftSettings = field(default_factory=DriftSettings)
     flush: float = 10.0
     evaluations_to_resolve: int = 3
 
@@ -220,10 +253,12 @@ class AlertSettings:
 
 @dataclass(frozen=True, slots=True)
 class Catalog:
-    """One published control document, compiled.  `version` is its number in the store."""
+    """One published control document, compiled.  `version` is its number in the store; `golden_sets` are plain data,
+    read by those alone who ask them (`understudy.golden`)."""
 
     version: int
     targets: Mapping[str, Target]
     routes: Mapping[str, Route]
     health: HealthSettings = field(default_factory=HealthSettings)
     alerts: AlertSettings = field(default_factory=AlertSettings)
+    golden_sets: Mapping[str, Any] = field(default_factory=dict)

@@ -79,7 +79,6 @@ class Probing:
     health: Health | None = None
     rotas: Mapping[str, Rota] = field(default_factory=dict)
     spent: Mapping[str, Decimal] = field(default_factory=dict)
-    rev: int = 0
 
     @property
     def total(self) -> Decimal:
@@ -90,8 +89,9 @@ class ProbingStore(Protocol):
     def probing(self, targets: Sequence[str], now: float) -> Mapping[str, Probing]:
         """In one batch read, eventually consistent, of the day that `now` is of; every target is in it."""
 
-    def take_run(self, target: str, stream: str, rota: Rota, seen: Probing) -> None:
-        """Write how far a stream has come.  Raises Conflict where somebody has written since `seen` was read."""
+    def take_run(self, target: str, stream: str, before: Rota, after: Rota) -> bool:
+        """Write how far a stream has come; False where it is no longer `before`, for somebody else has taken the run.
+        Raises Conflict where too many write at once."""
 
     def spend(self, target: str, amounts: Mapping[str, Decimal], now: float) -> None:
         """Add US dollars, by kind of probe, to what the day has cost; atomic."""

@@ -50,6 +50,12 @@ class Chunk:
         model = self.payload.get("model")
         return model if isinstance(model, str) else ""
 
+    @property
+    def fingerprint(self) -> str:
+        """What the provider says of the configuration that answers, or an empty string."""
+        said = self.payload.get("system_fingerprint")
+        return said[:100] if isinstance(said, str) else ""
+
 
 def chunk_from(payload: Mapping[str, Any]) -> Chunk:
     """Read a chunk object.  Raises ValueError where its shape is not that of a chunk."""

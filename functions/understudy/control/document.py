@@ -33,6 +33,8 @@ _DATA = catalog.DataFacts()
 _CONSTRAINTS = catalog.Constraints()
 _BREAKER = catalog.BreakerSettings()
 _HEALTH = catalog.HealthSettings()
+_QUALITY = _HEALTH.quality
+_DRIFT = _HEALTH.drift
 _ALERTS = catalog.AlertSettings()
 
 Name = Annotated[str, AfterValidator(checks.name)]
@@ -44,6 +46,7 @@ Droppable = Annotated[list[Annotated[str, AfterValidator(checks.droppable)]], Af
 RequestField = Annotated[str, AfterValidator(checks.request_field)]
 Refused = Annotated[list[RequestField], AfterValidator(checks.once_each)]
 Placeholder = Annotated[str, AfterValidator(checks.placeholder)]
+GoldenSets = Annotated[list[Name], Field(max_length=10), AfterValidator(checks.once_each)]
 Money = Annotated[str, AfterValidator(checks.money)]
 Tokens = Annotated[int, Field(ge=1, le=100_000_000)]
 Days = Annotated[int, Field(ge=0, le=36_500)]
@@ -165,6 +168,7 @@ class RouteForm(_Form):
     reroute_refusals: bool = False
     hedge: bool = False
     continue_in_user_turn: bool = False
+    golden_sets: GoldenSets = Field(default_factory=list)
 
 
 class BreakerForm(_Form):
@@ -189,11 +193,30 @@ class ProbeForm(_Form):
     period_s: Annotated[float, Field(ge=15, le=86_400)] = _HEALTH.probe_period
     prompt: Annotated[str, AfterValidator(checks.prompt)] = _HEALTH.probe_prompt
     max_tokens: Count = _HEALTH.probe_max_tokens
+    usd_per_day: Annotated[str, AfterValidator(checks.allowance)] = str(_HEALTH.probe_usd_per_day)
+    reasoning_tokens: Count = _HEALTH.probe_reasoning_tokens
+
+
+class QualityForm(_Form):
+    # Shorter than this a run may not be over before the next one begins.
+    period_s: Annotated[float, Field(ge=300, le=86_400)] = _QUALITY.period
+    # What one run finds is written as one item of the table.
+    items: Annotated[int, Field(ge=1, le=60)] = _QUALITY.items
+    sets: GoldenSets = sorted(_QUALITY.sets)
+    judge: str | None = _QUALITY.judge
+    confirm_items: Annotated[int, Field(ge=1, le=60)] = _QUALITY.confirm_items
+
+
+class DriftForm(_Form):
+    period_s: Annotated[float, Field(ge=60, le=86_400)] = _DRIFT.period
+    prompts: Annotated[int, Field(ge=0, le=20)] = _DRIFT.prompts
 
 
 class HealthForm(_Form):
     breaker: BreakerForm = BreakerForm()
     probe: ProbeForm = ProbeForm()
+    quality: QualityForm = QualityForm()
+    drift: DriftForm = DriftForm()
     flush_s: Annotated[float, Field(gt=0, le=900)] = _HEALTH.flush
     evaluations_to_resolve: Annotated[int, Field(ge=1, le=100)] = _HEALTH.evaluations_to_resolve
 

@@ -20,10 +20,12 @@ from understudy.catalog import (
     Catalog,
     Constraints,
     DataFacts,
+    DriftSettings,
     HealthSettings,
     Limits,
     Price,
     Provider,
+    QualitySettings,
     Route,
     SigV4,
     Target,
@@ -48,6 +50,8 @@ _SECONDS = {
     ),
     BreakerSettings: ("window", "open_first", "open_steady", "open_max", "ramp_step", "lease"),
     HealthSettings: ("flush",),
+    QualitySettings: ("period",),
+    DriftSettings: ("period",),
     AlertSettings: ("renotify",),
 }
 
@@ -80,6 +84,7 @@ def catalog(document: Mapping[str, Any], version: int) -> Catalog:
         routes=routes,
         health=_health(document.get("health") or {}),
         alerts=_build(AlertSettings, document.get("alerts") or {}, "alerts"),
+        golden_sets=document.get("golden_sets") or {},
     )
 
 
@@ -142,6 +147,7 @@ def _route(name: str, section: Mapping[str, Any], targets: Mapping[str, Target],
             jurisdictions=frozenset(constraints.get("jurisdictions") or ()),
         ),
         may_drop=frozenset(section.get("may_drop") or ()),
+        golden_sets=tuple(section.get("golden_sets") or ()),
     )
 
 
@@ -156,15 +162,25 @@ def _candidate(entry: Mapping[str, Any], targets: Mapping[str, Target], path: st
 
 
 def _health(section: Mapping[str, Any]) -> HealthSettings:
-    breaker, probe = section.get("breaker") or {}, section.get("probe") or {}
+    breaker, probe, quality = (section.get(name) or {} for name in ("breaker", "probe", "quality"))
     given: dict[str, Any] = {} if breaker.get("ramp") is None else {"ramp": tuple(breaker["ramp"])}
-    names = {"probe_period": "period_s", "probe_prompt": "prompt", "probe_max_tokens": "max_tokens"}
+    sets: dict[str, Any] = {} if quality.get("sets") is None else {"sets": tuple(quality["sets"])}
+    names = {
+        "probe_period": "period_s",
+        "probe_prompt": "prompt",
+        "probe_max_tokens": "max_tokens",
+        "probe_reasoning_tokens": "reasoning_tokens",
+    }
+    cap: dict[str, Any] = {"probe_usd_per_day": Decimal(probe["usd_per_day"])} if "usd_per_day" in probe else {}
     return _build(
         HealthSettings,
         section,
         "health",
         breaker=_build(BreakerSettings, breaker, "health.breaker", **given),
+        quality=_build(QualitySettings, quality, "health.quality", **sets),
+        drift=_build(DriftSettings, section.get("drift") or {}, "health.drift"),
         **{field: probe[name] for field, name in names.items() if name in probe},
+        **cap,
     )
 
 

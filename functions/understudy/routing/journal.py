@@ -21,7 +21,8 @@ class Attempt:
     `how` it was asked; `hedge`: it was started beside another; `effect` is what its failure did to the target, in
     words, `hurt` whether it counts against the target's health; `received` counts the tokens that arrived, about;
     `open`: it is under way; `usage` is what the provider counted, or an estimate (`estimated`) where a call ended
-    before the counts came; `headers` are those of its answer that callers may see.
+    before the counts came; `model` and `fingerprint` are the version that its provider reports; `headers` are those of
+    its answer that callers may see.
     """
 
     target: Target
@@ -41,6 +42,7 @@ class Attempt:
     estimated: bool = False
     open: bool = True
     model: str = ""
+    fingerprint: str = ""
     headers: Mapping[str, str] = field(default_factory=dict)
 
     def failed(self, failure: AttemptFailed) -> None:

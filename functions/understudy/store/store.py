@@ -19,6 +19,8 @@ from understudy.store import keys
 from understudy.store.table import Item, Table
 
 NANO = Decimal("1e-9")
+RUN_TRIES = 8
+"""Times that a run is tried to be taken after losing to another stream's."""
 
 
 class Store:
@@ -73,9 +75,20 @@ class Store:
         found = self._table.batch([key for three in wanted for key in three])
         return {name: _probing(*map(found.get, three)) for name, three in zip(targets, wanted, strict=True)}
 
-    def take_run(self, target: str, stream: str, rota: Rota, seen: Probing) -> None:
-        rotas = {name: asdict(known) for name, known in {**seen.rotas, stream: rota}.items()}
-        self._table.put(Item(keys.probing(target), {"rotas": rotas}, rev=seen.rev + 1), seen=seen.rev)
+    def take_run(self, target: str, stream: str, before: Rota, after: Rota) -> bool:
+        for _ in range(RUN_TRIES):
+            item = self._table.get(keys.probing(target))
+            rotas, rev = _rotas(item), item.rev if item else 0
+            if rotas.get(stream, Rota()) != before:
+                return False
+            body = {"rotas": {name: asdict(rota) for name, rota in {**rotas, stream: after}.items()}}
+            try:
+                self._table.put(Item(keys.probing(target), body, rev=rev + 1), seen=rev)
+            except Conflict:
+                # The streams of a target share the item; another one's run says nothing about this one.
+                continue
+            return True
+        raise Conflict(f"the runs of {target} changed {RUN_TRIES} times while one was being taken")
 
     def spend(self, target: str, amounts: Mapping[str, Decimal], now: float) -> None:
         # Counters are whole numbers: thousand millionths of a dollar, rounded up.
@@ -165,14 +178,17 @@ def _day(now: float) -> str:
 
 
 def _probing(health: Item | None, probing: Item | None, spend: Item | None) -> Probing:
-    known = {field.name for field in fields(Rota)}
-    rotas = probing.body["rotas"] if probing else {}
     return Probing(
         health_from(health.body, health.rev) if health else None,
-        {s: Rota(**{name: value for name, value in rota.items() if name in known}) for s, rota in rotas.items()},
+        _rotas(probing),
         {kind: amount * NANO for kind, amount in spend.body.items()} if spend else {},
-        probing.rev if probing else 0,
     )
+
+
+def _rotas(item: Item | None) -> dict[str, Rota]:
+    known = {field.name for field in fields(Rota)}
+    rotas = item.body["rotas"] if item else {}
+    return {s: Rota(**{name: value for name, value in rota.items() if name in known}) for s, rota in rotas.items()}
 
 
 def _pointer(item: Item) -> Pointer:
