@@ -161,7 +161,7 @@ class Route:
 
     `hedge`: a second target is started when the first token is later than the first target's own p95.
     `continue_in_user_turn`: an answer that broke off may be continued by asking in words, where nothing sounder works.
-    `golden_sets`: what its targets are asked beside the sets that all are asked.
+    `golden_sets`: the questions that the route's targets are asked beside those that all targets are asked.
     """
 
     name: str
@@ -173,7 +173,7 @@ class Route:
     reroute_refusals: bool = False
     hedge: bool = False
     continue_in_user_turn: bool = False
-    golden_sets: tuple[str, ...] = ()
+    golden_sets: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,8 +253,10 @@ class AlertSettings:
 
 @dataclass(frozen=True, slots=True)
 class Catalog:
-    """One published control document, compiled.  `version` is its number in the store; `golden_sets` are plain data,
-    read by those alone who ask them (`understudy.golden`)."""
+    """One published control document, compiled.  `version` is its number in the store.
+
+    `golden_sets` is as the document has it: only the control plane reads it, by `golden/sets.py`.
+    """
 
     version: int
     targets: Mapping[str, Target]

@@ -11,11 +11,12 @@ from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, Field, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 
 from understudy import catalog
-from understudy.control import checks, presets, rules, wording
+from understudy.control import checks, golden, presets, rules, wording
+from understudy.control.form import STRICT
 from understudy.control.source import Finding, Tree, UnreadableError, read
 from understudy.control.versions import packed
 from understudy.errors import DocumentError
@@ -46,7 +47,6 @@ Droppable = Annotated[list[Annotated[str, AfterValidator(checks.droppable)]], Af
 RequestField = Annotated[str, AfterValidator(checks.request_field)]
 Refused = Annotated[list[RequestField], AfterValidator(checks.once_each)]
 Placeholder = Annotated[str, AfterValidator(checks.placeholder)]
-GoldenSets = Annotated[list[Name], Field(max_length=10), AfterValidator(checks.once_each)]
 Money = Annotated[str, AfterValidator(checks.money)]
 Tokens = Annotated[int, Field(ge=1, le=100_000_000)]
 Days = Annotated[int, Field(ge=0, le=36_500)]
@@ -54,7 +54,7 @@ Count = Annotated[int, Field(ge=1, le=10_000)]
 
 
 class _Form(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False, hide_input_in_errors=True)
+    model_config = STRICT
 
 
 class AuthForm(_Form):
@@ -168,7 +168,7 @@ class RouteForm(_Form):
     reroute_refusals: bool = False
     hedge: bool = False
     continue_in_user_turn: bool = False
-    golden_sets: GoldenSets = Field(default_factory=list)
+    golden_sets: golden.SetNames = Field(default_factory=list)
 
 
 class BreakerForm(_Form):
@@ -202,7 +202,7 @@ class QualityForm(_Form):
     period_s: Annotated[float, Field(ge=300, le=86_400)] = _QUALITY.period
     # What one run finds is written as one item of the table.
     items: Annotated[int, Field(ge=1, le=60)] = _QUALITY.items
-    sets: GoldenSets = sorted(_QUALITY.sets)
+    sets: golden.SetNames = sorted(_QUALITY.sets)
     judge: str | None = _QUALITY.judge
     confirm_items: Annotated[int, Field(ge=1, le=60)] = _QUALITY.confirm_items
 
@@ -235,6 +235,7 @@ class DocumentForm(_Form):
     routes: Annotated[dict[RouteName, RouteForm], Field(min_length=1, max_length=MAX_ROUTES)]
     health: HealthForm = HealthForm()
     alerts: AlertsForm = AlertsForm()
+    golden_sets: golden.GoldenSets
 
 
 REQUIRED = "required"
@@ -294,6 +295,7 @@ def parse(text: str, *, filename: str = "<document>") -> dict[str, Any]:
         wording.findings(errors, tree, fields()),
         # Guessing what was meant costs time for each dangling name; nobody reads more than these.
         islice(rules.across(value), MAX_PROBLEMS + 1),
+        islice(golden.findings(value), MAX_PROBLEMS + 1),
     )
     if found or form is None:
         raise DocumentError(wording.problems(found, tree, filename, MAX_PROBLEMS))
@@ -332,7 +334,7 @@ def _too_large(size: int, of: str) -> Finding:
 
 
 def _canonical(form: DocumentForm) -> dict[str, Any]:
-    document = form.model_dump(by_alias=True)
+    document = form.model_dump(by_alias=True) | {"golden_sets": golden.canonical(form.golden_sets)}
     for provider in document["providers"].values():
         del provider["preset"], provider["with"]
     for name, route in form.routes.items():

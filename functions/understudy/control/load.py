@@ -147,7 +147,7 @@ def _route(name: str, section: Mapping[str, Any], targets: Mapping[str, Target],
             jurisdictions=frozenset(constraints.get("jurisdictions") or ()),
         ),
         may_drop=frozenset(section.get("may_drop") or ()),
-        golden_sets=tuple(section.get("golden_sets") or ()),
+        golden_sets=frozenset(section.get("golden_sets") or ()),
     )
 
 

@@ -165,7 +165,7 @@ def runs_of(target: Target, routes: Sequence[Route], settings: HealthSettings) -
     if not target.capabilities.chat:
         return {}
     sets = {*settings.quality.sets, *(name for route in routes for name in route.golden_sets)}
-    found: dict[str, Run] = {name: ("quality", settings.quality.period) for name in sorted(sets)}
+    found: dict[str, Run] = dict.fromkeys(sorted(sets), ("quality", settings.quality.period))
     if settings.drift.prompts and not target.capabilities.reasoning:
         found[DRIFT] = ("drift", settings.drift.period)
     return found
