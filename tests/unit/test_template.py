@@ -296,7 +296,10 @@ def test_each_room_is_told_only_what_it_needs() -> None:
     """Beside the table, a room's environment names what that room writes to and nothing of the other rooms."""
     own = {name: sorted(each.get("Environment", {}).get("Variables", {})) for name, each in functions().items()}
     alerts = ["UNDERSTUDY_ALERT_TOPIC_ARN", "UNDERSTUDY_EVENT_BUS"]
-    queues = {"ProbeTargets": ["UNDERSTUDY_DUE_QUEUE_URL"], "UpdateHealth": ["UNDERSTUDY_PROBE_QUEUE_URL"]}
+    queues = {
+        "ProbeTargets": ["UNDERSTUDY_DUE_QUEUE_URL"],
+        "UpdateHealth": ["UNDERSTUDY_DUE_QUEUE_URL", "UNDERSTUDY_PROBE_QUEUE_URL"],
+    }
     stream = ["AWS_LAMBDA_EXEC_WRAPPER"]
     assert {"RouteRequest": stream, "PublishAlerts": alerts, "ManageRouter": [], **queues} == own
 

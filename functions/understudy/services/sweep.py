@@ -123,7 +123,10 @@ def plan(current: Catalog, known: Mapping[str, Health], now: float, salt: str = 
 
 
 def jitter(salt: str, name: str, now: float) -> int:
-    """Whole seconds by which the group that begins with a target is later in this minute."""
+    """Whole seconds by which the group that begins with a target is later in this minute; none for a stack without
+    others."""
+    if not salt:
+        return 0
     return zlib.crc32(f"{salt}/{name}/{int(now // MINUTE)}".encode()) % (JITTER + 1)
 
 
