@@ -97,12 +97,13 @@ def probe_targets(settings: Settings) -> ProbeTargets:
 
 def update_health(settings: Settings) -> UpdateHealth:
     from understudy.services.update_health import UpdateHealth
-    from understudy.transport.sqs import SqsProbeQueue
+    from understudy.transport.sqs import SqsConfirmQueue, SqsProbeQueue
 
     logger = _logger("update_health", settings)
     probes = SqsProbeQueue(settings.probe_queue_url, aws)
     store = Store(DynamoTable(settings.table))
-    return UpdateHealth(store, probes, clock=time.time, logger=logger, rng=random.SystemRandom())
+    confirms = SqsConfirmQueue(settings.due_queue_url, aws)
+    return UpdateHealth(store, probes, clock=time.time, logger=logger, rng=random.SystemRandom(), confirms=confirms)
 
 
 def publish_alerts(settings: Settings) -> PublishAlerts:

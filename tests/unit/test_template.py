@@ -330,14 +330,14 @@ def test_every_queue_is_encrypted_and_waits_for_its_function() -> None:
 
 
 def test_who_may_send_to_which_queue() -> None:
-    """Sweeps are started by probe_targets alone, recoveries by update_health alone."""
+    """Sweeps are started by probe_targets, recoveries and confirmations by update_health, and nobody else sends."""
     sending = {
         name: [as_list(each["Resource"]) for each in statements(properties["Policies"]) if "SendMessage" in str(each)]
         for name, properties in functions().items()
     }
     due, probe = ({"Fn::GetAtt": f"Queues.Outputs.{name}Arn"} for name in ("DueQueue", "ProbeQueue"))
     own = {"RouteRequest": [], "ManageRouter": [], "PublishAlerts": [[DEAD_LETTERS]]}
-    assert {"ProbeTargets": [[due, DEAD_LETTERS]], "UpdateHealth": [[probe, DEAD_LETTERS]], **own} == sending
+    assert {"ProbeTargets": [[due, DEAD_LETTERS]], "UpdateHealth": [[probe, due, DEAD_LETTERS]], **own} == sending
 
 
 def test_gateway_errors_have_the_shape_and_the_status_that_clients_expect() -> None:

@@ -16,7 +16,7 @@ from understudy.health.item import Health, fold, settled
 from understudy.health.observation import Observation
 from understudy.incidents.incident import Incident, Kind, observed, resolved
 from understudy.metrics import Measured
-from understudy.ports import Clock, ControlStore, HealthStore, IncidentStore, Logger, ProbeQueue
+from understudy.ports import Clock, ConfirmQueue, ControlStore, HealthStore, IncidentStore, Logger, ProbeQueue
 from understudy.services.current_catalog import CurrentCatalog
 
 TRIES = 8
@@ -32,7 +32,17 @@ class Store(ControlStore, HealthStore, IncidentStore, Protocol):
 
 
 class UpdateHealth:
-    def __init__(self, store: Store, probes: ProbeQueue, *, clock: Clock, logger: Logger, rng: random.Random) -> None:
+    def __init__(
+        self,
+        store: Store,
+        probes: ProbeQueue,
+        *,
+        clock: Clock,
+        logger: Logger,
+        rng: random.Random,
+        confirms: ConfirmQueue | None = None,
+    ) -> None:
+        self._confirms = confirms
         self._store = store
         self._catalog = CurrentCatalog(store)
         self._probes = probes

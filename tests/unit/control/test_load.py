@@ -22,10 +22,12 @@ from understudy.catalog import (
     Catalog,
     Constraints,
     DataFacts,
+    DriftSettings,
     HealthSettings,
     Limits,
     Price,
     Provider,
+    QualitySettings,
     Route,
     Target,
 )
@@ -107,7 +109,9 @@ health:
   breaker: {consecutive_failures: 2, quiet_failures: 19, quiet_calls: 20, failure_ratio: 0.4, minimum_calls: 3,
     window_s: 4, open_first_s: 5, open_steady_s: 5.5, open_max_s: 6, jitter: 0.7,
     successes_to_close: 8, ramp: [0.9], ramp_step_s: 10, lease_s: 11}
-  probe: {period_s: 17, prompt: "13", max_tokens: 14}
+  probe: {period_s: 17, prompt: "13", max_tokens: 14, usd_per_day: "1.50", reasoning_tokens: 21}
+  quality: {period_s: 1800, items: 22, sets: [], judge: second, confirm_items: 23}
+  drift: {period_s: 120, prompts: 4}
   flush_s: 15
   evaluations_to_resolve: 16
 alerts: {renotify_s: 18}
@@ -116,7 +120,8 @@ alerts: {renotify_s: 18}
     breaker = loaded.health.breaker
     expected = [2, 19, 20, 0.4, 3, 4, 5, 5.5, 6, 0.7, 8, (0.9,), 10, 11]
     assert expected == [getattr(breaker, name) for name in type(breaker).__slots__]
-    rest = [17, "13", 14, 15, 16]
+    quality, drift = QualitySettings(1800, 22, (), "second", 23), DriftSettings(120, 4)
+    rest = [17, "13", 14, Decimal("1.5"), 21, quality, drift, 15, 16]
     assert rest == [getattr(loaded.health, name) for name in type(loaded.health).__slots__][1:]
     renotify = 18
     assert renotify == loaded.alerts.renotify
