@@ -34,6 +34,7 @@ from understudy.services.probe_targets import ProbeTargets
 from understudy.services.sweep import SLACK, jitter, moment, plan
 
 LEAD = "lead: {provider: acme, model: large, price: {input_per_million: '1', output_per_million: '10'}}"
+THINKING = "model: large, capabilities: {reasoning: true},"
 QUALITY = "period_s: 3600, items: 4, sets: [sums], confirm_items: 8"
 DOCUMENT = """
 schema: 1
@@ -193,12 +194,11 @@ class TestPlan:
 
     def test_a_set_of_a_route_is_for_the_targets_that_it_may_use(self) -> None:
         """Questions of one's own go where one's requests go, and nowhere else."""
-        own = "eu: {targets: [lead, spare], golden_sets: [sums], constraints: {no_training: true}}"
-        text = document(quality="sets: []").replace(
-            "chat: {targets: [lead, spare]}", f"chat: {{targets: [lead]}}\n  {own}"
-        )
+        chat, own = "chat: {targets: [lead]}", "golden_sets: [sums], constraints: {no_training: true}"
+        text = document(quality="sets: []").replace("chat: {", f"{chat}\n  eu: {{{own}, ")
         text = text.replace("model: small,", "model: small, data: {trains_on_data: false},")
-        found = {(m.target, m.stream) for n in range(60) for m in runs(compiled(text), now=NOW + 60 * n)}
+        current = compiled(text)
+        found = {(m.target, m.stream) for n in range(60) for m in runs(current, now=NOW + 60 * n)}
         assert {("spare", "sums"), ("lead", "drift")} == found
         played([[due(), due(target="spare")]], provider := Sums(), text)
         assert 10 == len(provider.asked)
@@ -276,7 +276,8 @@ class TestQuality:
         """Four questions at once, until too little time is left; the others are missing, and nobody is to blame."""
 
         async def story() -> tuple[World, Sums, float]:
-            world, provider = World(LoopClock(), document(60, quality="items: 60, sets: [sums]")), Sums()
+            text = document(60, quality="items: 60, sets: [sums]", **{"model: large,": THINKING})
+            world, provider = World(LoopClock(), text), Sums()
             provider.seconds = 12.0
             await prober(world, provider).handle(batch([due()]))  # type: ignore[arg-type]
             return world, provider, world.clock() - NOW
