@@ -21,6 +21,7 @@ from typing import Any
 from understudy import __version__
 from understudy.errors import DocumentError, UnderstudyError
 from understudy.explain import explain, when
+from understudy.golden_command import add_parsers
 from understudy.keys import ClientKey, hash_key, new_key
 
 LOCAL_URL = "http://127.0.0.1:8080"
@@ -308,7 +309,6 @@ def _parser() -> argparse.ArgumentParser:
 
     _fault_parsers(commands, local)
     _document_parsers(commands, where)
-
     status = commands.add_parser("status", parents=[where], help="health of every target, and open incidents")
     status.set_defaults(run=_status)
     status.add_argument("--json", action="store_true", help="for machines")
@@ -360,6 +360,7 @@ def _document_parsers(commands: Any, where: argparse.ArgumentParser) -> None:
     rollback = commands.add_parser("rollback", parents=[where], help="put an earlier version in force again")
     rollback.set_defaults(run=_rollback)
     rollback.add_argument("version", type=int, nargs="?", help="version number (default: the one before)")
+    add_parsers(commands, print, _print_columns)
 
 
 if __name__ == "__main__":
