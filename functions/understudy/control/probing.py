@@ -30,7 +30,13 @@ def findings(document: Mapping[str, Any], targets: Mapping[str, Any]) -> Iterato
 
 def oddities(document: Mapping[str, Any]) -> Iterator[str]:
     """Sentences about a canonical document: sets that are not asked whole within a day, answers that nobody judges."""
-    quality, sets = document["health"]["quality"], document.get("golden_sets") or {}
+    quality, sets = (
+        as_mapping(as_mapping(document.get("health")).get("quality")),
+        as_mapping(document.get("golden_sets")),
+    )
+    if not quality:
+        # Published before there were any.
+        return
     asked = {*quality["sets"], *(name for route in document["routes"].values() for name in route["golden_sets"])}
     runs = math.floor(DAY / quality["period_s"])
     for name in sorted(asked):
