@@ -399,3 +399,42 @@ class TestSpend:
             return counts
 
         assert [asked, 8] == run(story())
+
+
+class TestJudge:
+    """Two items of which only a judge can say how right their answers are."""
+
+    @pytest.mark.parametrize(
+        ("facts", "asked", "judged"),
+        [
+            ("jurisdictions: [eu]", 4, [0.6, 0.6]),
+            ("jurisdictions: [us]", 0, []),
+        ],
+        ids=["compliant", "not compliant"],
+    )
+    def test_a_judge_sees_what_its_routes_allow(self, facts: str, asked: int, judged: list[float]) -> None:
+        """It is asked where it passes the constraints of the routes whose answers it would read; else such items are
+        not asked at all.  What it costs is a line of its own."""
+        text = document(2, quality="sets: [sums], judge: spare")
+        text = text.replace("kind: number, value: ", "kind: judge, rubric: r")
+        text = text.replace(
+            "chat: {targets: [lead, spare]", "chat: {targets: [lead], constraints: {jurisdictions: [eu]}"
+        )
+        text = text.replace("model: large,", "model: large, data: {jurisdictions: [eu]},")
+        text = text.replace("model: small,", f"model: small, data: {{{facts}}},")
+        world = played([[due()]], provider := Graded(), text)
+        assert (asked, judged) == (len(provider.asked), [value for value, *_ in of(world, "quality")])
+        assert ({"quality", "judge"} if asked else set()) == set(world.store.probing(["lead"], NOW)["lead"].spent)
+
+    def test_without_a_judge_such_items_are_passed_over(self) -> None:
+        """The others of the set are asked."""
+        text = document(3).replace("kind: number, value: 2}", "kind: judge, rubric: good}")
+        world = played([[due()]], provider := Graded(), text)
+        assert ([0, 2], 2) == ([item for _, _, item, _ in of(world, "quality")], len(provider.asked))
+
+
+class Graded(Sums):
+    """As a judge it gives three of five."""
+
+    def _said(self, text: str) -> str:
+        return '{"grade": 3}' if "Grade the answer" in text else super()._said(text)
