@@ -3,7 +3,7 @@
     python -m tests.benchmarks.probe_cost
 
 Prompts are counted at four characters to a token, without the definitions of tools.  `at most` takes every answer as
-long as it may be, as the allowance is checked before a probe; `expected` the answers that are right: a word for a health
+long as it may be, as the allowance is checked before a probe; `expected` those that are right: a word for a health
 check, the example of each question, a token for a drift prompt.  Health checks are those of a target without traffic.
 """
 
