@@ -32,7 +32,7 @@ class CommandError(UnderstudyError):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit code 0: done; 1: refused or failed, with the reason on stderr; 2: wrong usage."""
+    """Exit code 0: done; 1: refused or failed, with the reason on stderr; 2: wrong usage, or (replay) wrong lines."""
     options = _parser().parse_args(arguments)
     try:
         run: Callable[[argparse.Namespace], int] = options.run
@@ -89,6 +89,13 @@ def _explain(options: argparse.Namespace) -> int:
     found = _local_call(options.local_url, f"decisions/{urllib.parse.quote(options.request_id, safe='')}")
     print(explain(found["records"], found.get("targets") or {}))
     return 0
+
+
+def _replay(options: argparse.Namespace) -> int:
+    from understudy.services.replay import Replay, replay_lines
+
+    replay = Replay(time.time(), options.in_control_length)
+    return 2 if replay_lines(sys.stdin.buffer, sys.stdout, sys.stderr, replay) else 0
 
 
 def _validate(options: argparse.Namespace) -> int:
@@ -279,6 +286,13 @@ def _operator() -> str:
         return "unknown"
 
 
+def _positive(text: str) -> float:
+    number = float(text)
+    if not 100 <= number <= 1e9:
+        raise argparse.ArgumentTypeError("expected a number from 100 to 1e9")
+    return number
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="understudy", description="A serverless LLM router.")
     parser.add_argument("--version", action="version", version=__version__)
@@ -311,6 +325,7 @@ def _parser() -> argparse.ArgumentParser:
 
     _fault_parsers(commands, local)
     _document_parsers(commands, where)
+
     status = commands.add_parser("status", parents=[where], help="health of every target, and open incidents")
     status.set_defaults(run=_status)
     status.add_argument("--json", action="store_true", help="for machines")
@@ -320,6 +335,16 @@ def _parser() -> argparse.ArgumentParser:
     )
     told.set_defaults(run=_explain)
     told.add_argument("request_id", metavar="REQUEST_ID", help="what the answer's header x-understudy-request-id says")
+
+    replay = commands.add_parser("replay", help="run the detectors over observations on standard input, JSON lines")
+    replay.set_defaults(run=_replay)
+    replay.add_argument(
+        "--in-control-length",
+        type=_positive,
+        default=100_000,
+        metavar="N",
+        help="observations between two false alarms of a stream, on average (100000)",
+    )
 
     keys = commands.add_parser("keys", help="create, list or revoke client keys")
     keys.set_defaults(run=_keys)

@@ -20,6 +20,7 @@ UnderstudyError
 │   └── Conflict                 somebody else wrote first
 ├── QueueError                   messages were refused by their queue
 ├── SecretError                  a secret reference could not be resolved
+├── ObservationRefused           an observation of a replay is wrong; names the field
 └── AttemptFailed                one upstream call failed; the classes of the failure table
     ├── Transient                500, 502, connection reset            retry once, then fail over
     │   └── Garbage              200 that is no answer                 as transient
@@ -194,6 +195,15 @@ class Conflict(StoreError):
 
 class QueueError(UnderstudyError):
     """Messages were refused by their queue."""
+
+
+class ObservationRefused(UnderstudyError):
+    """An observation cannot be read; `field` is the one that is wrong, "" where it is the whole."""
+
+    def __init__(self, field: str, reason: str) -> None:
+        super().__init__(f"{field}: {reason}" if field else reason)
+        self.field = field
+        self.reason = reason
 
 
 class SecretError(UnderstudyError):

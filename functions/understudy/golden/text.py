@@ -130,8 +130,9 @@ def _leading(text: str, options: Iterable[str]) -> str | None:
 def _only(text: str, options: Iterable[str]) -> str | None:
     found: set[str] = set()
     for option in sorted(options, key=len, reverse=True):
+        plain = re.escape(option)
         # A single letter is a label only where it is written as one: "a" is also an article, and so is "A cat".
-        word = rf"{option}(?! [a-z])" if len(option) == 1 else rf"(?i:{re.escape(option)})"
+        word = rf"{plain}(?! (?!(?:and|is|nor|or)\b)[a-z])" if len(option) == 1 else rf"(?i:{plain})"
         pattern = rf"(?<![^\W_]){word}(?![^\W_])"
         if re.search(pattern, text):
             found.add(option)

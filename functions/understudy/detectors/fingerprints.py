@@ -1,0 +1,234 @@
+"""First output tokens of short fixed prompts, and versions: any lasting change counts.
+
+Each prompt is its own baseline: the tokens it has been answered with and how often.  How often a steady model gives a
+token that it has not given before is learned over all prompts.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from understudy.detectors.excursions import Excursions, Row
+from understudy.detectors.sample import Alarm, Kind, Sample
+from understudy.detectors.shares import interval
+
+SWAPS = (0.15, 0.35, 0.7)
+"""The alternatives: this part of the answers comes from another model."""
+SPENT = 0.6
+LEARN = 3
+MEMORY = 60.0
+DELAY = 3
+"""Answers to a prompt that wait before they count as normal, the newest included."""
+MOST = 60
+"""Prompts of one stream; more are left out, or the state would not fit."""
+MOST_TOKENS = 3
+"""Tokens that are kept of a prompt, the most frequent ones."""
+OTHERS = 6.0
+"""Among how many tokens another model is taken to choose."""
+FIRM = (0.05, 10.0)
+UNUSUAL = 0.2
+"""A token is unusual that is given less than this part as often as the prompt's most frequent one."""
+FEWEST = 4
+"""Answers that are off without which there is no alarm."""
+DIGEST = 4
+"""Characters that are kept of a token's digest: what callers or models say is not stored."""
+
+
+Prompt = tuple[dict[str, float], list[str]]
+"""How often each token was given, and the last ones, which wait."""
+
+
+class Fingerprints:
+    """State: of each prompt its tokens' digests with their counts and the last one, which waits; the chances and news
+    from which novelty is learned; the excursions."""
+
+    __slots__ = ("_chances", "_items", "_news", "_tests", "_threshold")
+
+    def __init__(self, length: float, plain: Mapping[str, Any] | None = None) -> None:
+        self._threshold = math.log(length) + SPENT
+        known = plain or {}
+        self._items = _unpacked(known.get("items", ""))
+        self._chances: float = known.get("chances", 0.0)
+        self._news: float = known.get("news", 0.0)
+        self._tests = Excursions(len(SWAPS), known.get("tests"))
+
+    def plain(self) -> dict[str, Any]:
+        """JSON-able form."""
+        return {
+            "kind": "fingerprint",
+            "items": _packed(self._items),
+            "chances": self._chances,
+            "news": self._news,
+            "tests": self._tests.plain(),
+        }
+
+    def accept(self) -> None:
+        """Forget what was normal of every prompt, not how steady they are."""
+        self._items.clear()
+        self._tests.clear()
+
+    def scores(self, seen: Sample) -> list[float] | None:
+        """The log-likelihood ratio of a value under each alternative, None where its baseline is not known yet.
+
+        Nothing is learned from it.
+        """
+        counts = self._items.get(seen.item, ({}, []))[0]
+        return _scores(self._normal(counts, digest(str(seen.value)))[0]) if sum(counts.values()) >= LEARN else None
+
+    def step(self, seen: Sample) -> Alarm | None:
+        token = digest(str(seen.value))
+        known = self._items.get(seen.item)
+        if known is None:
+            if len(self._items) < MOST:
+                self._items[seen.item] = ({}, [token])
+            return None
+        counts, last = known
+        waits = DELAY if sum(counts.values()) >= LEARN and not seen.calib else 1
+        while len(last) >= waits:
+            self._learn(counts, last.pop(0))
+        last.append(token)
+        if seen.calib or sum(counts.values()) < LEARN:
+            return None
+        normal, novelty = self._normal(counts, token)
+        unusual = counts.get(token, 0.0) < UNUSUAL * max(counts.values())
+        self._tests.add(_scores(normal), float(unusual), novelty, seen.at)
+        row = self._tests.highest()
+        return self._found(row, seen) if row[0] >= self._threshold and row[2] >= FEWEST else None
+
+    def _normal(self, counts: Mapping[str, float], token: str) -> tuple[float, float]:
+        """How often a token is given, and how often one that was not given before."""
+        total, here = sum(counts.values()), counts.get(token, 0.0)
+        novelty = self._novelty(total, len(counts))
+        return (here / total * (1 - novelty) if here else novelty / OTHERS), novelty
+
+    def _novelty(self, total: float, different: int) -> float:
+        steadiness = (self._news + FIRM[0] * FIRM[1]) / (self._chances + FIRM[1])
+        return max(0.0005, min(0.5, steadiness * different / (total + 1)))
+
+    def _learn(self, counts: dict[str, float], token: str) -> None:
+        total = sum(counts.values())
+        if total >= 2:
+            self._chances += len(counts) / (total + 1)
+            self._news += token not in counts
+        if total >= MEMORY:
+            for other in counts:
+                counts[other] = round(counts[other] * (1 - 1 / MEMORY), 2)
+        counts[token] = counts.get(token, 0.0) + 1
+        if len(counts) > MOST_TOKENS:
+            del counts[min(counts, key=counts.__getitem__)]
+
+    def _found(self, row: Row, seen: Sample) -> Alarm:
+        alarm = _changed("fingerprint", row, seen, self._threshold, {"prompts": len(self._items)})
+        for item, (_, last) in self._items.items():
+            # Armed again on what they have become.
+            self._items[item] = ({}, last)
+        self._tests.clear()
+        return alarm
+
+
+class Versions:
+    """The version that the provider reports.  State: those it has reported, and the news that waits for a second time.
+
+    What has been reported once before is no news: a provider may serve two builds side by side.
+    """
+
+    __slots__ = ("_count", "_known", "_news")
+
+    def __init__(self, plain: Mapping[str, Any] | None = None) -> None:
+        known = plain or {}
+        self._known: list[str] = list(known.get("known", ()))
+        self._count: int = known.get("count", 0)
+        self._news: list[Any] = list(known.get("news", ()))
+
+    def plain(self) -> dict[str, Any]:
+        """JSON-able form."""
+        return {"kind": "version", "known": list(self._known), "count": self._count, "news": list(self._news)}
+
+    def scores(self, seen: Sample) -> list[float] | None:
+        """As sure as can be: it is known or it is not."""
+        return [-5.0 if str(seen.value)[:60] in self._known else 5.0] if self._known else None
+
+    def accept(self) -> None:
+        """Forget all but the newest."""
+        self._known = self._known[-1:]
+
+    def step(self, seen: Sample) -> Alarm | None:
+        version = str(seen.value)[:60]
+        self._count += 1
+        if version in self._known:
+            return None
+        if seen.calib or not self._known:
+            self._add(version)
+            return None
+        if not self._news or self._news[0] != version:
+            self._news = [version, seen.at, self._count]
+            return None
+        before, (_, since, place) = self._known[-1], self._news
+        self._add(version)
+        self._news = []
+        return Alarm(
+            kind="version",
+            verdict="changed",
+            at=seen.at,
+            changed_at=since,
+            samples_since=self._count - place + 1,
+            unit="version",
+            statistic=2.0,
+            threshold=2.0,
+            evidence={"before": before, "after": version},
+        )
+
+    def _add(self, version: str) -> None:
+        self._known = [*self._known, version][-20:]
+
+
+def _packed(items: Mapping[int, Prompt]) -> str:
+    """`item token:times token:times|token token;...`."""
+    return ";".join(
+        f"{item} " + " ".join(f"{token}:{times:g}" for token, times in counts.items()) + "|" + " ".join(last)
+        for item, (counts, last) in items.items()
+    )
+
+
+def _unpacked(text: str) -> dict[int, Prompt]:
+    """What `_packed` wrote."""
+    found: dict[int, Prompt] = {}
+    for entry in text.split(";") if text else ():
+        known, _, last = entry.partition("|")
+        item, *counts = known.split()
+        pairs = (each.split(":") for each in counts)
+        found[int(item)] = ({token: float(times) for token, times in pairs}, last.split())
+    return found
+
+
+def _scores(normal: float) -> list[float]:
+    """Log-likelihood ratios of a token that is given so often."""
+    return [math.log(1 - swap + swap / OTHERS / normal) for swap in SWAPS]
+
+
+def _changed(kind: Kind, row: Row, seen: Sample, threshold: float, evidence: Mapping[str, Any]) -> Alarm:
+    count = int(row[1])
+    low, high = interval(row[2], count)
+    return Alarm(
+        kind=kind,
+        verdict="changed",
+        at=seen.at,
+        changed_at=row[5],
+        samples_since=count,
+        before=round(row[3] / count, 4),
+        after=round(row[2] / count, 4),
+        low=round(low, 4),
+        high=round(high, 4),
+        unit="share of unusual first tokens",
+        statistic=round(row[0], 3),
+        threshold=round(threshold, 3),
+        evidence=evidence,
+    )
+
+
+def digest(token: str) -> str:
+    """What is kept of a token."""
+    return hashlib.blake2b(token.encode(errors="surrogatepass"), digest_size=3).hexdigest()[:DIGEST]
