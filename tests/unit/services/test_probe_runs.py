@@ -162,6 +162,13 @@ class TestPlan:
             (target, stream) for target, stream, _ in found
         )
 
+    @pytest.mark.parametrize(("tick", "delay"), [(-59.0, 59), (0.0, 0), (1.0, 0), (4.9, 0)])
+    def test_a_tick_looks_back_a_little(self, tick: float, delay: int) -> None:
+        """A run that fell between two ticks, one early and one late, is asked for by the second, at once."""
+        current, at = compiled(document()), moment(3600, "/lead/sums", NOW)
+        found = [m for m in runs(current, now=at + tick) if (m.target, m.stream) == ("lead", "sums")]
+        assert [Due("lead", round(at, 3), delay, "quality", "sums")] == found
+
     def test_runs_are_spread_over_their_period(self) -> None:
         """Of six hundred targets about ten begin a run in each minute of the hour, other ones in each stack."""
         minutes = [Counter(int(moment(3600, f"{salt}/t{n}/sums", 0) // 60) for n in range(600)) for salt in "ab"]
