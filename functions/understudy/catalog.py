@@ -162,6 +162,9 @@ class Route:
     `hedge`: a second target is started when the first token is later than the first target's own p95.
     `continue_in_user_turn`: an answer that broke off may be continued by asking in words, where nothing sounder works.
     `golden_sets`: the questions that the route's targets are asked beside those that all targets are asked.
+    `feedback`: callers may judge its answers for a day.
+    `quarantine`: whether a target that was proved to answer worse is kept from callers by itself ("automatic"), by an
+    operator ("manual"), or not at all for this route ("off").
     """
 
     name: str
@@ -174,6 +177,8 @@ class Route:
     hedge: bool = False
     continue_in_user_turn: bool = False
     golden_sets: frozenset[str] = frozenset()
+    feedback: bool = False
+    quarantine: str = "manual"
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,6 +229,19 @@ class DriftSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class DetectionSettings:
+    """How sure an alarm must be.
+
+    `in_control_length`: values between two false alarms of one stream.  `false_discovery_rate`: the largest share of
+    false ones among the alarms told together.  `max_loss`: of quality, that a new version may have and be accepted.
+    """
+
+    in_control_length: float = 100_000.0
+    false_discovery_rate: float = 0.05
+    max_loss: float = 0.05
+
+
+@dataclass(frozen=True, slots=True)
 class HealthSettings:
     """How health is judged and shared.  Seconds and counts.
 
@@ -239,6 +257,7 @@ class HealthSettings:
     probe_reasoning_tokens: int = 256
     quality: QualitySettings = field(default_factory=QualitySettings)
     drift: DriftSettings = field(default_factory=DriftSettings)
+    detection: DetectionSettings = field(default_factory=DetectionSettings)
     flush: float = 10.0
     evaluations_to_resolve: int = 3
 

@@ -59,6 +59,35 @@ class HealthStore(Protocol):
         """Write revision `health.rev + 1` where `health.rev` is still current, and return it.  Raises Conflict."""
 
 
+Stream = tuple[str, str]
+"""The name of a stream and the kind of its values."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """Plain data and its revision; revision 0 is that of what is not there."""
+
+    plain: Mapping[str, Any]
+    rev: int = 0
+
+
+class DetectorStore(Protocol):
+    """What is kept of each stream of a target; every write says which revision it has seen."""
+
+    def detectors(self, target: str, streams: Sequence[Stream]) -> Mapping[Stream, Kept]:
+        """One batch read, eventually consistent; those that are not there are left out."""
+
+    def detector(self, target: str, stream: Stream) -> Kept | None:
+        """Strongly consistent."""
+
+    def streams(self, target: str) -> Sequence[Stream]:
+        """Those of which something is kept."""
+
+    def put_detector(self, target: str, stream: Stream, kept: Kept, now: float) -> None:
+        """Write revision `kept.rev + 1` where `kept.rev` is still current.  Raises Conflict.  It expires when nothing
+        is written for a quarter of a year."""
+
+
 @dataclass(frozen=True, slots=True)
 class Rota:
     """How far the runs of one stream of a target's probes have come: the last one's number and when it was due, the
@@ -138,6 +167,28 @@ class KeepsakeStore(Protocol):
 
     def kept(self, key_hash: str, names: Sequence[str]) -> Mapping[str, str]:
         """Eventually consistent; those that are not there are left out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Whose answer a request got: `key_hash` of the client, `at` epoch seconds, `score` what the client said of it."""
+
+    request_id: str
+    key_hash: str
+    target: str
+    route: str
+    at: float
+    score: float | None = None
+
+
+class AnswerStore(Protocol):
+    """Answers that may be judged, apart for each client key; kept for a day."""
+
+    def answer(self, key_hash: str, request_id: str) -> Answer | None:
+        """Strongly consistent."""
+
+    def put_answer(self, answer: Answer) -> None:
+        """Write it, or the first score of it.  Raises Conflict where there is one already."""
 
 
 class SnapshotStore(Protocol):

@@ -52,9 +52,9 @@ class Chunk:
 
     @property
     def fingerprint(self) -> str:
-        """What the provider says of the configuration that answers, or an empty string."""
-        said = self.payload.get("system_fingerprint")
-        return said[:100] if isinstance(said, str) else ""
+        """The configuration that the provider says it serves with (`system_fingerprint`), or an empty string."""
+        value = self.payload.get("system_fingerprint")
+        return value if isinstance(value, str) else ""
 
 
 def chunk_from(payload: Mapping[str, Any]) -> Chunk:

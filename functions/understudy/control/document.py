@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from pydantic import AfterValidator, BaseModel, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 
 from understudy import catalog
@@ -33,6 +33,7 @@ _CAPABILITIES = catalog.Capabilities()
 _DATA = catalog.DataFacts()
 _CONSTRAINTS = catalog.Constraints()
 _BREAKER = catalog.BreakerSettings()
+_DETECTION = catalog.DetectionSettings()
 _HEALTH = catalog.HealthSettings()
 _QUALITY = _HEALTH.quality
 _DRIFT = _HEALTH.drift
@@ -48,6 +49,10 @@ RequestField = Annotated[str, AfterValidator(checks.request_field)]
 Refused = Annotated[list[RequestField], AfterValidator(checks.once_each)]
 Placeholder = Annotated[str, AfterValidator(checks.placeholder)]
 Money = Annotated[str, AfterValidator(checks.money)]
+# YAML 1.1 reads a bare `off` as false; here it can only mean the word.
+Quarantine = Annotated[
+    Literal["automatic", "manual", "off"], BeforeValidator(lambda value: "off" if value is False else value)
+]
 Tokens = Annotated[int, Field(ge=1, le=100_000_000)]
 Days = Annotated[int, Field(ge=0, le=36_500)]
 Count = Annotated[int, Field(ge=1, le=10_000)]
@@ -169,6 +174,8 @@ class RouteForm(_Form):
     hedge: bool = False
     continue_in_user_turn: bool = False
     golden_sets: golden.SetNames = Field(default_factory=list)
+    feedback: bool = False
+    quarantine: Quarantine = "manual"
 
 
 class BreakerForm(_Form):
@@ -212,11 +219,18 @@ class DriftForm(_Form):
     prompts: Annotated[int, Field(ge=0, le=20)] = _DRIFT.prompts
 
 
+class DetectionForm(_Form):
+    in_control_length: Annotated[float, Field(ge=100, le=1_000_000_000)] = _DETECTION.in_control_length
+    false_discovery_rate: Annotated[float, Field(gt=0, le=0.5)] = _DETECTION.false_discovery_rate
+    max_loss: Annotated[float, Field(gt=0, le=1)] = _DETECTION.max_loss
+
+
 class HealthForm(_Form):
     breaker: BreakerForm = BreakerForm()
     probe: ProbeForm = ProbeForm()
     quality: QualityForm = QualityForm()
     drift: DriftForm = DriftForm()
+    detection: DetectionForm = DetectionForm()
     flush_s: Annotated[float, Field(gt=0, le=900)] = _HEALTH.flush
     evaluations_to_resolve: Annotated[int, Field(ge=1, le=100)] = _HEALTH.evaluations_to_resolve
 

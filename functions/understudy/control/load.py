@@ -20,6 +20,7 @@ from understudy.catalog import (
     Catalog,
     Constraints,
     DataFacts,
+    DetectionSettings,
     DriftSettings,
     HealthSettings,
     Limits,
@@ -179,6 +180,7 @@ def _health(section: Mapping[str, Any]) -> HealthSettings:
         breaker=_build(BreakerSettings, breaker, "health.breaker", **given),
         quality=_build(QualitySettings, quality, "health.quality", **sets),
         drift=_build(DriftSettings, section.get("drift") or {}, "health.drift"),
+        detection=_build(DetectionSettings, section.get("detection") or {}, "health.detection"),
         **{field: probe[name] for field, name in names.items() if name in probe},
         **cap,
     )

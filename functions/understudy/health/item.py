@@ -72,6 +72,9 @@ def health_from(plain: Mapping[str, Any], rev: int) -> Health:
 
 def fold(health: Health, seen: Observation, settings: HealthSettings, rng: random.Random) -> Health:
     """The health after an observation.  Replaying the same observations gives the same health."""
+    if not (seen.ok or seen.by_kind):
+        # Single values alone: they say nothing of whether the target answers.
+        return health
     breaker = step(health.breaker, seen, settings.breaker, rng)
     good = seen.ok > 0 and seen.trailing == 0 and not seen.credential
     failed = bool(seen.by_kind) and not good

@@ -11,7 +11,7 @@ from understudy.catalog import Target
 from understudy.chat.usage import Usage
 from understudy.errors import AttemptFailed, Cause
 from understudy.pricing.cost import cost
-from understudy.routing.resume import How, Resumption
+from understudy.routing.resume import Delivered, How, Resumption
 
 
 @dataclass(slots=True)
@@ -89,13 +89,14 @@ class Attempt:
 class Journal:
     """The attempts of one request, the candidates that were passed over, and where the answer changed hands.
 
-    `answering` is the attempt whose answer the caller gets, as far as there is one.
+    `answering` is the attempt whose answer the caller gets, as far as there is one; `delivered` what he has of it.
     """
 
     attempts: list[Attempt] = field(default_factory=list)
     skipped: list[Cause] = field(default_factory=list)
     resumptions: list[Resumption] = field(default_factory=list)
     answering: Attempt | None = None
+    delivered: Delivered = field(default_factory=Delivered)
 
     def begin(self, target: Target, now: float, how: How = "fresh", *, hedge: bool = False) -> Attempt:
         attempt = Attempt(target, now, how, hedge)

@@ -21,7 +21,7 @@ from understudy.services import measures
 @dataclass(slots=True)
 class Handling:
     """One request on its way; `front` is the path of the API that its caller speaks, `bound` the owners of what only
-    they can read again."""
+    they can read again, `digest` a number by which the same request is known again."""
 
     id: str
     front: str
@@ -35,6 +35,7 @@ class Handling:
     limits: Limits
     started_at: float
     committed_at: float | None = None
+    digest: int = 0
 
     @property
     def model(self) -> str:

@@ -39,10 +39,13 @@ from understudy.routing.journal import Journal
 from understudy.routing.policy import decide
 from understudy.runtime.gateway import ApiRequest
 from understudy.services.decision_log import Handling, log_decision, refusal
+from understudy.services.feedback import PATH as FEEDBACK
+from understudy.services.feedback import Feedback
 from understudy.services.fitness import offence, unfit
 from understudy.services.keepsakes import Keepsakes
 from understudy.services.outcomes import LocalOutcomes
 from understudy.services.read_model import ReadModel
+from understudy.services.signals import Signals, digest
 from understudy.services.upstream import Upstream
 from understudy.wire.fronts import FRONTS, front_of
 from understudy.wire.fronts.base import Front, Writer, encode
@@ -93,6 +96,7 @@ class RouteRequest:
         outcomes: LocalOutcomes,
         upstream: Upstream,
         keepsakes: Keepsakes,
+        feedback: Feedback,
         *,
         clock: Clock,
         logger: Logger,
@@ -102,6 +106,8 @@ class RouteRequest:
         self._outcomes = outcomes
         self._upstream = upstream
         self._keepsakes = keepsakes
+        self._feedback = feedback
+        self._signals = Signals()
         self._clock = clock
         self._logger = logger
         self._rng = rng
@@ -127,14 +133,18 @@ class RouteRequest:
 
     async def _dispatch(self, request: ApiRequest, request_id: str, headers: dict[str, str]) -> Answered:
         listing = request.path == MODELS or request.path.startswith(MODELS + "/")
-        front = FRONTS.get(request.path)
-        if front is None and not listing:
-            raise UnknownPath(f"There is no {request.path} here; there are: {', '.join(sorted({MODELS, *FRONTS}))}.")
+        front, judging = FRONTS.get(request.path), request.path == FEEDBACK
+        if front is None and not (listing or judging):
+            paths = ", ".join(sorted({MODELS, FEEDBACK, *FRONTS}))
+            raise UnknownPath(f"There is no {request.path} here; there are: {paths}.")
         if request.method != (method := "GET" if listing else "POST"):
             raise WrongMethod(f"{request.path} takes {method}, not {request.method}.", allowed=method)
         key = caller_key(request)
         known = self._read_model.catalog(urgent=self._outcomes.in_doubt)
         catalog, client = await asyncio.gather(known, self._read_model.authenticate(key))
+        if judging:
+            await self._feedback.take(client, body_of(request))
+            return Answered(204, headers, b"")
         if front is None:
             asked = request.path.removeprefix(MODELS).removeprefix("/")
             body = encode(model(asked, catalog.routes) if asked else models(catalog.routes))
@@ -145,13 +155,15 @@ class RouteRequest:
     async def _handling(
         self, given: ApiRequest, front: Front, request_id: str, client: ClientKey, catalog: Catalog
     ) -> Handling:
-        request = front.read(body_of(given), given.headers)
+        body = body_of(given)
+        request = front.read(body, given.headers)
         route = catalog.routes.get(request.model)
         if route is None:
             known = ", ".join(sorted(catalog.routes))
             raise UnknownModel(f"There is no model {request.model!r} here; there are: {known}.", param="model")
         if isinstance(request, ChatRequest):
             request = await self._keepsakes.put_back(client, request)
+        self._signals.follow(catalog)
         fleet = await self._read_model.health([candidate.target.name for candidate in route.candidates])
         self._outcomes.adopt(catalog.health, fleet, trusted=self._read_model.trusted)
         bound = frozenset(owners(request.native.body if request.native else request.body))
@@ -183,6 +195,7 @@ class RouteRequest:
             version=catalog.version,
             limits=tightened(route.limits, given),
             started_at=self._clock(),
+            digest=digest(client.hash, body),
         )
 
     async def _answer(self, handling: Handling, front: Front, headers: dict[str, str]) -> Answered:
@@ -238,7 +251,8 @@ class RouteRequest:
 
     async def _settle(self) -> None:
         """Before the environment may freeze, what was begun is given a moment to be written."""
-        await asyncio.gather(self._outcomes.settle(SETTLE), self._keepsakes.settle(SETTLE))
+        started = (self._outcomes, self._keepsakes, self._feedback)
+        await asyncio.gather(*(each.settle(SETTLE) for each in started))
 
     async def _stream(
         self,
@@ -280,7 +294,15 @@ class RouteRequest:
         self._logger.exception("the router failed", request_id=request_id, metrics=[own_failure("RouterErrors")])
 
     def _log(self, handling: Handling, error: BaseException | None) -> None:
-        log_decision(self._logger, handling, error, self._clock())
+        now, answering = self._clock(), handling.journal.answering
+        log_decision(self._logger, handling, error, now)
+        try:
+            for name, samples in self._signals.of(handling, now, whole=error is None).items():
+                self._outcomes.measured(name, samples)
+        except Exception:  # noqa: BLE001 - what is measured must not cost the answer
+            self._failed(handling.id)
+        if handling.route.feedback and error is None and answering is not None:
+            self._feedback.note(handling.client, handling.id, answering.target.name, handling.route.name)
 
 
 def estimate_of(request: ChatRequest | UnaryRequest) -> Mapping[str, Any] | None:

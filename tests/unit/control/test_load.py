@@ -22,6 +22,7 @@ from understudy.catalog import (
     Catalog,
     Constraints,
     DataFacts,
+    DetectionSettings,
     DriftSettings,
     HealthSettings,
     Limits,
@@ -112,6 +113,7 @@ health:
   probe: {period_s: 17, prompt: "13", max_tokens: 14, usd_per_day: "1.50", reasoning_tokens: 21}
   quality: {period_s: 1800, items: 22, sets: [], judge: second, confirm_items: 23}
   drift: {period_s: 120, prompts: 4}
+  detection: {in_control_length: 200, false_discovery_rate: 0.3, max_loss: 0.2}
   flush_s: 15
   evaluations_to_resolve: 16
 alerts: {renotify_s: 18}
@@ -121,7 +123,8 @@ alerts: {renotify_s: 18}
     expected = [2, 19, 20, 0.4, 3, 4, 5, 5.5, 6, 0.7, 8, (0.9,), 10, 11]
     assert expected == [getattr(breaker, name) for name in type(breaker).__slots__]
     quality, drift = QualitySettings(1800, 22, (), "second", 23), DriftSettings(120, 4)
-    rest = [17, "13", 14, Decimal("1.5"), 21, quality, drift, 15, 16]
+    detection = DetectionSettings(200, 0.3, 0.2)
+    rest = [17, "13", 14, Decimal("1.5"), 21, quality, drift, detection, 15, 16]
     assert rest == [getattr(loaded.health, name) for name in type(loaded.health).__slots__][1:]
     renotify = 18
     assert renotify == loaded.alerts.renotify

@@ -73,6 +73,7 @@ FORMS = {
     "targets.NAME.data": catalog.DataFacts(),
     "routes.NAME.constraints": catalog.Constraints(),
     "health.breaker": catalog.BreakerSettings(),
+    "health.detection": catalog.DetectionSettings(),
     "alerts": catalog.AlertSettings(),
 }
 
