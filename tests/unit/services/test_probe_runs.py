@@ -24,11 +24,13 @@ from understudy.chat.stream import Chunk, make_chunk
 from understudy.chat.usage import Usage
 from understudy.control.document import parse
 from understudy.control.load import catalog
+from understudy.detectors.sample import Sample
 from understudy.errors import RateLimited, Transient
 from understudy.golden.drift import PROMPTS
 from understudy.health.breaker import Breaker
 from understudy.health.finding import Hold
 from understudy.health.item import Health
+from understudy.health.observation import observation_from
 from understudy.ports import Due
 from understudy.services.probe_targets import ProbeTargets
 from understudy.services.sweep import SLACK, jitter, moment, plan
@@ -127,13 +129,14 @@ def confirm(stream: str, target: str = "lead") -> dict[str, tuple[str, int]]:
     return {"c": (json.dumps({"target": target, "ask": "confirm", "set": stream}), 1)}
 
 
-def samples(world: World) -> list[list[Any]]:
-    return [sample for seen in observations(world) for sample in seen["samples"]]
+def samples(world: World) -> list[Sample]:
+    return [sample for seen in observations(world) for sample in observation_from(seen).samples]
 
 
 def of(world: World, kind: str) -> list[tuple[Any, ...]]:
     """(value, stream, item, run) of every sample of a kind, in the order of the items."""
-    return sorted(((s[1], *s[3:6]) for s in samples(world) if s[0] == kind), key=lambda one: one[2])
+    found = [(s.value, s.stream, s.item, s.run) for s in samples(world) if s.kind == kind]
+    return sorted(found, key=lambda one: one[2])
 
 
 def compiled(text: str) -> Catalog:
@@ -232,7 +235,7 @@ class TestQuality:
         assert [(0.0, "", -1, 0)] * 4 == of(world, "errors")
         assert [("large-2 fp_1", "", -1, 0)] == of(world, "version")
         assert [(4, 0)] == [(seen["ok"], seen["failures"]) for seen in observations(world)]
-        assert round(4 * 0.00021, 9) == round(sum(sample[7] for sample in samples(world)), 9)
+        assert round(4 * 0.00021, 9) == round(sum(sample.usd for sample in samples(world)), 9)
 
     def test_runs_go_through_the_whole_set(self) -> None:
         """Each run goes on where the one before stopped: three runs of four ask all ten items."""
