@@ -168,36 +168,34 @@ def _rollback(options: argparse.Namespace) -> int:
 
 
 def _status(options: argparse.Namespace) -> int:
+    from understudy.control.load import catalog
+    from understudy.status import STATUS, spent, status, status_row
+
     store = _store(options)
     pointer = store.pointer()
     if pointer is None:
         raise CommandError("no control document is in force; publish one with `understudy publish FILE`")
-    targets = sorted(store.version(pointer.version).document["targets"])
-    probing = store.probing(targets, time.time())
+    current, now = catalog(store.version(pointer.version).document, pointer.version), time.time()
+    targets = sorted(current.targets)
+    probing = store.probing(targets, now)
     health = store.health(targets)
     incidents = [i for i in store.incidents() if i.status == "open"]
     if options.json:
         plain = {
             "document_version": pointer.version,
             "targets": {name: health[name].plain() if name in health else None for name in targets},
+            "states": {name: status(health.get(name), current.health, now) for name in targets},
             "probes_usd": {name: {k: str(usd) for k, usd in probing[name].spent.items()} for name in targets},
             "incidents": [i.plain() for i in incidents],
         }
         print(json.dumps(plain, indent=2))
         return 0
     print(f"control document: version {pointer.version}, since {when(pointer.moved_at)}, by {pointer.moved_by}\n")
-    rows = [("TARGET", "BREAKER", "SINCE", "GOOD", "FIRST TOKEN", "PROBES TODAY", "LAST FAILURE")]
-    for name in targets:
-        seen, spent = health.get(name), f"${probing[name].total:.4f}"
-        if seen is None:
-            rows.append((name, "closed", "-", "not seen yet", "-", spent, "-"))
-            continue
-        first = "-" if seen.first_token is None else f"{seen.first_token * 1000:.0f} ms"
-        failure = f"{when(seen.last_failure_at)} {seen.last_failure}" if seen.last_failure_at else "-"
-        rows.append((name, seen.state, when(seen.breaker.changed_at), f"{seen.score:.0%}", first, spent, failure))
+    rows = [STATUS, *(status_row(name, health.get(name), current.health, now) for name in targets)]
     _print_columns(rows)
     for line in commands.standing(health):
         print(line)
+    print(f"\nprobes of this day (UTC): {spent(probing)}")
     print(f"\nopen incidents: {len(incidents) or 'none'}")
     for incident in incidents:
         taken = f", taken by {incident.acknowledged_by}" if incident.acknowledged_by else ""

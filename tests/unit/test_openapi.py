@@ -11,7 +11,8 @@ import yaml
 from tests.hostile import DOCUMENT, aimed
 from understudy.chat.request import _TYPES, ROLES
 from understudy.services.feedback import PATH as FEEDBACK
-from understudy.services.route_request import DEADLINE_HEADER, MAX_COST_HEADER, MODELS
+from understudy.services.request_parts import DEADLINE_HEADER, MAX_COST_HEADER
+from understudy.services.route_request import MODELS
 from understudy.wire.fronts import FRONTS
 from understudy.wire.fronts.errors import STATUS
 

@@ -34,6 +34,7 @@ _DATA = catalog.DataFacts()
 _CONSTRAINTS = catalog.Constraints()
 _BREAKER = catalog.BreakerSettings()
 _DETECTION = catalog.DetectionSettings()
+_SCORE = catalog.ScoreSettings()
 _HEALTH = catalog.HealthSettings()
 _QUALITY = _HEALTH.quality
 _DRIFT = _HEALTH.drift
@@ -49,13 +50,10 @@ RequestField = Annotated[str, AfterValidator(checks.request_field)]
 Refused = Annotated[list[RequestField], AfterValidator(checks.once_each)]
 Placeholder = Annotated[str, AfterValidator(checks.placeholder)]
 Money = Annotated[str, AfterValidator(checks.money)]
-# YAML 1.1 reads a bare `off` as false; here it can only mean the word.
-Quarantine = Annotated[
-    Literal["automatic", "manual", "off"], BeforeValidator(lambda value: "off" if value is False else value)
-]
 Tokens = Annotated[int, Field(ge=1, le=100_000_000)]
 Days = Annotated[int, Field(ge=0, le=36_500)]
 Count = Annotated[int, Field(ge=1, le=10_000)]
+Weight = Annotated[float, Field(ge=0, le=1000)]
 
 
 class _Form(BaseModel):
@@ -84,6 +82,7 @@ class ProviderForm(_Form):
     headers: Annotated[dict[HeaderName, HeaderValue], AfterValidator(checks.headers)] = Field(default_factory=dict)
     rename: Annotated[dict[RequestField, RequestField], Field(max_length=20)] = Field(default_factory=dict)
     simulated: bool = False
+    status_page: Annotated[str, AfterValidator(checks.status_page)] = ""
 
 
 class CapabilitiesForm(_Form):
@@ -164,6 +163,11 @@ class CandidateForm(_Form):
         return {"target": value} if isinstance(value, str) else value
 
 
+class ShareForm(_Form):
+    target: str
+    share: Annotated[float, Field(gt=0, le=1)]
+
+
 class RouteForm(_Form):
     targets: Annotated[list[CandidateForm], Field(min_length=1, max_length=100)]
     limits: LimitsForm = LimitsForm()
@@ -175,7 +179,14 @@ class RouteForm(_Form):
     continue_in_user_turn: bool = False
     golden_sets: golden.SetNames = Field(default_factory=list)
     feedback: bool = False
-    quarantine: Quarantine = "manual"
+    strategy: Literal["ordered", "weighted", "fastest", "cheapest", "best", "adaptive"] = "ordered"
+    task: Annotated[str, AfterValidator(checks.task)] = ""
+    min_quality: Annotated[float, Field(ge=0, le=1)] | None = None
+    max_price_per_million: Money | None = None
+    first_token_objective_s: Annotated[float, Field(gt=0, le=900)] | None = None
+    canary: ShareForm | None = None
+    shadow: ShareForm | None = None
+    quarantine: Annotated[Literal["automatic", "manual", "off"], BeforeValidator(checks.off)] = "manual"
 
 
 class BreakerForm(_Form):
@@ -225,8 +236,18 @@ class DetectionForm(_Form):
     max_loss: Annotated[float, Field(gt=0, le=1)] = _DETECTION.max_loss
 
 
+class ScoreForm(_Form):
+    availability: Weight = _SCORE.availability
+    latency: Weight = _SCORE.latency
+    quality: Weight = _SCORE.quality
+    cost: Weight = _SCORE.cost
+    hysteresis: Annotated[float, Field(ge=0, le=50)] = _SCORE.hysteresis
+    half_life_s: Annotated[float, Field(ge=60, le=2_592_000)] = _SCORE.half_life
+
+
 class HealthForm(_Form):
     breaker: BreakerForm = BreakerForm()
+    score: ScoreForm = ScoreForm()
     probe: ProbeForm = ProbeForm()
     quality: QualityForm = QualityForm()
     drift: DriftForm = DriftForm()

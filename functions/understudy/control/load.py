@@ -28,6 +28,8 @@ from understudy.catalog import (
     Provider,
     QualitySettings,
     Route,
+    ScoreSettings,
+    Share,
     SigV4,
     Target,
 )
@@ -50,6 +52,8 @@ _SECONDS = {
         "retry_after_cap",
     ),
     BreakerSettings: ("window", "open_first", "open_steady", "open_max", "ramp_step", "lease"),
+    Route: ("first_token_objective",),
+    ScoreSettings: ("half_life",),
     HealthSettings: ("flush",),
     QualitySettings: ("period",),
     DriftSettings: ("period",),
@@ -132,6 +136,11 @@ def _price(section: Mapping[str, Any], path: str) -> Price:
 def _route(name: str, section: Mapping[str, Any], targets: Mapping[str, Target], path: str) -> Route:
     constraints = section.get("constraints") or {}
     entries = _section(section, "targets", path)
+    ceiling = section.get("max_price_per_million")
+    trials = {
+        name: None if section.get(name) is None else _share(section[name], targets, child(path, name))
+        for name in ("canary", "shadow")
+    }
     return _build(
         Route,
         section,
@@ -149,7 +158,14 @@ def _route(name: str, section: Mapping[str, Any], targets: Mapping[str, Target],
         ),
         may_drop=frozenset(section.get("may_drop") or ()),
         golden_sets=frozenset(section.get("golden_sets") or ()),
+        max_price_per_million=None if ceiling is None else Decimal(ceiling),
+        **trials,
     )
+
+
+def _share(section: Mapping[str, Any], targets: Mapping[str, Target], path: str) -> Share:
+    target = _known(_section(section, "target", path), targets, child(path, "target"))
+    return _build(Share, section, path, target=target)
 
 
 def _limits(section: Mapping[str, Any], path: str) -> Limits:
@@ -181,6 +197,7 @@ def _health(section: Mapping[str, Any]) -> HealthSettings:
         quality=_build(QualitySettings, quality, "health.quality", **sets),
         drift=_build(DriftSettings, section.get("drift") or {}, "health.drift"),
         detection=_build(DetectionSettings, section.get("detection") or {}, "health.detection"),
+        score=_build(ScoreSettings, section.get("score") or {}, "health.score"),
         **{field: probe[name] for field, name in names.items() if name in probe},
         **cap,
     )

@@ -19,6 +19,16 @@ TRAFFIC = ""
 """The stream of callers' own requests, and of what probes say of a target whatever they ask."""
 LIVENESS = "liveness"
 """The stream of the one question that health checks ask again and again, as far as it is the same each time."""
+
+
+def bought(stream: str) -> bool:
+    """Whether a stream is of questions that can be asked again at will: a golden set.
+
+    Those of callers' requests have a colon in their names, as no golden set has.
+    """
+    return ":" not in stream and stream not in (TRAFFIC, LIVENESS, "drift", "shadow")
+
+
 ONE_SHOT = -1
 """The item of a value that belongs to no repeated question."""
 

@@ -57,6 +57,10 @@ class GoldenSet:
         """Every task once, sorted."""
         return tuple(sorted({item.task for item in self.items}))
 
+    def task(self, item: int) -> tuple[str, float] | None:
+        """The task of the question of this number and its weight there; None where there is no such question."""
+        return next(((one.task, one.weight) for one in self.items if one.number == item), None)
+
     @property
     def digest(self) -> str:
         """Twelve characters that change with any question, checker or weight: what was learned before is then void."""

@@ -13,7 +13,8 @@ from understudy.detectors.sample import Sample, sample_from
 from understudy.errors import AttemptFailed
 from understudy.health.latency import Histogram, histogram, merged, one
 
-Source = Literal["traffic", "probe"]
+Source = Literal["traffic", "probe", "shadow"]
+"""Callers' requests; active health checks; requests that were copied to a candidate and whose answers nobody got."""
 MOST_SAMPLES = 48
 """Single values of callers' requests that an observation carries; of more, every second one of each kind and stream is
 kept.  They take some 60 bytes each, and 190 where a route's name is as long as names may be."""

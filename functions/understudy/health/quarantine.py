@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
+from understudy.detectors.sample import bought
 from understudy.health.finding import Finding, Hold
 from understudy.health.item import Health
 
@@ -23,8 +24,12 @@ def with_findings(health: Health, found: Mapping[Stream, Finding | None]) -> Hea
 
 
 def worse(health: Health) -> Finding | None:
-    """The proof that its answers are worse, the oldest where there are several."""
-    return next((one for one in health.findings if one.degrades and one.kind == "quality"), None)
+    """The proof that its answers are worse, the oldest where there are several.
+
+    Only questions that are always the same prove it: what callers ask may change with them.
+    """
+    proofs = (one for one in health.findings if one.degrades and one.kind == "quality")
+    return next((one for one in proofs if bought(one.stream)), None)
 
 
 def quarantined(before: Health, after: Health, *, automatic: bool, now: float) -> Health:

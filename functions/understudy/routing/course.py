@@ -82,7 +82,7 @@ class Course:
 
     def __post_init__(self) -> None:
         self._left.extend(Turn(ranked) for ranked in self.decision.candidates)
-        self._causes += [*self.decision.denied, *self.decision.unfit]
+        self._causes += [*self.decision.denied, *self.decision.unfit, *self.decision.held]
 
     @property
     def delivered(self) -> Delivered:

@@ -17,7 +17,7 @@ from typing import Protocol
 from understudy.catalog import Catalog
 from understudy.detectors.checks import problem
 from understudy.detectors.discovery import PERIOD, discovered
-from understudy.detectors.sample import TRAFFIC, Sample
+from understudy.detectors.sample import TRAFFIC, Sample, bought
 from understudy.detectors.watch import Kit, Taken, Terms, Watch, accepted, take, watch_from
 from understudy.errors import Conflict, StoreError
 from understudy.health.finding import Finding
@@ -29,8 +29,6 @@ from understudy.ports import Clock, DetectorStore, Kept, Logger, SnapshotStore, 
 TRIES = 8
 MOST_STREAMS = 32
 """Streams of one observation."""
-UNTESTED = frozenset({TRAFFIC, "drift"})
-"""The streams of which no run can be bought: their own next values are the second look."""
 ASKED = 2 * PERIOD
 """Seconds within which a stream had values, so that a comparison of versions waits for it."""
 
@@ -105,7 +103,7 @@ class Detection:
                     since = news
                     asks += self._golden(seen.target)
             judged += self._judged(taken, current)
-            if taken.ask and stream[0] not in UNTESTED:
+            if taken.ask and bought(stream[0]):
                 asks.append(stream[0])
         no_loss = self._settled(seen.target, watches, since, health, findings, current)
         return Learned(findings, tuple(judged), tuple(dict.fromkeys(asks)), no_loss)
@@ -136,7 +134,7 @@ class Detection:
         since: float,
     ) -> Taken | None:
         """The stream's watch after these samples; None where its detector cannot go on, which is logged."""
-        questions = self._find(current, stream[0]) if stream[0] not in UNTESTED else None
+        questions = self._find(current, stream[0]) if bought(stream[0]) else None
         digest = questions.digest if questions else ""
         terms = replace(terms_of(current), changed_at=since if stream[0] != TRAFFIC else 0.0)
         for _ in range(TRIES):
@@ -183,7 +181,7 @@ class Detection:
 
     def _judged(self, taken: Taken, current: Catalog) -> Iterable[Judged]:
         """The answers to questions of a golden set, by task."""
-        if taken.watch.kind != "quality" or taken.watch.stream in UNTESTED:
+        if taken.watch.kind != "quality" or not bought(taken.watch.stream):
             return
         questions = self._find(current, taken.watch.stream)
         for sample in taken.fresh:
@@ -193,7 +191,7 @@ class Detection:
 
     def _golden(self, target: str) -> list[str]:
         """The streams of questions that the target is asked."""
-        return [stream for stream, kind in self._store.streams(target) if kind == "quality" and stream not in UNTESTED]
+        return [stream for stream, kind in self._store.streams(target) if kind == "quality" and bought(stream)]
 
     def _settled(
         self,

@@ -118,7 +118,7 @@ def liveness(target: Target, current: Catalog) -> ChatRequest | UnaryRequest:
 
 def routes_of(target: Target, current: Catalog) -> list[Route]:
     """The routes that name the target."""
-    return [r for r in current.routes.values() if any(c.target.name == target.name for c in r.candidates)]
+    return [route for route in current.routes.values() if target.name in route.asked]
 
 
 def probe_limits(target: Target, current: Catalog) -> Limits:

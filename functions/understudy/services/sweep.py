@@ -153,9 +153,9 @@ def allowing(current: Catalog) -> dict[str, list[Route]]:
     """For each target the routes that may use it; one that no route may use is not in it, and never probed."""
     found: dict[str, list[Route]] = {}
     for route in current.routes.values():
-        for candidate in route.candidates:
-            if isinstance(judge(candidate.target, route.constraints), Allowed):
-                found.setdefault(candidate.target.name, []).append(route)
+        for target in route.asked.values():
+            if isinstance(judge(target, route.constraints), Allowed):
+                found.setdefault(target.name, []).append(route)
     return found
 
 

@@ -11,13 +11,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Protocol
 
-from understudy.catalog import Catalog
+from understudy.catalog import Catalog, ScoreSettings
 from understudy.detectors.watch import Kit
 from understudy.errors import Conflict
 from understudy.health.item import Health, fold, settled
 from understudy.health.observation import Observation
 from understudy.health.quality import judged, relearned
 from understudy.health.quarantine import quarantined, with_findings
+from understudy.health.score import scored
 from understudy.metrics import Measured
 from understudy.ports import (
     Clock,
@@ -102,7 +103,7 @@ class UpdateHealth:
         current = self._catalog.read()
         if current is None or after.target not in current.targets:
             return
-        self._tell(before or Health(after.target), after)
+        self._tell(before or Health(after.target), after, current.health.score)
         self._troubles.react(before or Health(after.target), after, current)
         self._next_probe(before, after, current)
 
@@ -119,9 +120,7 @@ class UpdateHealth:
             return after
         after = with_findings(after, learned.findings)
         automatic = any(
-            route.quarantine == "automatic"
-            for route in current.routes.values()
-            if after.target in {candidate.target.name for candidate in route.candidates}
+            route.quarantine == "automatic" for route in current.routes.values() if after.target in route.asked
         )
         return quarantined(before, after, automatic=automatic, now=self._clock())
 
@@ -138,14 +137,14 @@ class UpdateHealth:
             else:
                 self._logger.info("a run to confirm an alarm was asked for", target=target, set=stream)
 
-    def _tell(self, before: Health, after: Health) -> None:
+    def _tell(self, before: Health, after: Health, scoring: ScoreSettings) -> None:
         """Log a transition; measure the target with it, and otherwise as often as is of use."""
         was, now, target, at = before.breaker, after.breaker, after.target, self._clock()
         moved = (was.state, was.opens) != (now.state, now.opens)
         if not moved and at - self._measured_at.get(target, 0.0) < MEASURE:
             return
         self._measured_at[target] = at
-        values = {"Score": round(100 * after.score, 2)}
+        values = {"Score": scored(after, scoring, at).value}
         if now.state != "closed" or moved:
             # A breaker that stays closed is the rule, and a metric that says nothing costs what one costs that does.
             values["BreakerOpen"] = int(now.state != "closed")

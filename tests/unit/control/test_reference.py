@@ -74,6 +74,7 @@ FORMS = {
     "routes.NAME.constraints": catalog.Constraints(),
     "health.breaker": catalog.BreakerSettings(),
     "health.detection": catalog.DetectionSettings(),
+    "health.score": catalog.ScoreSettings(),
     "alerts": catalog.AlertSettings(),
 }
 
