@@ -94,7 +94,8 @@ def probe_targets(settings: Settings) -> ProbeTargets:
     logger = _logger("probe_targets", settings)
     store = Store(DynamoTable(settings.table))
     due, upstream = SqsDueQueue(settings.due_queue_url, aws), _upstream(settings)
-    return ProbeTargets(store, upstream, due, clock=time.time, logger=logger, rng=random.SystemRandom())
+    rng = random.SystemRandom()
+    return ProbeTargets(store, upstream, due, clock=time.time, logger=logger, rng=rng, salt=settings.table)
 
 
 def update_health(settings: Settings) -> UpdateHealth:
