@@ -98,7 +98,9 @@ class Fingerprints:
             return None
         normal, novelty = self._normal(counts, token)
         unusual = counts.get(token, 0.0) < UNUSUAL * max(counts.values())
-        self._tests.add([*_scores(normal), _lately(normal, sum(counts.values()), latest, among)], float(unusual), novelty, seen.at)
+        self._tests.add(
+            [*_scores(normal), _lately(normal, sum(counts.values()), latest, among)], float(unusual), novelty, seen.at
+        )
         row = self._tests.highest()
         enough = row[2] >= FEWEST or row is self._tests.rows[-1]
         return self._found(row, seen) if row[0] >= self._threshold and enough else None

@@ -7,19 +7,19 @@ changes nothing that matters (a health item is only written by the revision that
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Protocol
 
 from understudy.catalog import Catalog, ScoreSettings
 from understudy.detectors.watch import Kit
-from understudy.errors import Conflict
+from understudy.errors import Conflict, StoreError
 from understudy.health.item import Health, fold, settled
 from understudy.health.observation import Observation
 from understudy.health.quality import judged, relearned
 from understudy.health.quarantine import quarantined, with_findings
 from understudy.health.score import scored
-from understudy.metrics import Measured
+from understudy.metrics import Measured, own_failure
 from understudy.ports import (
     Clock,
     ConfirmQueue,
@@ -79,16 +79,30 @@ class UpdateHealth:
         current = self._catalog.read()
         if current is None or seen.target not in current.targets:
             return
-        learned = Learned()
-        if seen.samples:
-            learned = self._detection.observe(seen, current, self._health(seen.target))
-            self._buy(seen.target, learned.asks)
+        # The breaker comes first: callers wait for it, and nobody waits for a detector.
+        self._change(seen.target, lambda health: fold(health, seen, current.health, self._rng))
+        if not seen.samples:
+            return
+        try:
+            self._learn(seen, current)
+        except StoreError as error:
+            # Delivered again, its failures would count twice, which is worse than a few values that are missing.
+            failed = [own_failure("StoreErrors")]
+            self._logger.warning("values were not taken in", target=seen.target, error=str(error), metrics=failed)
+
+    def _learn(self, seen: Observation, current: Catalog) -> None:
+        learned = self._detection.observe(seen, current, self._health(seen.target))
+        self._buy(seen.target, learned.asks)
         if learned.no_loss is not None:
             # Before the finding is gone: whoever sees it go would end the incident without the figures.
             self._troubles.end(seen.target, "version", learned.no_loss, "accepted, since the comparison showed no loss")
+        self._change(seen.target, lambda health: self._taught(health, learned, current))
+
+    def _change(self, target: str, change: Callable[[Health], Health]) -> None:
+        """Write the health as it is after a change, where it is one."""
         for _ in range(TRIES):
-            before = self._health(seen.target)
-            after = self._taught(before, fold(before, seen, current.health, self._rng), learned, current)
+            before = self._health(target)
+            after = change(before)
             if after == before:
                 return
             try:
@@ -96,7 +110,7 @@ class UpdateHealth:
             except Conflict:
                 continue
             return
-        raise Conflict(f"the health of {seen.target} changed {TRIES} times while it was being updated")
+        raise Conflict(f"the health of {target} changed {TRIES} times while it was being updated")
 
     def react(self, before: Health | None, after: Health) -> None:
         """Act on a change of a health item, whoever wrote it."""
@@ -110,8 +124,9 @@ class UpdateHealth:
     def _health(self, target: str) -> Health:
         return self._store.health([target]).get(target) or Health(target)
 
-    def _taught(self, before: Health, after: Health, learned: Learned, current: Catalog) -> Health:
+    def _taught(self, before: Health, learned: Learned, current: Catalog) -> Health:
         """The health with what detectors found and how good answers were, and the hold that follows."""
+        after = before
         if learned.judged:
             after = replace(after, quality=judged(after.quality, learned.judged))
         if learned.no_loss is not None:
