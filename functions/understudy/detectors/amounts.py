@@ -1,0 +1,172 @@
+"""Tokens and cost of a call: amounts whose ratio to what is normal must not change.
+
+The logarithm of an amount is compared with its own question's, or with all of a one-shot stream.  How much it varies is
+only known from a few answers, so the ratios are those of Student's t, which also keeps one odd answer from meaning
+much.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from understudy.detectors.excursions import Excursions, Row
+from understudy.detectors.sample import ONE_SHOT, Alarm, Kind, Sample
+
+SHIFTS = {"tokens": (0.03, -0.03, 0.08, -0.08, 0.25, -0.25, 0.7, -0.7), "cost": (0.05, 0.1, 0.25, 0.7)}
+"""The alternatives for repeated questions: shifts of the logarithm."""
+STEPS = {"tokens": (0.4, -0.4, 0.9, -0.9), "cost": (0.35, 0.7, 1.4)}
+"""The alternatives for one-shot calls, in standard deviations: they differ by what was asked."""
+SPENT = {"tokens": 0.4, "cost": 0.0}
+LEARN = 3
+LEARN_ONCE = 40
+MOST = 160
+MEMORY = 60.0
+MEMORY_ONCE = 2000.0
+DELAY = 64
+PRIOR = 4.0
+"""Answers that what is known of all questions' variation counts for, beside those of the one question."""
+FINEST = 0.01
+"""No question is taken to vary less than this part; nor less than half a token."""
+LEAST = {"tokens": 0.5, "cost": 1e-9}
+"""What stands for nothing: it has no logarithm."""
+MOST_DEGREES = 30.0
+
+
+class Amounts:
+    """State: of each question the number, mean and variation of its logarithms and the last one, which waits; the same
+    of all one-shot calls; the pooled variation; the excursions."""
+
+    __slots__ = ("_items", "_kind", "_once", "_pool", "_shifts", "_tests", "_threshold", "_waiting")
+
+    def __init__(self, kind: Kind, length: float, *, once: bool, plain: Mapping[str, Any] | None = None) -> None:
+        self._kind, self._once = kind, once
+        self._threshold = math.log(length) + SPENT[kind]
+        self._shifts = (STEPS if once else SHIFTS)[kind]
+        known = plain or {}
+        self._items: dict[int, list[float]] = {int(item): list(v) for item, v in known.get("items", {}).items()}
+        self._pool: list[float] = list(known.get("pool", (0.0, 0.0)))
+        self._waiting: list[float] = list(known.get("waiting", ()))
+        self._tests = Excursions(len(self._shifts), known.get("tests"))
+
+    def plain(self) -> dict[str, Any]:
+        """JSON-able form."""
+        items = {str(item): list(values) for item, values in self._items.items()}
+        waiting, tests = list(self._waiting), self._tests.plain()
+        return {"items": items, "pool": list(self._pool), "waiting": waiting, "tests": tests}
+
+    def accept(self) -> None:
+        """Forget what was normal, not how much it varies."""
+        self._items.clear()
+        self._waiting.clear()
+        self._tests.clear()
+
+    def expected(self, item: int = ONE_SHOT) -> float | None:
+        """The normal amount of a question, None where it is not known yet."""
+        known = self._items.get(item)
+        return math.exp(known[1]) if known and known[0] >= self._learn_for else None
+
+    @property
+    def _learn_for(self) -> int:
+        return LEARN_ONCE if self._once else LEARN
+
+    def step(self, seen: Sample) -> Alarm | None:
+        value = math.log(max(LEAST[self._kind], float(seen.value)))
+        known = self._items.get(seen.item)
+        if known is None:
+            if len(self._items) < MOST:
+                self._items[seen.item] = [1.0, round(value, 5), 0.0, *(() if self._once else (value,))]
+            return None
+        if self._once:
+            return self._step_once(known, value, seen)
+        ready = known[0] >= LEARN and not seen.calib
+        scores, off = self._scores(known, value) if ready else ((), 0.0)
+        self._learn(known, known[3])
+        known[3] = value
+        if not ready:
+            return None
+        self._tests.add(scores, off, 0.0, seen.at)
+        row = self._tests.highest()
+        return self._found(row, seen) if row[0] >= self._threshold else None
+
+    def _step_once(self, known: list[float], value: float, seen: Sample) -> Alarm | None:
+        if seen.calib or known[0] < LEARN_ONCE:
+            self._learn(known, value)
+            return None
+        scores, off = self._scores(known, value)
+        self._tests.add(scores, off, 0.0, seen.at)
+        self._waiting.append(round(value, 4))
+        if len(self._waiting) > DELAY:
+            self._learn(known, self._waiting.pop(0))
+        row = self._tests.highest()
+        return self._found(row, seen) if row[0] >= self._threshold else None
+
+    def _scores(self, known: list[float], value: float) -> tuple[list[float], float]:
+        """The log-likelihood ratios of a value, and how far it is off."""
+        count, mean, variation = known[0], known[1], known[2]
+        if self._once:
+            spread, degrees = math.sqrt(variation / (count - 1)) or FINEST, MOST_DEGREES / 5
+            shifts = [step * spread for step in self._shifts]
+        else:
+            pooled = self._pool[1] / self._pool[0] if self._pool[0] else FINEST**2
+            degrees = min(MOST_DEGREES, PRIOR + count - 1)
+            spread = math.sqrt((PRIOR * pooled + variation) / (PRIOR + count - 1))
+            spread = max(spread, FINEST, 0.5 * math.exp(-mean) if self._kind == "tokens" else 0.0)
+            shifts = list(self._shifts)
+        off, weight = value - mean, (degrees + 1) / 2
+        scale = 1 / (degrees * spread * spread * (1 + 1 / count))
+        at_home = math.log1p(off * off * scale)
+        return [weight * (at_home - math.log1p((off - s) * (off - s) * scale)) for s in shifts], off
+
+    def _learn(self, known: list[float], value: float) -> None:
+        """One more normal value (Welford 1962), with the older ones fading."""
+        most = MEMORY_ONCE if self._once else MEMORY
+        count, mean, variation = known[0], known[1], known[2]
+        if count >= most:
+            count, variation = most - 1, variation * (1 - 1 / most)
+        off = value - mean
+        count += 1
+        mean += off / count
+        add = off * (value - mean)
+        known[0], known[1], known[2] = count, round(mean, 6), round(variation + add, 8)
+        if not self._once and count > 2:
+            # One wild answer must not make all questions look wild.
+            wild = 25 * self._pool[1] / self._pool[0] if self._pool[0] >= 20 else add
+            pool = self._pool
+            if pool[0] >= 500:
+                pool[0], pool[1] = pool[0] * 0.998, pool[1] * 0.998
+            pool[0] += 1
+            pool[1] += min(add, wild)
+
+    def _found(self, row: Row, seen: Sample) -> Alarm:
+        count = int(row[1])
+        mean, half = row[2] / count, 1.96 * math.sqrt(max(1e-12, row[4] / count - (row[2] / count) ** 2) / count)
+        alarm = Alarm(
+            kind=self._kind,
+            verdict="changed" if self._kind == "tokens" else "degraded",
+            at=seen.at,
+            changed_at=row[5],
+            samples_since=count,
+            before=1.0,
+            after=round(math.exp(mean), 4),
+            low=round(math.exp(mean - half), 4),
+            high=round(math.exp(mean + half), 4),
+            unit="times what is normal",
+            statistic=round(row[0], 3),
+            threshold=round(self._threshold, 3),
+            evidence={} if self._once else {"questions": len(self._items)},
+        )
+        self._arm_again(mean, count)
+        return alarm
+
+    def _arm_again(self, mean: float, count: int) -> None:
+        """The baseline is what it has become, as far as that is known; how much values vary has not changed."""
+        for known in self._items.values():
+            kept = max(LEARN_ONCE, count) if self._once else 1.0
+            variance = known[2] / max(1.0, known[0] - 1)
+            known[0] = min(known[0], kept)
+            known[1] = round(known[1] + mean if self._once else known[3], 6)
+            known[2] = variance * (known[0] - 1)
+        self._waiting.clear()
+        self._tests.clear()

@@ -1,0 +1,172 @@
+"""Quality of repeated questions: each is its own baseline.
+
+Asked again, almost every question is answered as before: a suite's score varies far less between runs than its share of
+right answers would let one think.  So one wrong answer to a question that was always answered rightly says more than
+ten to one that is answered now and then.  How rarely a question changes that has not changed in n answers is learned
+over all of them: about a / n, where a is small for a steady model (the posterior of a Beta(a, a) prior with small a).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from understudy.detectors.excursions import Excursions, Row
+from understudy.detectors.sample import Alarm, Sample
+from understudy.detectors.shares import interval
+
+LOSSES = (0.025, 0.07, 0.18, 0.35, 0.6)
+"""The alternatives: this part of what was answered rightly is now wrong."""
+SPENT = 0.6
+LEARN = 3
+"""Answers to a question before it counts."""
+MEMORY = 60.0
+"""Answers to a question after which an older one has begun to lose its weight."""
+MOST = 160
+"""Questions of one stream; more are left out, or the state would not fit."""
+FIRM = (0.02, 4.0)
+"""What is believed of `a` before anything was seen, and how firmly: as if it had been seen in this many chances."""
+MIXED = 0.3
+"""Weight of the prior's two sides for a question that has been answered both ways."""
+FEWEST = 3
+"""Wrong answers without which there is no alarm."""
+BURST = (1.0, 1.0, 0.5)
+"""How much the first, second, third wrong answer of an unbroken row within a run counts; further ones say nothing new:
+what breaks off breaks off once."""
+BAD_RUN = (5, 0.5)
+"""A run with this many wrong answers that make up more than this part may be a bad run, not a bad model: the next run
+must say so too."""
+
+
+class Canaries:
+    """State: for each question the number and sum of its normal values and the last one, which waits; the chances and
+    changes from which `a` is learned; the run under way; the excursions."""
+
+    __slots__ = ("_asked", "_changes", "_chances", "_items", "_missed", "_row", "_run", "_tests", "_threshold")
+
+    def __init__(self, length: float, plain: Mapping[str, Any] | None = None) -> None:
+        self._threshold = math.log(length) + SPENT
+        known = plain or {}
+        self._items: dict[int, list[float]] = {int(item): list(v) for item, v in known.get("items", {}).items()}
+        self._chances: float = known.get("chances", 0.0)
+        self._changes: float = known.get("changes", 0.0)
+        self._run, self._asked, self._missed, self._row = known.get("run", (0, 0, 0, 0))
+        self._tests = Excursions(len(LOSSES), known.get("tests"))
+
+    def plain(self) -> dict[str, Any]:
+        """JSON-able form."""
+        return {
+            "items": {str(item): list(values) for item, values in self._items.items()},
+            "chances": self._chances,
+            "changes": self._changes,
+            "run": [self._run, self._asked, self._missed, self._row],
+            "tests": self._tests.plain(),
+        }
+
+    def accept(self) -> None:
+        """Forget what was normal of every question, not how steady they are."""
+        self._items.clear()
+        self._tests.clear()
+        self._asked = self._missed = self._row = 0
+
+    def expected(self, item: int) -> float | None:
+        """The normal value of a question, None where it is not known yet."""
+        known = self._items.get(item)
+        return self._normal(known) if known and known[0] >= LEARN else None
+
+    def step(self, seen: Sample) -> Alarm | None:
+        value, known = float(seen.value), self._items.get(seen.item)
+        if known is None:
+            if len(self._items) < MOST:
+                self._items[seen.item] = [0.0, 0.0, value]
+            return None
+        self._learn(known, known[2])
+        known[2] = value
+        if seen.calib or known[0] < LEARN:
+            return None
+        if seen.run != self._run:
+            self._next_run(seen.run)
+        normal = self._normal(known)
+        weight = self._weight(value, normal)
+        self._tests.add([weight * math.log1p(bet * (normal - value)) for bet in _bets(normal)], value, normal, seen.at)
+        return self._found(seen)
+
+    def _weight(self, value: float, normal: float) -> float:
+        """What an answer counts within its run."""
+        if normal < 0.5:
+            return 1.0
+        self._asked += 1
+        if value > 0.5 * normal:
+            self._row = 0
+            return 1.0
+        self._missed += 1
+        self._row += 1
+        return BURST[self._row - 1] if self._row <= len(BURST) else 0.0
+
+    def _next_run(self, run: int) -> None:
+        if self._bad_run():
+            self._tests.cap(self._threshold / 2)
+        self._run = run
+        self._asked = self._missed = self._row = 0
+
+    def _bad_run(self) -> bool:
+        return self._missed >= BAD_RUN[0] and self._missed > BAD_RUN[1] * self._asked
+
+    def _found(self, seen: Sample) -> Alarm | None:
+        row = self._tests.highest()
+        lost = row[3] - row[2]
+        if row[0] < self._threshold or lost <= 0:
+            return None
+        if self._bad_run() or row[4] < FEWEST * 0.7:
+            return None
+        return self._alarm(row, seen)
+
+    def _alarm(self, row: Row, seen: Sample) -> Alarm:
+        count = int(row[1])
+        low, high = interval(row[2], count)
+        alarm = Alarm(
+            kind="quality",
+            verdict="degraded",
+            at=seen.at,
+            changed_at=row[5],
+            samples_since=count,
+            before=round(row[3] / count, 4),
+            after=round(row[2] / count, 4),
+            low=round(low, 4),
+            high=round(high, 4),
+            unit="mean value of the same questions",
+            statistic=round(row[0], 3),
+            threshold=round(self._threshold, 3),
+            evidence={"questions": len(self._items), "runs known": round(self._depth(), 1)},
+        )
+        for known in self._items.values():
+            # Armed again on what they have become: two answers more and each counts again.
+            known[0], known[1] = 1.0, known[2]
+        self._tests.clear()
+        self._asked = self._missed = self._row = 0
+        return alarm
+
+    def _depth(self) -> float:
+        return sum(known[0] for known in self._items.values()) / len(self._items)
+
+    def _learn(self, known: list[float], value: float) -> None:
+        count, total = known[0], known[1]
+        if count >= 2 and (total <= 0.0 or total >= count):
+            self._chances += 1 / (count + 1)
+            self._changes += value > 0 if total <= 0.0 else value < 1
+        if count >= MEMORY:
+            count, total = count * (1 - 1 / MEMORY), total * (1 - 1 / MEMORY)
+        known[0], known[1] = count + 1, total + value
+
+    def _normal(self, known: list[float]) -> float:
+        count, total = known[0], known[1]
+        if 0.0 < total < count:
+            return (total + MIXED) / (count + 2 * MIXED)
+        steadiness = (self._changes + FIRM[0] * FIRM[1]) / (self._chances + FIRM[1])
+        slip = max(0.0005, min(0.3, steadiness / (count + 1)))
+        return 1 - slip if total > 0 else slip
+
+
+def _bets(normal: float) -> list[float]:
+    return [loss / (1 - normal) for loss in LOSSES]

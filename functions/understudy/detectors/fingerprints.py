@@ -1,0 +1,185 @@
+"""First output tokens of short fixed prompts, and versions: any lasting change counts.
+
+Each prompt is its own baseline: the tokens it has been answered with and how often.  How often a steady model gives a
+token that it has not given before is learned over all prompts.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from understudy.detectors.excursions import Excursions, Row
+from understudy.detectors.sample import Alarm, Kind, Sample
+
+SWAPS = (0.15, 0.35, 0.7)
+"""The alternatives: this part of the answers comes from another model."""
+SPENT = 0.6
+LEARN = 3
+MEMORY = 60.0
+MOST = 80
+MOST_TOKENS = 4
+"""Tokens that are kept of a prompt, the most frequent ones."""
+OTHERS = 6.0
+"""Among how many tokens another model is taken to choose."""
+FIRM = (0.05, 10.0)
+FEWEST = 3
+"""Answers that are off without which there is no alarm."""
+DIGEST = 6
+"""Characters that are kept of a token's digest: what callers or models say is not stored."""
+
+
+class Fingerprints:
+    """State: of each prompt its tokens' digests with their counts and the last one, which waits; the chances and news
+    from which novelty is learned; the excursions."""
+
+    __slots__ = ("_chances", "_items", "_news", "_tests", "_threshold")
+
+    def __init__(self, length: float, plain: Mapping[str, Any] | None = None) -> None:
+        self._threshold = math.log(length) + SPENT
+        known = plain or {}
+        self._items: dict[int, tuple[dict[str, float], list[str]]] = {
+            int(item): (dict(counts), list(last)) for item, (counts, last) in known.get("items", {}).items()
+        }
+        self._chances: float = known.get("chances", 0.0)
+        self._news: float = known.get("news", 0.0)
+        self._tests = Excursions(len(SWAPS), known.get("tests"))
+
+    def plain(self) -> dict[str, Any]:
+        """JSON-able form."""
+        items = {str(item): [dict(counts), list(last)] for item, (counts, last) in self._items.items()}
+        return {"kind": "fingerprint", "items": items, "chances": self._chances, "news": self._news, "tests": self._tests.plain()}
+
+    def accept(self) -> None:
+        """Forget what was normal of every prompt, not how steady they are."""
+        self._items.clear()
+        self._tests.clear()
+
+    def step(self, seen: Sample) -> Alarm | None:
+        token = digest(str(seen.value))
+        known = self._items.get(seen.item)
+        if known is None:
+            if len(self._items) < MOST:
+                self._items[seen.item] = ({}, [token])
+            return None
+        counts, last = known
+        if last:
+            self._learn(counts, last[0])
+        last[:] = [token]
+        total = sum(counts.values())
+        if seen.calib or total < LEARN:
+            return None
+        novelty = self._novelty(total, len(counts))
+        here = counts.get(token, 0.0)
+        normal = here / total * (1 - novelty) if here else novelty / OTHERS
+        other = 1 / OTHERS
+        scores = [math.log(((1 - swap) * normal + swap * other) / normal) for swap in SWAPS]
+        top = max(counts.values())
+        self._tests.add(scores, float(here < 0.2 * top), novelty, seen.at)
+        row = self._tests.highest()
+        return self._found(row, seen) if row[0] >= self._threshold and row[2] >= FEWEST else None
+
+    def _novelty(self, total: float, different: int) -> float:
+        steadiness = (self._news + FIRM[0] * FIRM[1]) / (self._chances + FIRM[1])
+        return max(0.0005, min(0.5, steadiness * different / (total + 1)))
+
+    def _learn(self, counts: dict[str, float], token: str) -> None:
+        total = sum(counts.values())
+        if total >= 2:
+            self._chances += len(counts) / (total + 1)
+            self._news += token not in counts
+        if total >= MEMORY:
+            for other in counts:
+                counts[other] = round(counts[other] * (1 - 1 / MEMORY), 3)
+        counts[token] = counts.get(token, 0.0) + 1
+        if len(counts) > MOST_TOKENS:
+            del counts[min(counts, key=counts.__getitem__)]
+
+    def _found(self, row: Row, seen: Sample) -> Alarm:
+        alarm = _changed("fingerprint", row, seen, self._threshold, {"prompts": len(self._items)})
+        for item, (_, last) in self._items.items():
+            # Armed again on what they have become.
+            self._items[item] = ({}, last)
+        self._tests.clear()
+        return alarm
+
+
+class Versions:
+    """The version that the provider reports.  State: those it has reported, and the news that waits for a second time.
+
+    What has been reported once before is no news: a provider may serve two builds side by side.
+    """
+
+    __slots__ = ("_count", "_known", "_news")
+
+    def __init__(self, plain: Mapping[str, Any] | None = None) -> None:
+        known = plain or {}
+        self._known: list[str] = list(known.get("known", ()))
+        self._count: int = known.get("count", 0)
+        self._news: list[Any] = list(known.get("news", ()))
+
+    def plain(self) -> dict[str, Any]:
+        """JSON-able form."""
+        return {"kind": "version", "known": list(self._known), "count": self._count, "news": list(self._news)}
+
+    def accept(self) -> None:
+        """Forget all but the newest."""
+        self._known = self._known[-1:]
+
+    def step(self, seen: Sample) -> Alarm | None:
+        version = str(seen.value)[:60]
+        self._count += 1
+        if version in self._known:
+            return None
+        if seen.calib or not self._known:
+            self._add(version)
+            return None
+        if not self._news or self._news[0] != version:
+            self._news = [version, seen.at, self._count]
+            return None
+        before, (_, since, place) = self._known[-1], self._news
+        self._add(version)
+        self._news = []
+        return Alarm(
+            kind="version",
+            verdict="changed",
+            at=seen.at,
+            changed_at=since,
+            samples_since=self._count - place + 1,
+            unit="version",
+            statistic=2.0,
+            threshold=2.0,
+            evidence={"before": before, "after": version},
+        )
+
+    def _add(self, version: str) -> None:
+        self._known = [*self._known, version][-20:]
+
+
+def _changed(kind: Kind, row: Row, seen: Sample, threshold: float, evidence: Mapping[str, Any]) -> Alarm:
+    from understudy.detectors.shares import interval
+
+    count = int(row[1])
+    low, high = interval(row[2], count)
+    return Alarm(
+        kind=kind,
+        verdict="changed",
+        at=seen.at,
+        changed_at=row[5],
+        samples_since=count,
+        before=round(row[3] / count, 4),
+        after=round(row[2] / count, 4),
+        low=round(low, 4),
+        high=round(high, 4),
+        unit="share of unusual first tokens",
+        statistic=round(row[0], 3),
+        threshold=round(threshold, 3),
+        evidence=evidence,
+    )
+
+
+def digest(token: str) -> str:
+    """What is kept of a token."""
+    return hashlib.blake2b(token.encode(errors="surrogatepass"), digest_size=3).hexdigest()[:DIGEST]

@@ -1,0 +1,133 @@
+"""Quality and failures of one-shot calls: values between 0 and 1 whose mean must not fall.
+
+The ratio of a value x is that of a bet on it, 1 + b (p - x), where p is what is normal: for right and wrong it is the
+likelihood ratio of a lower share, and for anything between it is fair too, whatever the distribution (Waudby-Smith and
+Ramdas 2024, "Estimating means of bounded random variables by betting").  Failures are looked at from the other side.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from understudy.detectors.excursions import Excursions, Row
+from understudy.detectors.sample import Alarm, Kind, Sample
+
+LOSSES = {"quality": (0.12, 0.25, 0.4, 0.6, 0.8), "errors": (0.08, 0.2, 0.45, 0.85)}
+"""The alternatives: this part of the good answers is gone."""
+SPENT = {"quality": -0.6, "errors": 0.0}
+"""What is added to log(N) for the threshold, found by simulation (tests/benchmarks/detection.py)."""
+LEARN = 40
+"""Values that must be known before an alarm, where nobody said that all was well."""
+DELAY = 80
+"""Values that wait before they count as normal: what is about to be found out must not be learned."""
+MEMORY = 2000.0
+"""Values after which an older one has lost most of its weight: what changed slowly and was borne is normal."""
+CAUTION = 0.7
+"""Standard errors by which the normal share is taken lower than it was seen."""
+SURE = {"quality": 0.985, "errors": 0.99}
+"""No share is taken to be higher: a bet on certainty loses everything at the first slip."""
+
+
+class Shares:
+    """State: the sum and number of normal values, those that wait, the excursions."""
+
+    __slots__ = ("_count", "_kind", "_levels", "_normal", "_tests", "_threshold", "_total", "_waiting")
+
+    def __init__(self, kind: Kind, length: float, plain: Mapping[str, Any] | None = None) -> None:
+        self._kind: Kind = kind
+        self._threshold = math.log(length) + SPENT[kind]
+        known = plain or {}
+        self._total: float = known.get("total", 0.0)
+        self._count: float = known.get("count", 0.0)
+        self._waiting: list[float] = list(known.get("waiting", ()))
+        self._tests = Excursions(len(LOSSES[kind]), known.get("tests"))
+        self._normal = 0.0
+        self._levels: list[tuple[float, float]] = []
+        self._settle()
+
+    def plain(self) -> dict[str, Any]:
+        """JSON-able form."""
+        tests = self._tests.plain()
+        return {"kind": self._kind, "total": self._total, "count": self._count, "waiting": list(self._waiting), "tests": tests}
+
+    def accept(self) -> None:
+        """Forget what was normal."""
+        self._total = self._count = 0.0
+        self._waiting.clear()
+        self._tests.clear()
+        self._settle()
+
+    def expected(self) -> float | None:
+        """The normal share of good answers, None where it is not known yet."""
+        return self._total / self._count if self._count >= LEARN else None
+
+    def step(self, seen: Sample) -> Alarm | None:
+        good = float(seen.value) if self._kind == "quality" else 1.0 - float(seen.value)
+        if seen.calib:
+            self._learn(good)
+            return None
+        if self._count < LEARN:
+            self._learn(good)
+            return None
+        scores = [math.log1p(bet * (self._normal - good)) for bet, _ in self._levels]
+        self._tests.add(scores, good, self._normal, seen.at)
+        self._waiting.append(good)
+        if len(self._waiting) > DELAY:
+            self._learn(self._waiting.pop(0))
+        row = self._tests.highest()
+        return self._found(row, seen) if row[0] >= self._threshold else None
+
+    def _found(self, row: Row, seen: Sample) -> Alarm:
+        count, total, normal = int(row[1]), row[2], self._total / self._count
+        low, high = interval(total, count)
+        before, after = (normal, total / count)
+        if self._kind == "errors":
+            before, after, low, high = 1 - before, 1 - after, 1 - high, 1 - low
+        alarm = Alarm(
+            kind=self._kind,
+            verdict="degraded",
+            at=seen.at,
+            changed_at=row[5],
+            samples_since=count,
+            before=round(before, 4),
+            after=round(after, 4),
+            low=round(low, 4),
+            high=round(high, 4),
+            unit="share of right answers" if self._kind == "quality" else "share of failed calls",
+            statistic=round(row[0], 3),
+            threshold=round(self._threshold, 3),
+            evidence={"baseline values": round(self._count)},
+        )
+        # Armed again on what it has become: the values since the change are the first of the new normal.
+        self._total, self._count = total, float(count)
+        self._waiting.clear()
+        self._tests.clear()
+        self._settle()
+        return alarm
+
+    def _learn(self, good: float) -> None:
+        if self._count >= MEMORY:
+            self._total *= 1 - 1 / MEMORY
+            self._count *= 1 - 1 / MEMORY
+        self._total += good
+        self._count += 1
+        self._settle()
+
+    def _settle(self) -> None:
+        """What is normal, with the bets of the alternatives, from what was learned."""
+        share = (self._total + 0.5) / (self._count + 1)
+        share -= CAUTION * math.sqrt(share * (1 - share) / (self._count + 1))
+        self._normal = normal = min(SURE[self._kind], max(0.02, share))
+        self._levels = [(loss / (1 - normal), loss) for loss in LOSSES[self._kind]]
+
+
+def interval(total: float, count: int) -> tuple[float, float]:
+    """The 95 % interval of a share (Wilson 1927)."""
+    if not count:
+        return 0.0, 1.0
+    share, z = total / count, 1.96
+    middle = (share + z * z / (2 * count)) / (1 + z * z / count)
+    half = z / (1 + z * z / count) * math.sqrt(max(0.0, share * (1 - share) / count) + z * z / (4 * count * count))
+    return max(0.0, middle - half), min(1.0, middle + half)
