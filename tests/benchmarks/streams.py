@@ -23,13 +23,15 @@ HOUR = 3600.0
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """Observations in order; `changed` is the `seq` of the first one after the change, None where nothing changes."""
+    """Observations in order; `changed` is the `seq` of the first one after the change, None where nothing changes.
+    Alarms from `excused[0]` up to (not with) `excused[1]` are neither right nor false: an earlier change is there."""
 
     name: str
     kind: str
     observations: list[Observation]
     changed: int | None = None
     facts: dict[str, Any] = field(default_factory=dict)
+    excused: tuple[int, int] = (0, 0)
 
 
 Make = Callable[[random.Random, str], Stream]
@@ -48,6 +50,8 @@ class Scenario:
     bar: float | None = None
     reference: float | None = None
     unit: Literal["observations", "batches"] = "observations"
+    odd: bool = False
+    """Not one of the issue's, and summed up apart."""
 
 
 def streams(scenario: Scenario, number: int, seed: int) -> Iterator[Stream]:

@@ -96,9 +96,8 @@ def test_a_row_of_the_table() -> None:
     row = "made                           2      100    15.0      15     15      2   250.00    20     9  ok"
     assert row == line(outcome)
     assert [
-        "false alarms per 10,000 observations in control: 250.00 of 80; without improvements and aborted runs 250.00"
-        " (bar 1.5)",
-        "1 ok, 0 missed",
+        "scenarios of the issue: 1 ok, 0 missed; false alarms per 10,000 observations in control: 250.00 of 80; "
+        "without improvements and aborted runs 250.00 (bar 1.5)"
     ] == summary([outcome])
 
 
