@@ -184,6 +184,28 @@ def cached_cost(factor: float | None) -> Make:
     return make
 
 
+def border_inputs(changes: bool) -> Make:
+    """First tokens of prompts chosen so that two or three answers are about as likely; another model leans otherwise,
+    mostly among the same tokens."""
+
+    def make(rng: random.Random, name: str) -> Stream:
+        items = rng.choice((20, 30, 40))
+        how = runs(rng, 15 * items, healthy=3000 if not changes else None, items=items)
+        lean = rng.uniform(0.3, 0.7)
+
+        def model() -> list[dict[str, float]]:
+            sharp = rng.uniform(0.5, 2.5)
+            return [
+                {f"tok{n}": rng.expovariate(1) ** sharp for n in range(rng.choice((2, 2, 3)))} for _ in range(items)
+            ]
+
+        one, other = model(), model()
+        other = [new if rng.random() < lean else old for old, new in zip(one, other, strict=True)]
+        return repeated(rng, name, "fingerprint", says(one), says(other) if changes else None, how)
+
+    return make
+
+
 def noisy_canaries(after: float | None) -> Make:
     """Repeated items that are answered at a high temperature: a quarter of them now so, now otherwise."""
 
@@ -282,6 +304,7 @@ ODD = (
     Scenario("half is missing 86-64", thinned(canaries(0.86, 0.64), 0.4, 0.3)),
     Scenario("noisy canary 86-64", noisy_canaries(0.64)),
     Scenario("300 items 86-64", many_items),
+    Scenario("border inputs, swap", border_inputs(True), bar=5, reference=4, unit="batches"),
     Scenario("tokens, capped x1.1", tokens_of(lambda item, size: size * 1.1, lambda rng, size: min(size, 120.0))),
     Scenario(
         "tokens, 1 in 5 x1.5", tokens_of(lambda item, size: size * 1.5 if item % 5 == 0 else size, lambda rng, s: s)
@@ -312,6 +335,7 @@ ODD_QUIET = (
     Scenario("new items", new_items(None), "no change"),
     Scenario("half is missing", thinned(canaries(0.86, None), 0.4, 0.3), "no change"),
     Scenario("noisy canary", noisy_canaries(None), "no change"),
+    Scenario("border inputs", border_inputs(False), "no change"),
     Scenario("uncalibrated canary st.", uncalibrated(canaries(0.86, None)), "no change"),
     Scenario("uncalibrated latency st.", uncalibrated(latency()), "no change"),
     Scenario("aborted run, tokens", aborted("tokens"), "bad run"),

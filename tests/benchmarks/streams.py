@@ -360,7 +360,7 @@ def canary_cost(factor: float | None) -> Make:
 
     def make(rng: random.Random, name: str) -> Stream:
         how = runs(rng, 1000, healthy=3000 if factor is None else None)
-        tokens, noise = item_tokens(rng, how.items)(1.0), rng.choice((0.0, 0.02, 0.08, 0.15))
+        tokens, noise = item_tokens(rng, how.items)(1.0), rng.choice((0.0, 0.05, 0.1, 0.15, 0.2))
         fixed, each = rng.uniform(0.0001, 0.001), rng.choice((0.6e-6, 4e-6, 10e-6, 15e-6))
 
         def by(factor: float) -> Value:
