@@ -12,20 +12,23 @@ from collections.abc import Mapping
 from typing import Any
 
 from understudy.detectors.excursions import Excursions, Row
+from understudy.detectors.packing import packed, unpacked
 from understudy.detectors.sample import ONE_SHOT, Alarm, Kind, Sample
 
 SHIFTS = {"tokens": (0.03, -0.03, 0.08, -0.08, 0.25, -0.25, 0.7, -0.7), "cost": (0.05, 0.1, 0.25, 0.7)}
 """The alternatives for repeated questions: shifts of the logarithm."""
 STEPS = {"tokens": (0.4, -0.4, 0.9, -0.9), "cost": (0.35, 0.7, 1.4)}
 """The alternatives for one-shot calls, in standard deviations: they differ by what was asked."""
-SPENT = {"tokens": 0.4, "cost": 0.0}
+SPENT = {"tokens": 0.0, "cost": 0.0}
 LEARN = 3
 LEARN_ONCE = 40
-MOST = 160
+MOST = 90
+"""Questions of one stream; more are left out, or the state would not fit."""
 MEMORY = 60.0
 MEMORY_ONCE = 2000.0
-DELAY = 64
-PRIOR = 4.0
+DELAY = (64, 2)
+"""Values that wait before they count as normal: of one-shot calls, and of a question."""
+PRIOR = 2.0
 """Answers that what is known of all questions' variation counts for, beside those of the one question."""
 FINEST = 0.01
 """No question is taken to vary less than this part; nor less than half a token."""
@@ -45,16 +48,15 @@ class Amounts:
         self._threshold = math.log(length) + SPENT[kind]
         self._shifts = (STEPS if once else SHIFTS)[kind]
         known = plain or {}
-        self._items: dict[int, list[float]] = {int(item): list(v) for item, v in known.get("items", {}).items()}
+        self._items: dict[int, list[float]] = unpacked(known.get("items", ""))
         self._pool: list[float] = list(known.get("pool", (0.0, 0.0)))
         self._waiting: list[float] = list(known.get("waiting", ()))
         self._tests = Excursions(len(self._shifts), known.get("tests"))
 
     def plain(self) -> dict[str, Any]:
         """JSON-able form."""
-        items = {str(item): list(values) for item, values in self._items.items()}
         waiting, tests = list(self._waiting), self._tests.plain()
-        return {"items": items, "pool": list(self._pool), "waiting": waiting, "tests": tests}
+        return {"items": packed(self._items), "pool": list(self._pool), "waiting": waiting, "tests": tests}
 
     def accept(self) -> None:
         """Forget what was normal, not how much it varies."""
@@ -71,19 +73,31 @@ class Amounts:
     def _learn_for(self) -> int:
         return LEARN_ONCE if self._once else LEARN
 
-    def step(self, seen: Sample) -> Alarm | None:
-        value = math.log(max(LEAST[self._kind], float(seen.value)))
+    def scores(self, seen: Sample) -> list[float] | None:
+        """The log-likelihood ratio of a value under each alternative, None where its baseline is not known yet.
+
+        Nothing is learned from it.
+        """
         known = self._items.get(seen.item)
+        return self._scores(known, self._log(seen))[0] if known and known[0] >= self._learn_for else None
+
+    def _log(self, seen: Sample) -> float:
+        return round(math.log(max(LEAST[self._kind], float(seen.value))), 4)
+
+    def step(self, seen: Sample) -> Alarm | None:
+        value, known = self._log(seen), self._items.get(seen.item)
         if known is None:
             if len(self._items) < MOST:
-                self._items[seen.item] = [1.0, round(value, 5), 0.0, *(() if self._once else (value,))]
+                self._items[seen.item] = [1.0, value, 0.0]
             return None
         if self._once:
             return self._step_once(known, value, seen)
         ready = known[0] >= LEARN and not seen.calib
         scores, off = self._scores(known, value) if ready else ((), 0.0)
-        self._learn(known, known[3])
-        known[3] = value
+        known.append(value)
+        if not ready or len(known) > 3 + DELAY[1]:
+            # While a question is being learned nothing waits.
+            self._learn(known, known.pop(3))
         if not ready:
             return None
         self._tests.add(scores, off, 0.0, seen.at)
@@ -96,8 +110,8 @@ class Amounts:
             return None
         scores, off = self._scores(known, value)
         self._tests.add(scores, off, 0.0, seen.at)
-        self._waiting.append(round(value, 4))
-        if len(self._waiting) > DELAY:
+        self._waiting.append(value)
+        if len(self._waiting) > DELAY[0]:
             self._learn(known, self._waiting.pop(0))
         row = self._tests.highest()
         return self._found(row, seen) if row[0] >= self._threshold else None
@@ -124,12 +138,12 @@ class Amounts:
         most = MEMORY_ONCE if self._once else MEMORY
         count, mean, variation = known[0], known[1], known[2]
         if count >= most:
-            count, variation = most - 1, variation * (1 - 1 / most)
+            count, variation = most - 1.0, variation * (1 - 1 / most)
         off = value - mean
         count += 1
         mean += off / count
         add = off * (value - mean)
-        known[0], known[1], known[2] = count, round(mean, 6), round(variation + add, 8)
+        known[0], known[1], known[2] = count, round(mean, 6), round(variation + add, 7)
         if not self._once and count > 2:
             # One wild answer must not make all questions look wild.
             wild = 25 * self._pool[1] / self._pool[0] if self._pool[0] >= 20 else add
@@ -166,7 +180,8 @@ class Amounts:
             kept = max(LEARN_ONCE, count) if self._once else 1.0
             variance = known[2] / max(1.0, known[0] - 1)
             known[0] = min(known[0], kept)
-            known[1] = round(known[1] + mean if self._once else known[3], 6)
-            known[2] = variance * (known[0] - 1)
+            known[1] = round(known[1] + mean if self._once else known[-1] if len(known) > 3 else known[1], 6)
+            known[2] = round(variance * (known[0] - 1), 7)
+            del known[3:]
         self._waiting.clear()
         self._tests.clear()

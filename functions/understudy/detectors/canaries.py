@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from understudy.detectors.excursions import Excursions, Row
+from understudy.detectors.packing import packed, unpacked
 from understudy.detectors.sample import Alarm, Sample
 from understudy.detectors.shares import interval
 
@@ -23,44 +24,63 @@ LEARN = 3
 """Answers to a question before it counts."""
 MEMORY = 60.0
 """Answers to a question after which an older one has begun to lose its weight."""
-MOST = 160
+MOST = 200
 """Questions of one stream; more are left out, or the state would not fit."""
+DELAY = 2
+"""Answers to a question that wait before they count as normal: what is about to be found out must not be learned."""
 FIRM = (0.02, 4.0)
 """What is believed of `a` before anything was seen, and how firmly: as if it had been seen in this many chances."""
 MIXED = 0.3
 """Weight of the prior's two sides for a question that has been answered both ways."""
-FEWEST = 3
-"""Wrong answers without which there is no alarm."""
+FEWEST = (5, 3)
+"""Wrong answers without which there is no alarm: within one run, and over several."""
+WORSE = 0.5
+"""Standard errors by which more must be lost than was gained: another model is not always a worse one."""
 BURST = (1.0, 1.0, 0.5)
 """How much the first, second, third wrong answer of an unbroken row within a run counts; further ones say nothing new:
 what breaks off breaks off once."""
-BAD_RUN = (5, 0.5)
+BAD_RUN = (3, 0.38)
 """A run with this many wrong answers that make up more than this part may be a bad run, not a bad model: the next run
-must say so too."""
+must say so too, and nothing is learned from it."""
 
 
 class Canaries:
-    """State: for each question the number and sum of its normal values and the last one, which waits; the chances and
+    """State: for each question the number and sum of its normal values and the last ones, which wait; the chances and
     changes from which `a` is learned; the run under way; the excursions."""
 
-    __slots__ = ("_asked", "_changes", "_chances", "_items", "_missed", "_row", "_run", "_tests", "_threshold")
+    __slots__ = (
+        "_asked",
+        "_chances",
+        "_changes",
+        "_items",
+        "_missed",
+        "_row",
+        "_run",
+        "_seen",
+        "_spared",
+        "_tests",
+        "_threshold",
+    )
 
     def __init__(self, length: float, plain: Mapping[str, Any] | None = None) -> None:
         self._threshold = math.log(length) + SPENT
         known = plain or {}
-        self._items: dict[int, list[float]] = {int(item): list(v) for item, v in known.get("items", {}).items()}
+        self._items: dict[int, list[float]] = unpacked(known.get("items", ""))
         self._chances: float = known.get("chances", 0.0)
         self._changes: float = known.get("changes", 0.0)
-        self._run, self._asked, self._missed, self._row = known.get("run", (0, 0, 0, 0))
+        # Its number, its values, those to questions that are answered rightly, the wrong ones, the unbroken row of them.
+        self._run, self._seen, self._asked, self._missed, self._row = known.get("run", (0, 0, 0, 0, 0))
+        self._spared: bool = known.get("spared", False)
         self._tests = Excursions(len(LOSSES), known.get("tests"))
 
     def plain(self) -> dict[str, Any]:
         """JSON-able form."""
         return {
-            "items": {str(item): list(values) for item, values in self._items.items()},
+            "items": packed(self._items),
             "chances": self._chances,
             "changes": self._changes,
-            "run": [self._run, self._asked, self._missed, self._row],
+            "run": [self._run, self._seen, self._asked, self._missed, self._row],
+            "spared": self._spared,
             "tests": self._tests.plain(),
         }
 
@@ -75,21 +95,34 @@ class Canaries:
         known = self._items.get(item)
         return self._normal(known) if known and known[0] >= LEARN else None
 
+    def scores(self, seen: Sample) -> list[float] | None:
+        """The log-likelihood ratio of a value under each alternative, None where its baseline is not known yet.
+
+        Nothing is learned from it.
+        """
+        normal = self.expected(seen.item)
+        return None if normal is None else _scores(float(seen.value), normal)
+
     def step(self, seen: Sample) -> Alarm | None:
-        value, known = float(seen.value), self._items.get(seen.item)
+        value, known = round(float(seen.value), 4), self._items.get(seen.item)
         if known is None:
             if len(self._items) < MOST:
                 self._items[seen.item] = [0.0, 0.0, value]
             return None
-        self._learn(known, known[2])
-        known[2] = value
-        if seen.calib or known[0] < LEARN:
-            return None
         if seen.run != self._run:
             self._next_run(seen.run)
+        if seen.calib or known[0] < LEARN:
+            self._learn(known, known.pop(2) if len(known) > 2 else value)
+            known.append(value)
+            return None
+        if not self._bad_run():
+            known.append(value)
+            if len(known) > 2 + DELAY:
+                self._learn(known, known.pop(2))
+        self._seen += 1
         normal = self._normal(known)
         weight = self._weight(value, normal)
-        self._tests.add([weight * math.log1p(bet * (normal - value)) for bet in _bets(normal)], value, normal, seen.at)
+        self._tests.add([weight * score for score in _scores(value, normal)], value, normal, seen.at)
         return self._found(seen)
 
     def _weight(self, value: float, normal: float) -> float:
@@ -105,20 +138,21 @@ class Canaries:
         return BURST[self._row - 1] if self._row <= len(BURST) else 0.0
 
     def _next_run(self, run: int) -> None:
-        if self._bad_run():
-            self._tests.cap(self._threshold / 2)
+        self._spared = self._bad_run()
+        if self._spared:
+            self._tests.cap(self._threshold / 3)
         self._run = run
-        self._asked = self._missed = self._row = 0
+        self._seen = self._asked = self._missed = self._row = 0
 
     def _bad_run(self) -> bool:
-        return self._missed >= BAD_RUN[0] and self._missed > BAD_RUN[1] * self._asked
+        """Whether the run under way may be one; two in a row are no accident."""
+        return not self._spared and bool(self._missed >= BAD_RUN[0] and self._missed > BAD_RUN[1] * self._asked)
 
     def _found(self, seen: Sample) -> Alarm | None:
         row = self._tests.highest()
-        lost = row[3] - row[2]
-        if row[0] < self._threshold or lost <= 0:
+        if row[0] < self._threshold or row[3] - row[2] < WORSE * math.sqrt(row[4]):
             return None
-        if self._bad_run() or row[4] < FEWEST * 0.7:
+        if self._bad_run() or row[4] < 0.7 * FEWEST[row[1] > self._seen]:
             return None
         return self._alarm(row, seen)
 
@@ -142,9 +176,9 @@ class Canaries:
         )
         for known in self._items.values():
             # Armed again on what they have become: two answers more and each counts again.
-            known[0], known[1] = 1.0, known[2]
+            known[:2] = 0.0, 0.0
         self._tests.clear()
-        self._asked = self._missed = self._row = 0
+        self._seen = self._asked = self._missed = self._row = 0
         return alarm
 
     def _depth(self) -> float:
@@ -156,8 +190,8 @@ class Canaries:
             self._chances += 1 / (count + 1)
             self._changes += value > 0 if total <= 0.0 else value < 1
         if count >= MEMORY:
-            count, total = count * (1 - 1 / MEMORY), total * (1 - 1 / MEMORY)
-        known[0], known[1] = count + 1, total + value
+            count, total = count - 1, total * (1 - 1 / MEMORY)
+        known[0], known[1] = count + 1, round(total + value, 4)
 
     def _normal(self, known: list[float]) -> float:
         count, total = known[0], known[1]
@@ -168,5 +202,6 @@ class Canaries:
         return 1 - slip if total > 0 else slip
 
 
-def _bets(normal: float) -> list[float]:
-    return [loss / (1 - normal) for loss in LOSSES]
+def _scores(value: float, normal: float) -> list[float]:
+    """Log-likelihood ratios; each bets as if that part of the right answers were gone."""
+    return [math.log1p(loss / (1 - normal) * (normal - value)) for loss in LOSSES]

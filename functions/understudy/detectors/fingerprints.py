@@ -13,19 +13,24 @@ from typing import Any
 
 from understudy.detectors.excursions import Excursions, Row
 from understudy.detectors.sample import Alarm, Kind, Sample
+from understudy.detectors.shares import interval
 
 SWAPS = (0.15, 0.35, 0.7)
 """The alternatives: this part of the answers comes from another model."""
 SPENT = 0.6
 LEARN = 3
 MEMORY = 60.0
+DELAY = 3
+"""Answers to a prompt that wait before they count as normal, the newest included."""
 MOST = 80
 MOST_TOKENS = 4
 """Tokens that are kept of a prompt, the most frequent ones."""
 OTHERS = 6.0
 """Among how many tokens another model is taken to choose."""
 FIRM = (0.05, 10.0)
-FEWEST = 3
+UNUSUAL = 0.2
+"""A token is unusual that is given less than this part as often as the prompt's most frequent one."""
+FEWEST = 4
 """Answers that are off without which there is no alarm."""
 DIGEST = 6
 """Characters that are kept of a token's digest: what callers or models say is not stored."""
@@ -50,12 +55,26 @@ class Fingerprints:
     def plain(self) -> dict[str, Any]:
         """JSON-able form."""
         items = {str(item): [dict(counts), list(last)] for item, (counts, last) in self._items.items()}
-        return {"kind": "fingerprint", "items": items, "chances": self._chances, "news": self._news, "tests": self._tests.plain()}
+        return {
+            "kind": "fingerprint",
+            "items": items,
+            "chances": self._chances,
+            "news": self._news,
+            "tests": self._tests.plain(),
+        }
 
     def accept(self) -> None:
         """Forget what was normal of every prompt, not how steady they are."""
         self._items.clear()
         self._tests.clear()
+
+    def scores(self, seen: Sample) -> list[float] | None:
+        """The log-likelihood ratio of a value under each alternative, None where its baseline is not known yet.
+
+        Nothing is learned from it.
+        """
+        counts = self._items.get(seen.item, ({}, []))[0]
+        return _scores(self._normal(counts, digest(str(seen.value)))[0]) if sum(counts.values()) >= LEARN else None
 
     def step(self, seen: Sample) -> Alarm | None:
         token = digest(str(seen.value))
@@ -65,21 +84,23 @@ class Fingerprints:
                 self._items[seen.item] = ({}, [token])
             return None
         counts, last = known
-        if last:
-            self._learn(counts, last[0])
-        last[:] = [token]
-        total = sum(counts.values())
-        if seen.calib or total < LEARN:
+        waits = DELAY if sum(counts.values()) >= LEARN and not seen.calib else 1
+        while len(last) >= waits:
+            self._learn(counts, last.pop(0))
+        last.append(token)
+        if seen.calib or sum(counts.values()) < LEARN:
             return None
-        novelty = self._novelty(total, len(counts))
-        here = counts.get(token, 0.0)
-        normal = here / total * (1 - novelty) if here else novelty / OTHERS
-        other = 1 / OTHERS
-        scores = [math.log(((1 - swap) * normal + swap * other) / normal) for swap in SWAPS]
-        top = max(counts.values())
-        self._tests.add(scores, float(here < 0.2 * top), novelty, seen.at)
+        normal, novelty = self._normal(counts, token)
+        unusual = counts.get(token, 0.0) < UNUSUAL * max(counts.values())
+        self._tests.add(_scores(normal), float(unusual), novelty, seen.at)
         row = self._tests.highest()
         return self._found(row, seen) if row[0] >= self._threshold and row[2] >= FEWEST else None
+
+    def _normal(self, counts: Mapping[str, float], token: str) -> tuple[float, float]:
+        """How often a token is given, and how often one that was not given before."""
+        total, here = sum(counts.values()), counts.get(token, 0.0)
+        novelty = self._novelty(total, len(counts))
+        return (here / total * (1 - novelty) if here else novelty / OTHERS), novelty
 
     def _novelty(self, total: float, different: int) -> float:
         steadiness = (self._news + FIRM[0] * FIRM[1]) / (self._chances + FIRM[1])
@@ -124,6 +145,10 @@ class Versions:
         """JSON-able form."""
         return {"kind": "version", "known": list(self._known), "count": self._count, "news": list(self._news)}
 
+    def scores(self, seen: Sample) -> list[float] | None:
+        """As sure as can be: it is known or it is not."""
+        return [-5.0 if str(seen.value)[:60] in self._known else 5.0] if self._known else None
+
     def accept(self) -> None:
         """Forget all but the newest."""
         self._known = self._known[-1:]
@@ -158,9 +183,12 @@ class Versions:
         self._known = [*self._known, version][-20:]
 
 
-def _changed(kind: Kind, row: Row, seen: Sample, threshold: float, evidence: Mapping[str, Any]) -> Alarm:
-    from understudy.detectors.shares import interval
+def _scores(normal: float) -> list[float]:
+    """Log-likelihood ratios of a token that is given so often."""
+    return [math.log(1 - swap + swap / OTHERS / normal) for swap in SWAPS]
 
+
+def _changed(kind: Kind, row: Row, seen: Sample, threshold: float, evidence: Mapping[str, Any]) -> Alarm:
     count = int(row[1])
     low, high = interval(row[2], count)
     return Alarm(

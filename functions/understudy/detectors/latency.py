@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from operator import mul
 from typing import Any
 
 from understudy.detectors.excursions import Excursions, Row
@@ -16,7 +17,7 @@ from understudy.detectors.sample import Alarm, Kind, Sample
 
 SHIFTS = (0.12, 0.22, 0.4, 0.9)
 """The alternatives: by how much the logarithm is worse."""
-SPENT = 0.6
+SPENT = 1.2
 DAY, WEEK = 86400.0, 604800.0
 DAILY, WEEKLY = 3, 2
 """Harmonics."""
@@ -32,6 +33,8 @@ DEGREES = 5.0
 HUBER = 2.0
 """Standard deviations beyond which a value pulls the profile no more."""
 MOST_CORRELATION = 0.8
+DRIFT = 0.03
+"""How fast a new level of what is left is taken out of its variance and correlation."""
 FORGET = 0.995
 """For the variance and the correlation of what is left."""
 SHORTEST = 1e-4
@@ -43,7 +46,17 @@ class Latency:
     that wait, the excursions."""
 
     __slots__ = (
-        "_at", "_before", "_count", "_covariance", "_kind", "_last", "_lags", "_profile", "_square", "_tests", "_threshold",
+        "_at",
+        "_before",
+        "_count",
+        "_covariance", "_drift",
+        "_kind",
+        "_lags",
+        "_last",
+        "_profile",
+        "_square",
+        "_tests",
+        "_threshold",
         "_waiting",
     )  # fmt: skip
 
@@ -65,6 +78,7 @@ class Latency:
         self._square: list[float] = list(known.get("square", (3.0, 0.27)))
         self._lags: list[float] = list(known.get("lags", (3.0, 0.0)))
         self._last, self._at = known.get("last", (0.0, 0.0))
+        self._drift: float = known.get("drift", 0.0)
         self._before: list[float] = list(known.get("before", (0.0, 0.0)))
         self._waiting: list[list[float]] = [list(pair) for pair in known.get("waiting", ())]
         self._tests = Excursions(len(SHIFTS), known.get("tests"))
@@ -79,6 +93,7 @@ class Latency:
             "square": list(self._square),
             "lags": list(self._lags),
             "last": [self._last, self._at],
+            "drift": self._drift,
             "before": list(self._before),
             "waiting": [list(pair) for pair in self._waiting],
             "tests": self._tests.plain(),
@@ -98,20 +113,39 @@ class Latency:
         """More is worse, but for speed."""
         return -1 if self._kind == "speed" else 1
 
+    def scores(self, seen: Sample) -> list[float] | None:
+        """The log-likelihood ratio of a value under each alternative, None where its baseline is not known yet.
+
+        Nothing is learned from it.
+        """
+        return self._scores(seen.at, self._log(seen), 0.0)[0] if self._count >= LEARN else None
+
+    def _log(self, seen: Sample) -> float:
+        return round(self._sign * math.log(max(SHORTEST, float(seen.value))), 5)
+
     def step(self, seen: Sample) -> Alarm | None:
-        value = round(self._sign * math.log(max(SHORTEST, float(seen.value))), 5)
+        value = self._log(seen)
         ready = self._count >= LEARN and not seen.calib
         if not self._count:
             self._profile[0] = value
         if not ready:
             self._learn(seen.at, value)
             return None
-        features = _features(seen.at)
+        scores, off = self._scores(seen.at, value, self._correlation(seen.at))
+        self._remember(off, seen.at)
+        self._tests.add(scores, off, 0.0, seen.at)
+        self._waiting.append([float(round(seen.at)), value])
+        if len(self._waiting) > DELAY:
+            self._learn(*self._waiting.pop(0))
+        row = self._tests.highest()
+        return self._found(row, seen) if row[0] >= self._threshold else None
+
+    def _scores(self, at: float, value: float, correlation: float) -> tuple[list[float], float]:
+        """The log-likelihood ratios of a value, and how far it is off."""
+        features = _features(at)
         off = value - _dot(self._profile, features)
         spread = self._square[1] / self._square[0]
-        along = [_dot(row, features) for row in self._covariance]
-        unsure = _dot(along, features)
-        correlation = self._correlation(seen.at)
+        unsure = _dot([_dot(row, features) for row in self._covariance], features)
         left, part = off - correlation * self._last, 1 - correlation
         scale = 1 / (DEGREES * (spread * (1 - correlation * correlation) + unsure * part * part))
         at_home, weight = math.log1p(left * left * scale), (DEGREES + 1) / 2
@@ -119,13 +153,7 @@ class Latency:
         for shift in SHIFTS:
             beyond = left - shift * part
             scores.append(weight * (at_home - math.log1p(beyond * beyond * scale)))
-        self._remember(off, seen.at)
-        self._tests.add(scores, off, 0.0, seen.at)
-        self._waiting.append([seen.at, value])
-        if len(self._waiting) > DELAY:
-            self._learn(*self._waiting.pop(0))
-        row = self._tests.highest()
-        return self._found(row, seen) if row[0] >= self._threshold else None
+        return scores, off
 
     def _correlation(self, at: float) -> float:
         """Of what is left with what was left before; none after a gap."""
@@ -148,12 +176,11 @@ class Latency:
         total = spread + _dot(along, features)
         pull = max(-1.0, min(1.0, HUBER * math.sqrt(total) / abs(off))) if off else 1.0
         gain = [a * pull / total for a in along]
-        for i, part in enumerate(gain):
-            profile[i] += part * off
-            row, own = covariance[i], along[i]
-            for j in range(i + 1):
-                row[j] -= own * along[j] * pull / total
-                covariance[j][i] = row[j]
+        for i, own in enumerate(along):
+            profile[i] += gain[i] * off
+            covariance[i] = [
+                known - (own * other) * pull / total for known, other in zip(covariance[i], along, strict=True)
+            ]
         if self._count >= MEMORY:
             for i in range(len(gain)):
                 covariance[i][i] *= 1 + 1 / MEMORY
@@ -166,6 +193,9 @@ class Latency:
     def _vary(self, off: float, at: float, spread: float) -> None:
         """Learn how much is left, without its spikes, and how much of it stays."""
         kept = max(-3 * math.sqrt(spread), min(3 * math.sqrt(spread), off))
+        # A level that has changed for the better, and is still being learned, is no correlation.
+        self._drift += (kept - self._drift) * DRIFT
+        kept -= self._drift
         square, lags = self._square, self._lags
         fade = FORGET if square[0] > 1 / (1 - FORGET) else 1.0
         square[0], square[1] = square[0] * fade + 1, square[1] * fade + kept * kept
@@ -204,19 +234,19 @@ class Latency:
 
 
 def _features(at: float) -> list[float]:
-    day, week = 2 * math.pi * at / DAY, 2 * math.pi * at / WEEK
-    found = [1.0]
-    for n in range(1, DAILY + 1):
-        found += (math.sin(n * day), math.cos(n * day))
-    for n in range(1, WEEKLY + 1):
-        found += (math.sin(n * week), math.cos(n * week))
+    day, week = 2 * math.pi * (at % DAY) / DAY, 2 * math.pi * (at % WEEK) / WEEK
+    one, two = math.sin(day), math.cos(day)
+    double, twofold = 2 * one * two, 1 - 2 * one * one
+    seven, eight = math.sin(week), math.cos(week)
     # The epoch began on a Thursday.
-    found.append(1.0 if (at // DAY + 3) % 7 >= 5 else 0.0)
-    return found
+    weekend = 1.0 if (at // DAY + 3) % 7 >= 5 else 0.0
+    daily = (one, two, double, twofold, one * twofold + two * double, two * twofold - one * double)
+    return [1.0, *daily, seven, eight, 2 * seven * eight, 1 - 2 * seven * seven, weekend]
 
 
 def _dot(one: list[float], other: list[float]) -> float:
-    return sum(map(float.__mul__, one, other))
+    total: float = sum(map(mul, one, other))
+    return total
 
 
 def _packed(covariance: list[list[float]]) -> list[float]:

@@ -33,7 +33,7 @@ SURE = {"quality": 0.985, "errors": 0.99}
 class Shares:
     """State: the sum and number of normal values, those that wait, the excursions."""
 
-    __slots__ = ("_count", "_kind", "_levels", "_normal", "_tests", "_threshold", "_total", "_waiting")
+    __slots__ = ("_bets", "_count", "_kind", "_normal", "_tests", "_threshold", "_total", "_waiting")
 
     def __init__(self, kind: Kind, length: float, plain: Mapping[str, Any] | None = None) -> None:
         self._kind: Kind = kind
@@ -44,13 +44,19 @@ class Shares:
         self._waiting: list[float] = list(known.get("waiting", ()))
         self._tests = Excursions(len(LOSSES[kind]), known.get("tests"))
         self._normal = 0.0
-        self._levels: list[tuple[float, float]] = []
+        self._bets: list[float] = []
         self._settle()
 
     def plain(self) -> dict[str, Any]:
         """JSON-able form."""
         tests = self._tests.plain()
-        return {"kind": self._kind, "total": self._total, "count": self._count, "waiting": list(self._waiting), "tests": tests}
+        return {
+            "kind": self._kind,
+            "total": self._total,
+            "count": self._count,
+            "waiting": list(self._waiting),
+            "tests": tests,
+        }
 
     def accept(self) -> None:
         """Forget what was normal."""
@@ -63,16 +69,28 @@ class Shares:
         """The normal share of good answers, None where it is not known yet."""
         return self._total / self._count if self._count >= LEARN else None
 
+    def scores(self, seen: Sample) -> list[float] | None:
+        """The log-likelihood ratio of a value under each alternative, None where its baseline is not known yet.
+
+        Nothing is learned from it.
+        """
+        return None if self._count < LEARN else self._scores(self._good(seen))
+
+    def _good(self, seen: Sample) -> float:
+        return float(seen.value) if self._kind == "quality" else 1.0 - float(seen.value)
+
+    def _scores(self, good: float) -> list[float]:
+        return [math.log1p(bet * (self._normal - good)) for bet in self._bets]
+
     def step(self, seen: Sample) -> Alarm | None:
-        good = float(seen.value) if self._kind == "quality" else 1.0 - float(seen.value)
+        good = self._good(seen)
         if seen.calib:
             self._learn(good)
             return None
         if self._count < LEARN:
             self._learn(good)
             return None
-        scores = [math.log1p(bet * (self._normal - good)) for bet, _ in self._levels]
-        self._tests.add(scores, good, self._normal, seen.at)
+        self._tests.add(self._scores(good), good, self._normal, seen.at)
         self._waiting.append(good)
         if len(self._waiting) > DELAY:
             self._learn(self._waiting.pop(0))
@@ -120,7 +138,7 @@ class Shares:
         share = (self._total + 0.5) / (self._count + 1)
         share -= CAUTION * math.sqrt(share * (1 - share) / (self._count + 1))
         self._normal = normal = min(SURE[self._kind], max(0.02, share))
-        self._levels = [(loss / (1 - normal), loss) for loss in LOSSES[self._kind]]
+        self._bets = [loss / (1 - normal) for loss in LOSSES[self._kind]]
 
 
 def interval(total: float, count: int) -> tuple[float, float]:

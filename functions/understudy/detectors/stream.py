@@ -26,6 +26,12 @@ class Detector(Protocol):
     def step(self, seen: Sample) -> Alarm | None:
         """Take one more value in; says what changed as soon as that is sure."""
 
+    def scores(self, seen: Sample) -> list[float] | None:
+        """The log-likelihood ratio of a value under each alternative, None where its baseline is not known yet.
+
+        Nothing is learned from it.
+        """
+
     def plain(self) -> dict[str, Any]:
         """The state, JSON-able."""
 
@@ -52,6 +58,10 @@ class _Either:
         if self._repeated is None:
             self._repeated = self._new(False)
         return self._repeated.step(seen)
+
+    def scores(self, seen: Sample) -> list[float] | None:
+        part = self._once if seen.item < 0 else self._repeated
+        return part.scores(seen) if part else None
 
     def plain(self) -> dict[str, Any]:
         parts = {"once": self._once, "repeated": self._repeated}
