@@ -145,7 +145,7 @@ def constant_tokens(factor: float | None) -> Make:
 
 
 def aborted(kind: Literal["tokens", "cost", "fingerprint"]) -> Make:
-    """One run of aborted answers, as the other kinds see it: no tokens, a hundredth of the cost, an empty token."""
+    """One run of aborted answers, as the other kinds see it: nothing, or the few tokens of an excuse."""
 
     def make(rng: random.Random, name: str) -> Stream:
         how = replace(runs(rng, 0, healthy=1600), lost=0.0)
@@ -153,12 +153,13 @@ def aborted(kind: Literal["tokens", "cost", "fingerprint"]) -> Make:
         if kind == "fingerprint":
             usual = says(first_tokens(rng, how.items, 0.1))
         bad, share = how.length.calib + rng.randint(2, how.length.healthy // 2 + 2), rng.uniform(0.4, 1.0)
+        excuse = rng.choice((("", 0.0), ("Sorry", 4.0)))
 
         def value(rng: random.Random, item: int, run: int) -> float | str:
             found = usual(rng, item, run)
             if run == bad and rng.random() < share:
-                return "" if kind == "fingerprint" else 0.0
-            return found if kind != "cost" else float(found) * 1e-5
+                found = excuse[0] if kind == "fingerprint" else excuse[1]
+            return found if kind != "cost" else 1e-5 * (20 + float(found))
 
         return repeated(rng, name, kind, value, None, how)
 
