@@ -19,16 +19,19 @@ SHIFTS = {"tokens": (0.03, -0.03, 0.08, -0.08, 0.25, -0.25, 0.7, -0.7), "cost": 
 """The alternatives for repeated questions: shifts of the logarithm."""
 STEPS = {"tokens": (0.4, -0.4, 0.9, -0.9), "cost": (0.35, 0.7, 1.4)}
 """The alternatives for one-shot calls, in standard deviations: they differ by what was asked."""
-SPENT = {"tokens": 0.0, "cost": 0.0}
+SPENT = {"tokens": -0.3, "cost": 0.0}
+SPENT_ONCE = 0.7
+CAUTION = 0.8
+"""Standard errors of a one-shot stream's mean that a value may be off without meaning anything."""
 LEARN = 3
-LEARN_ONCE = 40
-MOST = 90
+LEARN_ONCE = 60
+MOST = 64
 """Questions of one stream; more are left out, or the state would not fit."""
 MEMORY = 60.0
 MEMORY_ONCE = 2000.0
 DELAY = (64, 2)
 """Values that wait before they count as normal: of one-shot calls, and of a question."""
-PRIOR = 2.0
+PRIOR = 1.0
 """Answers that what is known of all questions' variation counts for, beside those of the one question."""
 FINEST = 0.01
 """No question is taken to vary less than this part; nor less than half a token."""
@@ -45,7 +48,7 @@ class Amounts:
 
     def __init__(self, kind: Kind, length: float, *, once: bool, plain: Mapping[str, Any] | None = None) -> None:
         self._kind, self._once = kind, once
-        self._threshold = math.log(length) + SPENT[kind]
+        self._threshold = math.log(length) + (SPENT_ONCE if once else SPENT[kind])
         self._shifts = (STEPS if once else SHIFTS)[kind]
         known = plain or {}
         self._items: dict[int, list[float]] = unpacked(known.get("items", ""))
@@ -130,8 +133,12 @@ class Amounts:
             shifts = list(self._shifts)
         off, weight = value - mean, (degrees + 1) / 2
         scale = 1 / (degrees * spread * spread * (1 + 1 / count))
-        at_home = math.log1p(off * off * scale)
-        return [weight * (at_home - math.log1p((off - s) * (off - s) * scale)) for s in shifts], off
+        unsure = CAUTION * spread / math.sqrt(count) if self._once else 0.0
+        scores = []
+        for shift in shifts:
+            left = off - math.copysign(unsure, shift)
+            scores.append(weight * (math.log1p(left * left * scale) - math.log1p((left - shift) ** 2 * scale)))
+        return scores, off
 
     def _learn(self, known: list[float], value: float) -> None:
         """One more normal value (Welford 1962), with the older ones fading."""
@@ -143,7 +150,7 @@ class Amounts:
         count += 1
         mean += off / count
         add = off * (value - mean)
-        known[0], known[1], known[2] = count, round(mean, 6), round(variation + add, 7)
+        known[0], known[1], known[2] = count, round(mean, 5), round(variation + add, 5)
         if not self._once and count > 2:
             # One wild answer must not make all questions look wild.
             wild = 25 * self._pool[1] / self._pool[0] if self._pool[0] >= 20 else add
@@ -171,17 +178,12 @@ class Amounts:
             threshold=round(self._threshold, 3),
             evidence={} if self._once else {"questions": len(self._items)},
         )
-        self._arm_again(mean, count)
+        self._arm_again()
         return alarm
 
-    def _arm_again(self, mean: float, count: int) -> None:
-        """The baseline is what it has become, as far as that is known; how much values vary has not changed."""
+    def _arm_again(self) -> None:
+        """The baselines are learned anew; the pooled variation stays what it is."""
         for known in self._items.values():
-            kept = max(LEARN_ONCE, count) if self._once else 1.0
-            variance = known[2] / max(1.0, known[0] - 1)
-            known[0] = min(known[0], kept)
-            known[1] = round(known[1] + mean if self._once else known[-1] if len(known) > 3 else known[1], 6)
-            known[2] = round(variance * (known[0] - 1), 7)
-            del known[3:]
+            known[:] = [1.0, known[-1] if len(known) > 3 else known[1], 0.0]
         self._waiting.clear()
         self._tests.clear()

@@ -24,7 +24,7 @@ LEARN = 3
 """Answers to a question before it counts."""
 MEMORY = 60.0
 """Answers to a question after which an older one has begun to lose its weight."""
-MOST = 200
+MOST = 110
 """Questions of one stream; more are left out, or the state would not fit."""
 DELAY = 2
 """Answers to a question that wait before they count as normal: what is about to be found out must not be learned."""
@@ -34,6 +34,7 @@ MIXED = 0.3
 """Weight of the prior's two sides for a question that has been answered both ways."""
 FEWEST = (5, 3)
 """Wrong answers without which there is no alarm: within one run, and over several."""
+AGAIN = 1.5
 WORSE = 0.5
 """Standard errors by which more must be lost than was gained: another model is not always a worse one."""
 BURST = (1.0, 1.0, 0.5)
@@ -68,9 +69,10 @@ class Canaries:
         self._items: dict[int, list[float]] = unpacked(known.get("items", ""))
         self._chances: float = known.get("chances", 0.0)
         self._changes: float = known.get("changes", 0.0)
-        # Its number, its values, those to questions that are answered rightly, the wrong ones, the unbroken row of them.
+        # Its number, its values, those of questions that are answered rightly, the wrong ones, their unbroken row.
         self._run, self._seen, self._asked, self._missed, self._row = known.get("run", (0, 0, 0, 0, 0))
-        self._spared: bool = known.get("spared", False)
+        # How many values on a second bad run is believed: as many as it takes to ask the same questions again.
+        self._spared: float = known.get("spared", 0)
         self._tests = Excursions(len(LOSSES), known.get("tests"))
 
     def plain(self) -> dict[str, Any]:
@@ -104,7 +106,7 @@ class Canaries:
         return None if normal is None else _scores(float(seen.value), normal)
 
     def step(self, seen: Sample) -> Alarm | None:
-        value, known = round(float(seen.value), 4), self._items.get(seen.item)
+        value, known = round(float(seen.value), 3), self._items.get(seen.item)
         if known is None:
             if len(self._items) < MOST:
                 self._items[seen.item] = [0.0, 0.0, value]
@@ -120,6 +122,7 @@ class Canaries:
             if len(known) > 2 + DELAY:
                 self._learn(known, known.pop(2))
         self._seen += 1
+        self._spared -= self._spared > 0
         normal = self._normal(known)
         weight = self._weight(value, normal)
         self._tests.add([weight * score for score in _scores(value, normal)], value, normal, seen.at)
@@ -138,21 +141,23 @@ class Canaries:
         return BURST[self._row - 1] if self._row <= len(BURST) else 0.0
 
     def _next_run(self, run: int) -> None:
-        self._spared = self._bad_run()
-        if self._spared:
+        if self._bad_run():
+            self._spared = AGAIN * len(self._items)
             self._tests.cap(self._threshold / 3)
         self._run = run
         self._seen = self._asked = self._missed = self._row = 0
 
     def _bad_run(self) -> bool:
-        """Whether the run under way may be one; two in a row are no accident."""
-        return not self._spared and bool(self._missed >= BAD_RUN[0] and self._missed > BAD_RUN[1] * self._asked)
+        """Whether the run under way may be one; two are no accident."""
+        return self._spared <= 0 and bool(self._missed >= BAD_RUN[0] and self._missed > BAD_RUN[1] * self._asked)
 
     def _found(self, seen: Sample) -> Alarm | None:
         row = self._tests.highest()
         if row[0] < self._threshold or row[3] - row[2] < WORSE * math.sqrt(row[4]):
             return None
-        if self._bad_run() or row[4] < 0.7 * FEWEST[row[1] > self._seen]:
+        # What was lost and what was gained, from their difference and their squares.
+        lost = (row[4] + row[3] - row[2]) / 2
+        if self._bad_run() or lost < FEWEST[row[1] > self._seen] - 0.5:
             return None
         return self._alarm(row, seen)
 
@@ -191,7 +196,7 @@ class Canaries:
             self._changes += value > 0 if total <= 0.0 else value < 1
         if count >= MEMORY:
             count, total = count - 1, total * (1 - 1 / MEMORY)
-        known[0], known[1] = count + 1, round(total + value, 4)
+        known[0], known[1] = count + 1, round(total + value, 3)
 
     def _normal(self, known: list[float]) -> float:
         count, total = known[0], known[1]

@@ -22,8 +22,9 @@ LEARN = 3
 MEMORY = 60.0
 DELAY = 3
 """Answers to a prompt that wait before they count as normal, the newest included."""
-MOST = 80
-MOST_TOKENS = 4
+MOST = 60
+"""Prompts of one stream; more are left out, or the state would not fit."""
+MOST_TOKENS = 3
 """Tokens that are kept of a prompt, the most frequent ones."""
 OTHERS = 6.0
 """Among how many tokens another model is taken to choose."""
@@ -32,8 +33,12 @@ UNUSUAL = 0.2
 """A token is unusual that is given less than this part as often as the prompt's most frequent one."""
 FEWEST = 4
 """Answers that are off without which there is no alarm."""
-DIGEST = 6
+DIGEST = 4
 """Characters that are kept of a token's digest: what callers or models say is not stored."""
+
+
+Prompt = tuple[dict[str, float], list[str]]
+"""How often each token was given, and the last ones, which wait."""
 
 
 class Fingerprints:
@@ -45,19 +50,16 @@ class Fingerprints:
     def __init__(self, length: float, plain: Mapping[str, Any] | None = None) -> None:
         self._threshold = math.log(length) + SPENT
         known = plain or {}
-        self._items: dict[int, tuple[dict[str, float], list[str]]] = {
-            int(item): (dict(counts), list(last)) for item, (counts, last) in known.get("items", {}).items()
-        }
+        self._items = _unpacked(known.get("items", ""))
         self._chances: float = known.get("chances", 0.0)
         self._news: float = known.get("news", 0.0)
         self._tests = Excursions(len(SWAPS), known.get("tests"))
 
     def plain(self) -> dict[str, Any]:
         """JSON-able form."""
-        items = {str(item): [dict(counts), list(last)] for item, (counts, last) in self._items.items()}
         return {
             "kind": "fingerprint",
-            "items": items,
+            "items": _packed(self._items),
             "chances": self._chances,
             "news": self._news,
             "tests": self._tests.plain(),
@@ -113,7 +115,7 @@ class Fingerprints:
             self._news += token not in counts
         if total >= MEMORY:
             for other in counts:
-                counts[other] = round(counts[other] * (1 - 1 / MEMORY), 3)
+                counts[other] = round(counts[other] * (1 - 1 / MEMORY), 2)
         counts[token] = counts.get(token, 0.0) + 1
         if len(counts) > MOST_TOKENS:
             del counts[min(counts, key=counts.__getitem__)]
@@ -181,6 +183,25 @@ class Versions:
 
     def _add(self, version: str) -> None:
         self._known = [*self._known, version][-20:]
+
+
+def _packed(items: Mapping[int, Prompt]) -> str:
+    """`item token:times token:times|token token;...`."""
+    return ";".join(
+        f"{item} " + " ".join(f"{token}:{times:g}" for token, times in counts.items()) + "|" + " ".join(last)
+        for item, (counts, last) in items.items()
+    )
+
+
+def _unpacked(text: str) -> dict[int, Prompt]:
+    """What `_packed` wrote."""
+    found: dict[int, Prompt] = {}
+    for entry in text.split(";") if text else ():
+        known, _, last = entry.partition("|")
+        item, *counts = known.split()
+        pairs = (each.split(":") for each in counts)
+        found[int(item)] = ({token: float(times) for token, times in pairs}, last.split())
+    return found
 
 
 def _scores(normal: float) -> list[float]:

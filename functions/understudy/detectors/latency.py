@@ -33,6 +33,8 @@ DEGREES = 5.0
 HUBER = 2.0
 """Standard deviations beyond which a value pulls the profile no more."""
 MOST_CORRELATION = 0.8
+SURE = 0.12
+"""A profile is taken as it is once it is known to this part of what is left."""
 DRIFT = 0.03
 """How fast a new level of what is left is taken out of its variance and correlation."""
 FORGET = 0.995
@@ -146,7 +148,10 @@ class Latency:
         off = value - _dot(self._profile, features)
         spread = self._square[1] / self._square[0]
         unsure = _dot([_dot(row, features) for row in self._covariance], features)
+        # An hour that was never seen may lie as far off as is thought possible.
+        doubt = max(0.0, math.sqrt(unsure) - SURE * math.sqrt(spread))
         left, part = off - correlation * self._last, 1 - correlation
+        left -= doubt * part
         scale = 1 / (DEGREES * (spread * (1 - correlation * correlation) + unsure * part * part))
         at_home, weight = math.log1p(left * left * scale), (DEGREES + 1) / 2
         scores = []
