@@ -24,6 +24,7 @@ from understudy.health.observation import observation_from
 from understudy.keys import ClientKey, hash_key
 from understudy.ports import Due
 from understudy.runtime.gateway import ApiRequest
+from understudy.services.feedback import Feedback
 from understudy.services.keepsakes import Keepsakes
 from understudy.services.outcomes import LocalOutcomes
 from understudy.services.probe_targets import ProbeTargets
@@ -123,11 +124,13 @@ class Fleet:
 
     def _environment(self, name: str) -> RouteRequest:
         log, rng = Log(self, name), random.Random(f"{self._seed} {name}")
+        outcomes = LocalOutcomes(self.store, self.clock, log, rng)
         return RouteRequest(
             ReadModel(self.store, self.clock, log),
-            LocalOutcomes(self.store, self.clock, log, rng),
+            outcomes,
             self.providers.asked_by(name),  # type: ignore[arg-type]
             Keepsakes(self.store, self.clock, log),
+            Feedback(self.store, outcomes, self.clock, log),
             clock=self.clock,
             logger=log,
             rng=rng,

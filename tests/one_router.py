@@ -18,6 +18,7 @@ from understudy.health.item import Health
 from understudy.health.observation import observation_from
 from understudy.keys import ClientKey, hash_key
 from understudy.runtime.gateway import ApiRequest
+from understudy.services.feedback import Feedback
 from understudy.services.keepsakes import Keepsakes
 from understudy.services.outcomes import LocalOutcomes
 from understudy.services.publish_control import publish
@@ -111,6 +112,7 @@ class Router:
             self.outcomes,
             Upstream(self.transport, secrets, "understudy/test", time.time),
             Keepsakes(self.store, time.time, self.log),
+            Feedback(self.store, self.outcomes, time.time, self.log),
             clock=time.time,
             logger=self.log,
             rng=random.Random(2),

@@ -62,6 +62,7 @@ def renew() -> None:
 
 
 def route_request(settings: Settings) -> RouteRequest:
+    from understudy.services.feedback import Feedback
     from understudy.services.keepsakes import Keepsakes
     from understudy.services.outcomes import LocalOutcomes
     from understudy.services.read_model import ReadModel
@@ -73,11 +74,13 @@ def route_request(settings: Settings) -> RouteRequest:
         logger = DecisionLog(logger, Path(settings.decision_log), time.time)
     store = Store(DynamoTable(settings.table))
     rng = random.SystemRandom()
+    outcomes = LocalOutcomes(store, time.time, logger, rng)
     return RouteRequest(
         ReadModel(store, time.time, logger),
-        LocalOutcomes(store, time.time, logger, rng),
+        outcomes,
         _upstream(settings),
         Keepsakes(store, time.time, logger),
+        Feedback(store, outcomes, time.time, logger),
         clock=time.time,
         logger=logger,
         rng=rng,
@@ -96,12 +99,13 @@ def probe_targets(settings: Settings) -> ProbeTargets:
 
 def update_health(settings: Settings) -> UpdateHealth:
     from understudy.services.update_health import UpdateHealth
-    from understudy.transport.sqs import SqsProbeQueue
+    from understudy.transport.sqs import SqsConfirmQueue, SqsProbeQueue
 
     logger = _logger("update_health", settings)
-    probes = SqsProbeQueue(settings.probe_queue_url, aws)
+    probes, confirms = SqsProbeQueue(settings.probe_queue_url, aws), SqsConfirmQueue(settings.due_queue_url, aws)
     store = Store(DynamoTable(settings.table))
-    return UpdateHealth(store, probes, clock=time.time, logger=logger, rng=random.SystemRandom())
+    rng = random.SystemRandom()
+    return UpdateHealth(store, probes, clock=time.time, logger=logger, rng=rng, confirms=confirms)
 
 
 def publish_alerts(settings: Settings) -> PublishAlerts:

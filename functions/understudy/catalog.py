@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,7 @@ class Provider:
     """Who is called: wire protocol, address, credential, fixed headers.
 
     `rename`: fields of a request that this server knows by another name, such as `max_completion_tokens`.
+    `status_page`: the address of its public status page, which corroborates what was measured and decides nothing.
     """
 
     name: str
@@ -43,6 +45,7 @@ class Provider:
     headers: Mapping[str, str] = field(default_factory=dict)
     rename: Mapping[str, str] = field(default_factory=dict)
     simulated: bool = False
+    status_page: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,11 +158,28 @@ class Candidate:
 
 
 @dataclass(frozen=True, slots=True)
+class Share:
+    """A target that gets a part (0 to 1) of a route's requests, whether it is on the route or not."""
+
+    target: Target
+    share: float
+
+
+@dataclass(frozen=True, slots=True)
 class Route:
     """A public model name and its policy.
 
     `hedge`: a second target is started when the first token is later than the first target's own p95.
     `continue_in_user_turn`: an answer that broke off may be continued by asking in words, where nothing sounder works.
+    `golden_sets`: the questions that the route's targets are asked beside those that all targets are asked.
+    `feedback`: callers may judge its answers for a day.
+    `strategy` says how candidates are ranked (understudy.routing.scorers): "ordered", "weighted", "fastest",
+    "cheapest", "best" or "adaptive".  `task`: what its requests are about, so that evidence of that task counts; empty
+    for no one task.  `min_quality` (0 to 1) is the floor of "cheapest", `max_price_per_million` (US dollars for a
+    million tokens, blended) the ceiling of "best", `first_token_objective` the seconds within which a first token is in
+    time.  `canary` leads a share of the requests; `shadow` is asked for a share of them as well, and its answers are
+    judged and thrown away.  `quarantine` says whose quarantines count here: "automatic" (also those that follow a
+    finding by themselves), "manual" (only an operator's) or "off" (nobody's).
     """
 
     name: str
@@ -171,6 +191,22 @@ class Route:
     reroute_refusals: bool = False
     hedge: bool = False
     continue_in_user_turn: bool = False
+    golden_sets: frozenset[str] = frozenset()
+    feedback: bool = False
+    strategy: str = "ordered"
+    task: str = ""
+    min_quality: float | None = None
+    max_price_per_million: Decimal | None = None
+    first_token_objective: float | None = None
+    canary: Share | None = None
+    shadow: Share | None = None
+    quarantine: str = "manual"
+
+    @property
+    def asked(self) -> Mapping[str, Target]:
+        """Every target that may be sent its requests, by name."""
+        trials = [share.target for share in (self.canary, self.shadow) if share is not None]
+        return {target.name: target for target in (*(c.target for c in self.candidates), *trials)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,13 +235,41 @@ class BreakerSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class DetectionSettings:
+    """How sure an alarm must be.
+
+    `in_control_length`: values between two false alarms of one stream.  `false_discovery_rate`: the largest share of
+    false ones among the alarms told together.  `max_loss`: of quality, that a new version may have and be accepted.
+    """
+
+    in_control_length: float = 100_000.0
+    false_discovery_rate: float = 0.05
+    max_loss: float = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreSettings:
+    """What a score is made of: the weights of its parts, of which only the proportions count; the points by which
+    another must be better before an order changes; the seconds after which evidence counts half."""
+
+    availability: float = 50.0
+    latency: float = 20.0
+    quality: float = 25.0
+    cost: float = 5.0
+    hysteresis: float = 5.0
+    half_life: float = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
 class HealthSettings:
     """How health is judged and shared.  Seconds and counts."""
 
     breaker: BreakerSettings = field(default_factory=BreakerSettings)
+    score: ScoreSettings = field(default_factory=ScoreSettings)
     probe_period: float = 60.0
     probe_prompt: str = "Reply with the single word: ready"
     probe_max_tokens: int = 16
+    detection: DetectionSettings = field(default_factory=DetectionSettings)
     flush: float = 10.0
     evaluations_to_resolve: int = 3
 
@@ -220,10 +284,14 @@ class AlertSettings:
 
 @dataclass(frozen=True, slots=True)
 class Catalog:
-    """One published control document, compiled.  `version` is its number in the store."""
+    """One published control document, compiled.  `version` is its number in the store.
+
+    `golden_sets` is as the document has it: only the control plane reads it, by `golden/sets.py`.
+    """
 
     version: int
     targets: Mapping[str, Target]
     routes: Mapping[str, Route]
     health: HealthSettings = field(default_factory=HealthSettings)
     alerts: AlertSettings = field(default_factory=AlertSettings)
+    golden_sets: Mapping[str, Any] = field(default_factory=dict)

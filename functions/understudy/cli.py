@@ -18,9 +18,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from understudy import __version__
+from understudy import __version__, commands
 from understudy.errors import DocumentError, UnderstudyError
 from understudy.explain import explain, when
+from understudy.golden_command import add_parsers
 from understudy.keys import ClientKey, hash_key, new_key
 
 LOCAL_URL = "http://127.0.0.1:8080"
@@ -167,35 +168,35 @@ def _rollback(options: argparse.Namespace) -> int:
 
 
 def _status(options: argparse.Namespace) -> int:
+    from understudy.control.load import catalog
+    from understudy.status import STATUS, status, status_row
+
     store = _store(options)
     pointer = store.pointer()
     if pointer is None:
         raise CommandError("no control document is in force; publish one with `understudy publish FILE`")
-    targets = sorted(store.version(pointer.version).document["targets"])
+    current, now = catalog(store.version(pointer.version).document, pointer.version), time.time()
+    targets = sorted(current.targets)
     health = store.health(targets)
     incidents = [i for i in store.incidents() if i.status == "open"]
     if options.json:
         plain = {
             "document_version": pointer.version,
             "targets": {name: health[name].plain() if name in health else None for name in targets},
+            "states": {name: status(health.get(name), current.health, now) for name in targets},
             "incidents": [i.plain() for i in incidents],
         }
         print(json.dumps(plain, indent=2))
         return 0
     print(f"control document: version {pointer.version}, since {when(pointer.moved_at)}, by {pointer.moved_by}\n")
-    rows = [("TARGET", "BREAKER", "SINCE", "GOOD", "FIRST TOKEN", "LAST FAILURE")]
-    for name in targets:
-        seen = health.get(name)
-        if seen is None:
-            rows.append((name, "closed", "-", "not seen yet", "-", "-"))
-            continue
-        first = "-" if seen.first_token is None else f"{seen.first_token * 1000:.0f} ms"
-        failure = f"{when(seen.last_failure_at)} {seen.last_failure}" if seen.last_failure_at else "-"
-        rows.append((name, seen.state, when(seen.breaker.changed_at), f"{seen.score:.0%}", first, failure))
+    rows = [STATUS, *(status_row(name, health.get(name), current.health, now) for name in targets)]
     _print_columns(rows)
+    for line in commands.standing(health):
+        print(line)
     print(f"\nopen incidents: {len(incidents) or 'none'}")
     for incident in incidents:
-        print(f"  {incident.severity} {incident.subject} {incident.kind} since {when(incident.opened_at)}")
+        taken = f", taken by {incident.acknowledged_by}" if incident.acknowledged_by else ""
+        print(f"  {incident.severity} {incident.subject} {incident.kind} since {when(incident.opened_at)}{taken}")
         print(f"    {incident.summary}")
     return 0
 
@@ -293,7 +294,7 @@ def _positive(text: str) -> float:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="understudy", description="A serverless LLM router.")
     parser.add_argument("--version", action="version", version=__version__)
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    added = parser.add_subparsers(required=True, metavar="COMMAND")
     local = argparse.ArgumentParser(add_help=False)
     local.add_argument(
         "--local-url", default=os.environ.get("UNDERSTUDY_LOCAL_URL", LOCAL_URL), help=f"local stack ({LOCAL_URL})"
@@ -302,6 +303,39 @@ def _parser() -> argparse.ArgumentParser:
     where.add_argument("--local", action="store_true", help="the running local stack")
     where.add_argument("--table", default=os.environ.get("UNDERSTUDY_TABLE"), help="table of a deployed router")
 
+    _up_parser(added)
+    _fault_parsers(added, local)
+    _document_parsers(added, where)
+    commands.add_parsers(added, where, _store, _operator)
+
+    status = added.add_parser("status", parents=[where], help="health of every target, and open incidents")
+    status.set_defaults(run=_status)
+    status.add_argument("--json", action="store_true", help="for machines")
+
+    told = added.add_parser("explain", parents=[local], help="what happened to a request of the local stack, and why")
+    told.set_defaults(run=_explain)
+    told.add_argument("request_id", metavar="REQUEST_ID", help="what the answer's header x-understudy-request-id says")
+
+    replay = added.add_parser("replay", help="run the detectors over observations on standard input, JSON lines")
+    replay.set_defaults(run=_replay)
+    replay.add_argument(
+        "--in-control-length",
+        type=_positive,
+        default=100_000,
+        metavar="N",
+        help="observations between two false alarms of a stream, on average (100000)",
+    )
+
+    keys = added.add_parser("keys", help="create, list or revoke client keys")
+    keys.set_defaults(run=_keys)
+    actions = keys.add_subparsers(dest="action", required=True, metavar="ACTION")
+    actions.add_parser("create", parents=[where]).add_argument("name", help="who the key is for")
+    actions.add_parser("list", parents=[where])
+    actions.add_parser("revoke", parents=[where]).add_argument("hash", help="first characters of the key's hash")
+    return parser
+
+
+def _up_parser(commands: Any) -> None:
     up = commands.add_parser("up", help="run the whole router on this machine")
     up.set_defaults(run=_up)
     up.add_argument(
@@ -319,37 +353,6 @@ def _parser() -> argparse.ArgumentParser:
     up.add_argument("--no-simulators", action="store_true", help="start no simulated providers")
     up.add_argument("--alert-url", metavar="URL", help="HTTP endpoint that receives the alerts too")
     up.add_argument("--verbose", action="store_true", help="show the log, one JSON line an event")
-
-    _fault_parsers(commands, local)
-    _document_parsers(commands, where)
-
-    status = commands.add_parser("status", parents=[where], help="health of every target, and open incidents")
-    status.set_defaults(run=_status)
-    status.add_argument("--json", action="store_true", help="for machines")
-
-    told = commands.add_parser(
-        "explain", parents=[local], help="what happened to a request of the local stack, and why"
-    )
-    told.set_defaults(run=_explain)
-    told.add_argument("request_id", metavar="REQUEST_ID", help="what the answer's header x-understudy-request-id says")
-
-    replay = commands.add_parser("replay", help="run the detectors over observations on standard input, JSON lines")
-    replay.set_defaults(run=_replay)
-    replay.add_argument(
-        "--in-control-length",
-        type=_positive,
-        default=100_000,
-        metavar="N",
-        help="observations between two false alarms of a stream, on average (100000)",
-    )
-
-    keys = commands.add_parser("keys", help="create, list or revoke client keys")
-    keys.set_defaults(run=_keys)
-    actions = keys.add_subparsers(dest="action", required=True, metavar="ACTION")
-    actions.add_parser("create", parents=[where]).add_argument("name", help="who the key is for")
-    actions.add_parser("list", parents=[where])
-    actions.add_parser("revoke", parents=[where]).add_argument("hash", help="first characters of the key's hash")
-    return parser
 
 
 def _fault_parsers(commands: Any, local: argparse.ArgumentParser) -> None:
@@ -384,6 +387,7 @@ def _document_parsers(commands: Any, where: argparse.ArgumentParser) -> None:
     rollback = commands.add_parser("rollback", parents=[where], help="put an earlier version in force again")
     rollback.set_defaults(run=_rollback)
     rollback.add_argument("version", type=int, nargs="?", help="version number (default: the one before)")
+    add_parsers(commands, print, _print_columns)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,8 @@ UnderstudyError
 │   ├── UnknownModel             no such route
 │   ├── OverBudget               the request's money budget allows no call
 │   ├── UnknownPath              no such endpoint
+│   ├── UnknownAnswer            feedback on an answer that this client did not get, or that is forgotten
+│   ├── FeedbackGiven            the answer was judged before, and differently
 │   └── WrongMethod              the endpoint exists, the method does not
 ├── NoCompliantTarget            every candidate was denied by a constraint
 ├── NoTargetAnswered             every candidate was tried or left out; carries why
@@ -95,6 +97,14 @@ class OverBudget(RequestError):
 
 class UnknownPath(RequestError):
     code = "unknown_url"
+
+
+class UnknownAnswer(RequestError):
+    code = "answer_not_found"
+
+
+class FeedbackGiven(RequestError):
+    code = "feedback_given"
 
 
 class WrongMethod(RequestError):

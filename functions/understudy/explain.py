@@ -17,7 +17,7 @@ _TOLD = frozenset({
     "at", "message", "request_id", "client", "route", "document_version", "stream", "outcome", "target",
     "reported_model", "candidates", "denied", "unfit", "skipped", "attempts", "resumed", "usage",
     "usage_estimated", "cost_usd", "attempts_cost_usd", "limits", "time_to_commit_ms", "ms", "status", "code",
-    "param", "causes",
+    "param", "causes", "strategy", "canary", "shadow", "held",
 })
 _TOLD_OF_ATTEMPT = frozenset({
     "target", "how", "hedge", "outcome", "detail", "effect", "status", "first_token_ms", "ms", "reported_model",
@@ -49,7 +49,13 @@ def explain(records: Sequence[Record], targets: Record | None = None) -> str:
     places: list[list[str]] = [
         [f"{number}.", *row] for number, row in enumerate(_reasons(decision.get("candidates")), start=1)
     ]
+    if decision.get("strategy") not in (None, "ordered"):
+        lines += _section("strategy", [[_text(decision.get("strategy"))]])
     lines += _section("candidates", places)
+    lines += _section("scores", _scores(decision.get("candidates")))
+    lines += _section("canary", [[_text(decision.get("canary"))]])
+    lines += _section("shadow", _reasons([decision.get("shadow")]))
+    lines += _section("drained", _reasons(decision.get("held")))
     lines += _section("denied", _reasons(decision.get("denied")))
     lines += _section("unfit", [[*row, _declared(row[0], targets)] for row in _reasons(decision.get("unfit"))])
     lines += _section("not asked", _reasons(decision.get("skipped")))
@@ -176,6 +182,12 @@ def _refusal(refused: Record) -> str:
 
 def _reasons(causes: object) -> list[list[str]]:
     return [[_text(cause.get("target")), _text(cause.get("reason"))] for cause in _objects(causes)]
+
+
+def _scores(candidates: object) -> list[list[str]]:
+    """The score of each candidate and its parts, once; none where none was logged."""
+    scored = {_text(one.get("target")): one for one in _objects(candidates) if one.get("score") is not None}
+    return [[name, _text(one["score"]), _text(one.get("parts"))] for name, one in scored.items()]
 
 
 def _declared(name: str, targets: Record | None) -> str:

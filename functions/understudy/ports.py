@@ -58,6 +58,35 @@ class HealthStore(Protocol):
         """Write revision `health.rev + 1` where `health.rev` is still current, and return it.  Raises Conflict."""
 
 
+Stream = tuple[str, str]
+"""The name of a stream and the kind of its values."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """Plain data and its revision; revision 0 is that of what is not there."""
+
+    plain: Mapping[str, Any]
+    rev: int = 0
+
+
+class DetectorStore(Protocol):
+    """What is kept of each stream of a target; every write says which revision it has seen."""
+
+    def detectors(self, target: str, streams: Sequence[Stream]) -> Mapping[Stream, Kept]:
+        """One batch read, eventually consistent; those that are not there are left out."""
+
+    def detector(self, target: str, stream: Stream) -> Kept | None:
+        """Strongly consistent."""
+
+    def streams(self, target: str) -> Sequence[Stream]:
+        """Those of which something is kept."""
+
+    def put_detector(self, target: str, stream: Stream, kept: Kept, now: float) -> None:
+        """Write revision `kept.rev + 1` where `kept.rev` is still current.  Raises Conflict.  It expires when nothing
+        is written for a quarter of a year."""
+
+
 class ObservationStore(Protocol):
     def add_observation(self, observation: Observation) -> None: ...
 
@@ -101,6 +130,28 @@ class KeepsakeStore(Protocol):
         """Eventually consistent; those that are not there are left out."""
 
 
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Whose answer a request got: `key_hash` of the client, `at` epoch seconds, `score` what the client said of it."""
+
+    request_id: str
+    key_hash: str
+    target: str
+    route: str
+    at: float
+    score: float | None = None
+
+
+class AnswerStore(Protocol):
+    """Answers that may be judged, apart for each client key; kept for a day."""
+
+    def answer(self, key_hash: str, request_id: str) -> Answer | None:
+        """Strongly consistent."""
+
+    def put_answer(self, answer: Answer) -> None:
+        """Write it, or the first score of it.  Raises Conflict where there is one already."""
+
+
 class SnapshotStore(Protocol):
     def snapshot(self, targets: Sequence[str], key_hashes: Sequence[str]) -> Snapshot:
         """One batch read, eventually consistent.  Raises StoreError."""
@@ -109,6 +160,15 @@ class SnapshotStore(Protocol):
 class ProbeQueue(Protocol):
     def send(self, target: str, delay: float) -> None:
         """Ask for a recovery probe of `target` in `delay` seconds."""
+
+
+class ConfirmQueue(Protocol):
+    def send(self, target: str, stream: str) -> None:
+        """Ask for a run of the stream's questions now, to confirm what a detector found there.
+
+        It comes as one observation whose samples of that stream have a negative `run`.  A second one within five
+        minutes is not bought.
+        """
 
 
 @dataclass(frozen=True, slots=True)

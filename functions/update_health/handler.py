@@ -1,7 +1,8 @@
 """Health and incidents.
 
-Trigger: the table stream (new observations; changed health items).  Reads: control document, health, incidents.
-Writes: health, incidents, recovery probes to the queue.  Time: 30 s for a batch.
+Trigger: the table stream (new observations; changed health items).  Reads: control document, health, detectors,
+incidents.  Writes: health, detectors, incidents; recovery probes and runs that confirm an alarm to their queues.
+Time: 30 s for a batch.
 """
 
 from __future__ import annotations

@@ -35,8 +35,9 @@ CORE = {
     *("control", "control.load", "control.paths", "control.versions"),
     *("detectors", "detectors.sample"),
     *("incidents", "incidents.incident"),
-    *("services", "services.decision_log", "services.fitness", "services.keepsakes", "services.measures"),
-    *("services.outcomes", "services.read_model", "services.route_request", "services.upstream"),
+    *("services", "services.decision_log", "services.feedback", "services.fitness", "services.keepsakes"),
+    *("services.measures", "services.outcomes", "services.read_model", "services.route_request"),
+    *("services.outlooks", "services.request_parts", "services.shadow", "services.signals", "services.upstream"),
     *("transport", "transport.eventstream", "transport.http", "transport.secrets", "transport.sigv4"),
 }
 READY = LOGGING | HTTP | {"route_request"} | {"understudy", *(f"understudy.{part}" for part in CORE)}

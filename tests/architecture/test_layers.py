@@ -22,7 +22,7 @@ LAYERS = [
     {"store", "transport", "alerts", "telemetry", "runtime"},
     {"services"},
     {"bootstrap"},
-    {"cli", "explain"},
+    {"cli", "commands", "explain", "golden_command", "status"},
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 # What some rooms of the core must not know, beside the order.

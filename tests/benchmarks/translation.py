@@ -31,6 +31,7 @@ from understudy.chat.request import ChatRequest, chat_request
 from understudy.chat.unary import UnaryRequest
 from understudy.keys import ClientKey, hash_key
 from understudy.runtime.gateway import ApiRequest
+from understudy.services.feedback import Feedback
 from understudy.services.keepsakes import Keepsakes
 from understudy.services.outcomes import LocalOutcomes
 from understudy.services.publish_control import publish
@@ -160,11 +161,13 @@ async def open_streams(wire: str, path: str) -> float:
     transport = Halfway(spoken(wire))
     binary = {"application/vnd.amazon.eventstream": partial(EventStream, Event)}
     upstream = Upstream(transport, SimpleNamespace(), "benchmark", lambda: 0.0, framings=binary)  # type: ignore[arg-type]
+    outcomes = LocalOutcomes(store, lambda: 0.0, log, rng)
     service = RouteRequest(
         ReadModel(store, lambda: 0.0, log),
-        LocalOutcomes(store, lambda: 0.0, log, rng),
+        outcomes,
         upstream,
         Keepsakes(store, lambda: 0.0, log),
+        Feedback(store, outcomes, lambda: 0.0, log),
         clock=lambda: 0.0,
         logger=log,
         rng=rng,

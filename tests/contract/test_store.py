@@ -18,14 +18,20 @@ from moto import mock_aws
 from moto.dynamodb.models import DynamoDBBackend
 
 from infra.local.template import wiring
+from tests.unit.services.worlds import DOCUMENT
+from understudy.control.document import parse
+from understudy.control.load import catalog
 from understudy.control.versions import Pointer, Version
+from understudy.detectors.sample import Alarm
 from understudy.errors import Conflict, StoreError
 from understudy.health.breaker import Breaker
+from understudy.health.finding import Finding
 from understudy.health.item import Health
 from understudy.health.observation import Observation, observation_from
 from understudy.incidents.incident import Incident
 from understudy.keys import ClientKey, hash_key, new_key
-from understudy.ports import Snapshot
+from understudy.ports import Answer, Kept, Snapshot
+from understudy.services.trouble import Troubles
 from understudy.store import dynamodb, keys
 from understudy.store.dynamodb import DynamoTable
 from understudy.store.memory import MemoryTable
@@ -294,6 +300,42 @@ class TestHealth:
         assert {"a": 2, "b": 1} == {name: health.rev for name, health in store.health(["a", "b"]).items()}
 
 
+class TestDetectors:
+    def test_what_is_kept_of_streams_comes_back(self, store: Store) -> None:
+        """Found by stream and kind, in one read or one by one; those that are not there are left out."""
+        streams = [("", "latency"), ("core", "quality"), ("core", "tokens")]
+        for number, stream in enumerate(streams):
+            store.put_detector("a", stream, Kept({"n": number, "text": "größer"}), NOW)
+        found = {stream: Kept({"n": number, "text": "größer"}, 1) for number, stream in enumerate(streams)}
+        assert found == store.detectors("a", [*streams, ("core", "cost")])
+        assert found[streams[1]] == store.detector("a", streams[1])
+        assert (streams, [], {}, None) == (
+            list(store.streams("a")),
+            list(store.streams("b")),
+            store.detectors("a", []),
+            store.detector("b", streams[0]),
+        )
+
+    @pytest.mark.parametrize("seen", [0, 1, 3])
+    def test_a_stream_is_written_from_the_seen_revision_only(self, store: Store, seen: int) -> None:
+        """Whoever has not seen the current revision meets a Conflict and changes nothing."""
+        for rev in range(2):
+            store.put_detector("a", ("core", "quality"), Kept({"rev": rev}, rev), NOW)
+        with pytest.raises(Conflict):
+            store.put_detector("a", ("core", "quality"), Kept({}, seen), NOW)
+        assert Kept({"rev": 1}, 2) == store.detector("a", ("core", "quality"))
+
+    def test_one_of_many_writers_of_a_stream_wins(self, store: Store) -> None:
+        """Of many who have seen the same revision exactly one takes its values in; the others do it anew."""
+        assert (1, RIVALS - 1) == race(lambda n: store.put_detector("a", ("", "errors"), Kept({"n": n}), NOW))
+
+    def test_a_stream_that_nobody_feeds_expires(self, store: Store, table: Table) -> None:
+        """What is kept of it gets a time to live with each write, and lies beside its target's health."""
+        store.put_detector("a", ("core", "quality"), Kept({}), NOW)
+        item = table.get(("target#a", "detector#core#quality"))
+        assert NOW + keys.DETECTOR_TTL == (item.ttl if item else None)
+
+
 class TestObservations:
     def test_an_observation_expires_after_a_week(self, store: Store, table: Table) -> None:
         """An observation is kept whole, beside its target's health, and gets a time to live."""
@@ -405,6 +447,18 @@ class TestIncidents:
             assert opened == current
             assert replace(over, rev=2) == Store(table).put_incident(over)
         assert 2 == len(table.query(keys.HISTORY))
+
+    def test_many_who_see_the_same_trouble_open_one_incident(self, store: Store, table: Table) -> None:
+        """Fifty updaters at once: one incident, with one notice; when it is over, one end and one piece of history."""
+        current = catalog(parse(DOCUMENT), 1)
+        alarm = Alarm("quality", "degraded", NOW, NOW - 60, 9, 0.9, 0.5)
+        well, worse = Health("lead"), Health("lead", findings=(Finding("core", "confirmed", NOW, alarm),))
+        for before, after in ((well, worse), (worse, well)):
+            many = race(lambda number, b=before, a=after: Troubles(store, clock=lambda: NOW).react(b, a, current))  # type: ignore[misc]
+            assert (RIVALS, 0) == many
+        (told,) = store.incidents()
+        assert ("quality", "resolved", 2, 2) == (told.kind, told.status, told.notices, told.rev)
+        assert 1 == len(table.query(keys.HISTORY))
 
 
 class TestNotices:
@@ -606,6 +660,23 @@ def _operations(table: Table) -> dict[str, Callable[[], object]]:
         "query": lambda: table.query(keys.CONTROL),
         "delete": lambda: table.delete(keys.pointer()),
     }
+
+
+def test_an_answer_is_noted_once_and_judged_once(store: Store, table: Table) -> None:
+    """It is found by the key and the id that it was noted for, gone after a day, and its first score stays."""
+    noted = Answer("r1", "k1", "lead", "chat", NOW)
+    store.put_answer(noted)
+    judged = replace(noted, score=0.5)
+    for again, found in ((noted, noted), (judged, judged), (replace(noted, score=1.0), judged), (noted, judged)):
+        if again is not found or again is noted:
+            with pytest.raises(Conflict):
+                store.put_answer(again)
+        else:
+            store.put_answer(again)
+        assert found == store.answer("k1", "r1")
+    assert (None, None) == (store.answer("k2", "r1"), store.answer("k1", "r2"))
+    item = table.get(keys.answer("k1", "r1"))
+    assert item is not None and NOW + 86_400 == item.ttl
 
 
 def test_signatures_are_kept_apart_for_each_key(store: Store) -> None:

@@ -26,6 +26,7 @@ from understudy.catalog import Target
 from understudy.errors import Transient
 from understudy.keys import ClientKey, hash_key
 from understudy.runtime.gateway import ApiRequest
+from understudy.services.feedback import Feedback
 from understudy.services.keepsakes import Keepsakes
 from understudy.services.publish_control import publish
 from understudy.services.read_model import ReadModel
@@ -91,6 +92,9 @@ class Unmoved(RecordingOutcomes):
     async def lease(self, target: Target) -> bool:
         return True
 
+    def measured(self, name: str, samples: object) -> None:
+        """Nothing is kept."""
+
     async def settle(self, patience: float) -> None:
         """Nothing is written."""
 
@@ -104,11 +108,13 @@ class Plane:
         publish(store, document(addresses, **fields), now=0.0, by="test")
         store.put_key(ClientKey(hash_key(KEY), "app", 0.0))
         secrets = ReferencedSecrets({"KEY": "not-a-real-key"}, lambda service: None, lambda: 0.0)
+        outcomes = Unmoved()
         self._service = RouteRequest(
             ReadModel(store, lambda: 0.0, log),
-            Unmoved(),  # type: ignore[arg-type]
+            outcomes,  # type: ignore[arg-type]
             Upstream(self.wires, secrets, "understudy/test", lambda: 0.0),
             Keepsakes(store, lambda: 0.0, log),
+            Feedback(store, outcomes, lambda: 0.0, log),
             clock=lambda: 0.0,
             logger=log,
             rng=random.Random(1),

@@ -14,7 +14,7 @@ import pytest
 from tests.fronted import Fronted, fronted, said
 from tests.one_router import KEY, SECRET
 from tests.spoken import OPENAI, Reply, refused
-from understudy.services.route_request import BODY_LIMIT
+from understudy.services.request_parts import BODY_LIMIT
 
 ASK: dict[str, Any] = {"model": "chat", "messages": [{"role": "user", "content": "hi"}]}
 LEAKY = {

@@ -16,6 +16,7 @@ from tests.raw_provider import Reply
 from tests.spoken import COMPLETION, OPENAI, PROMPT, refused, streamed
 from understudy.keys import ClientKey, hash_key
 from understudy.runtime.gateway import ApiRequest
+from understudy.services.feedback import Feedback
 from understudy.services.keepsakes import Keepsakes
 from understudy.services.outcomes import LocalOutcomes
 from understudy.services.publish_control import publish
@@ -97,7 +98,8 @@ def test_a_bug_is_counted_once_as_ours(upstream: Any, stream: bool) -> None:
         outcomes = LocalOutcomes(store, lambda: 0.0, log, rng)
         model = ReadModel(store, lambda: 0.0, log)
         keepsakes = Keepsakes(store, lambda: 0.0, log)
-        service = RouteRequest(model, outcomes, upstream, keepsakes, clock=lambda: 0.0, logger=log, rng=rng)
+        feedback = Feedback(store, outcomes, lambda: 0.0, log)
+        service = RouteRequest(model, outcomes, upstream, keepsakes, feedback, clock=lambda: 0.0, logger=log, rng=rng)
         body = BODY % (b"true" if stream else b"false")
         request = ApiRequest("POST", "/chat/completions", {"authorization": f"Bearer {KEY}"}, body, "")
         with suppress(KeyError):

@@ -91,6 +91,33 @@ def test_how_each_was_asked_and_what_followed_is_told() -> None:
     ] == [line for line in told if line not in TODAY.splitlines()]
 
 
+def test_strategy_scores_and_trials_are_told() -> None:
+    """How candidates were ranked, the parts of each score once, and what became of canary, shadow and the drained."""
+    scored = [
+        {"target": "lead", "reason": "place 1, healthy, score 93.1", "score": 93.1, "parts": "availability 49.8 of 50"},
+        {"target": "spare", "reason": "last resort: breaker open", "score": 75.0, "parts": "availability not known"},
+    ]
+    more = {
+        "strategy": "adaptive",
+        "candidates": [*scored, scored[1]],
+        "canary": "new in front",
+        "shadow": {"target": "next", "reason": "asked as well"},
+        "held": [{"target": "old", "reason": "drained by ada: gone"}],
+    }
+    told = explain([{**DECISION, **more}]).splitlines()
+    assert [
+        "strategy:    adaptive",
+        "candidates:  1.  lead   place 1, healthy, score 93.1",
+        "             2.  spare  last resort: breaker open",
+        "             3.  spare  last resort: breaker open",
+        "scores:      lead   93.1  availability 49.8 of 50",
+        "             spare  75.0  availability not known",
+        "canary:      new in front",
+        "shadow:      next  asked as well",
+        "drained:     old  drained by ada: gone",
+    ] == told[2:11]
+
+
 def test_a_request_that_was_turned_away_says_why() -> None:
     """Without a decision there is the status, the code, the field and what each target stood in the way of."""
     refused = {

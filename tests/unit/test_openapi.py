@@ -10,7 +10,9 @@ import yaml
 
 from tests.hostile import DOCUMENT, aimed
 from understudy.chat.request import _TYPES, ROLES
-from understudy.services.route_request import DEADLINE_HEADER, MAX_COST_HEADER, MODELS
+from understudy.services.feedback import PATH as FEEDBACK
+from understudy.services.request_parts import DEADLINE_HEADER, MAX_COST_HEADER
+from understudy.services.route_request import MODELS
 from understudy.wire.fronts import FRONTS
 from understudy.wire.fronts.errors import STATUS
 
@@ -30,7 +32,7 @@ def nodes(value: Any) -> Iterator[dict[str, Any]]:
 def test_every_path_that_is_served_is_described() -> None:
     """And every path that is described is served, with the one method that it takes."""
     described = {(path, method) for path, methods in API["paths"].items() for method in methods}
-    served = {(path, "post") for path in FRONTS} | {(MODELS, "get"), (f"{MODELS}/{{id}}", "get")}
+    served = {(path, "post") for path in {FEEDBACK, *FRONTS}} | {(MODELS, "get"), (f"{MODELS}/{{id}}", "get")}
     assert served == described
 
 
@@ -46,9 +48,10 @@ def test_every_reference_is_met() -> None:
 
 def test_every_status_of_an_error_is_described() -> None:
     """At each path, so that no answer is a surprise."""
-    statuses = {"200", "422", *(str(status) for status, _ in STATUS.values())}
+    statuses = {"200", "422", *(str(status) for status, _ in STATUS.values())} - {"409"}
     operations = {f"{path} {name}": one for path, methods in API["paths"].items() for name, one in methods.items()}
-    assert dict.fromkeys(operations, statuses) == {name: set(one["responses"]) for name, one in operations.items()}
+    expected = dict.fromkeys(operations, statuses) | {f"{FEEDBACK} post": statuses - {"200"} | {"204", "409"}}
+    assert expected == {name: set(one["responses"]) for name, one in operations.items()}
 
 
 def test_the_fields_of_a_chat_are_those_that_are_checked() -> None:
@@ -76,7 +79,7 @@ def test_the_headers_of_a_request_are_described(name: str) -> None:
     """Under the names that the router reads, at every path that asks a provider."""
     (key,) = [key for key, one in API["components"]["parameters"].items() if one["name"] == name]
     reference = {"$ref": f"#/components/parameters/{key}"}
-    posts = [one["post"] for one in API["paths"].values() if "post" in one]
+    posts = [one["post"] for path, one in API["paths"].items() if "post" in one and path != FEEDBACK]
     assert [] == [one["operationId"] for one in posts if reference not in one["parameters"]]
 
 

@@ -286,7 +286,8 @@ def test_a_room_writes_only_the_partitions_that_are_its_own() -> None:
         for name, properties in functions().items()
     }
     target, health = [[keys.target("*")]], [[keys.target("*"), keys.INCIDENT, keys.HISTORY]]
-    routed = [[keys.target("*"), keys.keepsake("*", "*")[0].removesuffix("#*")]]
+    noted = [keys.keepsake("*", "*")[0], keys.answer("*", "*")[0]]
+    routed = [[keys.target("*"), *(key.removesuffix("#*") for key in noted)]]
     expected = {"RouteRequest": routed, "ProbeTargets": target, "UpdateHealth": health}
     expected["ManageRouter"] = [[keys.CONTROL]]
     assert {**expected, "PublishAlerts": [[keys.notice("*")[0]]]} == partitions
@@ -296,7 +297,8 @@ def test_each_room_is_told_only_what_it_needs() -> None:
     """Beside the table, a room's environment names what that room writes to and nothing of the other rooms."""
     own = {name: sorted(each.get("Environment", {}).get("Variables", {})) for name, each in functions().items()}
     alerts = ["UNDERSTUDY_ALERT_TOPIC_ARN", "UNDERSTUDY_EVENT_BUS"]
-    queues = {"ProbeTargets": ["UNDERSTUDY_DUE_QUEUE_URL"], "UpdateHealth": ["UNDERSTUDY_PROBE_QUEUE_URL"]}
+    due, recovery = "UNDERSTUDY_DUE_QUEUE_URL", "UNDERSTUDY_PROBE_QUEUE_URL"
+    queues = {"ProbeTargets": [due], "UpdateHealth": [due, recovery]}
     stream = ["AWS_LAMBDA_EXEC_WRAPPER"]
     assert {"RouteRequest": stream, "PublishAlerts": alerts, "ManageRouter": [], **queues} == own
 
@@ -327,14 +329,14 @@ def test_every_queue_is_encrypted_and_waits_for_its_function() -> None:
 
 
 def test_who_may_send_to_which_queue() -> None:
-    """Sweeps are started by probe_targets alone, recoveries by update_health alone."""
+    """Sweeps are started by probe_targets, recoveries and runs that confirm an alarm by update_health."""
     sending = {
         name: [as_list(each["Resource"]) for each in statements(properties["Policies"]) if "SendMessage" in str(each)]
         for name, properties in functions().items()
     }
     due, probe = ({"Fn::GetAtt": f"Queues.Outputs.{name}Arn"} for name in ("DueQueue", "ProbeQueue"))
     own = {"RouteRequest": [], "ManageRouter": [], "PublishAlerts": [[DEAD_LETTERS]]}
-    assert {"ProbeTargets": [[due, DEAD_LETTERS]], "UpdateHealth": [[probe, DEAD_LETTERS]], **own} == sending
+    assert {"ProbeTargets": [[due, DEAD_LETTERS]], "UpdateHealth": [[probe, due, DEAD_LETTERS]], **own} == sending
 
 
 def test_gateway_errors_have_the_shape_and_the_status_that_clients_expect() -> None:

@@ -50,6 +50,12 @@ class Chunk:
         model = self.payload.get("model")
         return model if isinstance(model, str) else ""
 
+    @property
+    def fingerprint(self) -> str:
+        """The configuration that the provider says it serves with (`system_fingerprint`), or an empty string."""
+        value = self.payload.get("system_fingerprint")
+        return value if isinstance(value, str) else ""
+
 
 def chunk_from(payload: Mapping[str, Any]) -> Chunk:
     """Read a chunk object.  Raises ValueError where its shape is not that of a chunk."""

@@ -129,6 +129,21 @@ def link(value: str) -> str:
     return value
 
 
+def status_page(value: str) -> str:
+    """Empty, or the address of a status page."""
+    return base_url(value) if value else value
+
+
+def off(value: object) -> object:
+    """The word `off`, which YAML reads as a boolean where it is not quoted."""
+    return "off" if value is False else value
+
+
+def task(value: str) -> str:
+    """Empty, or the name of a task."""
+    return name(value) if value else value
+
+
 def secret(value: str) -> str:
     """A reference to a secret, never the secret."""
     scheme, _, rest = value.partition(":")

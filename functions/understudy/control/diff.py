@@ -9,7 +9,7 @@ from typing import Any
 
 from understudy.control.paths import child
 
-_NAMED = frozenset({"providers", "targets", "routes"})
+_NAMED = frozenset({"providers", "targets", "routes", "golden_sets"})
 _LONGEST = 120
 
 
@@ -34,7 +34,8 @@ def diff(old: Mapping[str, Any] | None, new: Mapping[str, Any]) -> list[Change]:
     """The changes that lead from `old` (None: nothing was published) to `new`, ordered by path.
 
     Mappings are compared field by field; a provider, target or route that is new or gone is one change.  The
-    targets of a route are compared by name: `routes.chat.targets[lead].weight`.  Other lists are one value.
+    targets of a route are compared by name: `routes.chat.targets[lead].weight`, the items of a golden set by their id.
+    Other lists are one value.
     """
     return sorted(_compare("", old or {}, new), key=lambda change: change.path)
 
@@ -55,11 +56,11 @@ def _compare(path: str, old: Any, new: Any) -> Iterator[Change]:
 
 
 def _named(value: Any) -> Mapping[str, Any] | None:
-    """What can be compared name by name: a mapping, or the list of a route's targets; None for all else."""
+    """What can be compared name by name: a mapping, a route's targets, a golden set's items; None for all else."""
     if isinstance(value, Mapping):
         return value
     if isinstance(value, list) and value and all(isinstance(item, Mapping) for item in value):
-        names = [item.get("target") for item in value]
+        names = [item.get("target", item.get("id")) for item in value]
         if all(isinstance(name, str) for name in names) and len(set(names)) == len(names):
             return dict(zip(names, value, strict=True))
     return None

@@ -11,11 +11,12 @@ from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 
 from understudy import catalog
-from understudy.control import checks, presets, rules, wording
+from understudy.control import checks, golden, presets, rules, wording
+from understudy.control.form import STRICT
 from understudy.control.source import Finding, Tree, UnreadableError, read
 from understudy.control.versions import packed
 from understudy.errors import DocumentError
@@ -32,6 +33,8 @@ _CAPABILITIES = catalog.Capabilities()
 _DATA = catalog.DataFacts()
 _CONSTRAINTS = catalog.Constraints()
 _BREAKER = catalog.BreakerSettings()
+_DETECTION = catalog.DetectionSettings()
+_SCORE = catalog.ScoreSettings()
 _HEALTH = catalog.HealthSettings()
 _ALERTS = catalog.AlertSettings()
 
@@ -48,10 +51,11 @@ Money = Annotated[str, AfterValidator(checks.money)]
 Tokens = Annotated[int, Field(ge=1, le=100_000_000)]
 Days = Annotated[int, Field(ge=0, le=36_500)]
 Count = Annotated[int, Field(ge=1, le=10_000)]
+Weight = Annotated[float, Field(ge=0, le=1000)]
 
 
 class _Form(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False, hide_input_in_errors=True)
+    model_config = STRICT
 
 
 class AuthForm(_Form):
@@ -76,6 +80,7 @@ class ProviderForm(_Form):
     headers: Annotated[dict[HeaderName, HeaderValue], AfterValidator(checks.headers)] = Field(default_factory=dict)
     rename: Annotated[dict[RequestField, RequestField], Field(max_length=20)] = Field(default_factory=dict)
     simulated: bool = False
+    status_page: Annotated[str, AfterValidator(checks.status_page)] = ""
 
 
 class CapabilitiesForm(_Form):
@@ -156,6 +161,11 @@ class CandidateForm(_Form):
         return {"target": value} if isinstance(value, str) else value
 
 
+class ShareForm(_Form):
+    target: str
+    share: Annotated[float, Field(gt=0, le=1)]
+
+
 class RouteForm(_Form):
     targets: Annotated[list[CandidateForm], Field(min_length=1, max_length=100)]
     limits: LimitsForm = LimitsForm()
@@ -165,6 +175,16 @@ class RouteForm(_Form):
     reroute_refusals: bool = False
     hedge: bool = False
     continue_in_user_turn: bool = False
+    golden_sets: golden.SetNames = Field(default_factory=list)
+    feedback: bool = False
+    strategy: Literal["ordered", "weighted", "fastest", "cheapest", "best", "adaptive"] = "ordered"
+    task: Annotated[str, AfterValidator(checks.task)] = ""
+    min_quality: Annotated[float, Field(ge=0, le=1)] | None = None
+    max_price_per_million: Money | None = None
+    first_token_objective_s: Annotated[float, Field(gt=0, le=900)] | None = None
+    canary: ShareForm | None = None
+    shadow: ShareForm | None = None
+    quarantine: Annotated[Literal["automatic", "manual", "off"], BeforeValidator(checks.off)] = "manual"
 
 
 class BreakerForm(_Form):
@@ -191,9 +211,26 @@ class ProbeForm(_Form):
     max_tokens: Count = _HEALTH.probe_max_tokens
 
 
+class DetectionForm(_Form):
+    in_control_length: Annotated[float, Field(ge=100, le=1_000_000_000)] = _DETECTION.in_control_length
+    false_discovery_rate: Annotated[float, Field(gt=0, le=0.5)] = _DETECTION.false_discovery_rate
+    max_loss: Annotated[float, Field(gt=0, le=1)] = _DETECTION.max_loss
+
+
+class ScoreForm(_Form):
+    availability: Weight = _SCORE.availability
+    latency: Weight = _SCORE.latency
+    quality: Weight = _SCORE.quality
+    cost: Weight = _SCORE.cost
+    hysteresis: Annotated[float, Field(ge=0, le=50)] = _SCORE.hysteresis
+    half_life_s: Annotated[float, Field(ge=60, le=2_592_000)] = _SCORE.half_life
+
+
 class HealthForm(_Form):
     breaker: BreakerForm = BreakerForm()
+    score: ScoreForm = ScoreForm()
     probe: ProbeForm = ProbeForm()
+    detection: DetectionForm = DetectionForm()
     flush_s: Annotated[float, Field(gt=0, le=900)] = _HEALTH.flush
     evaluations_to_resolve: Annotated[int, Field(ge=1, le=100)] = _HEALTH.evaluations_to_resolve
 
@@ -212,6 +249,7 @@ class DocumentForm(_Form):
     routes: Annotated[dict[RouteName, RouteForm], Field(min_length=1, max_length=MAX_ROUTES)]
     health: HealthForm = HealthForm()
     alerts: AlertsForm = AlertsForm()
+    golden_sets: golden.GoldenSets
 
 
 REQUIRED = "required"
@@ -271,6 +309,7 @@ def parse(text: str, *, filename: str = "<document>") -> dict[str, Any]:
         wording.findings(errors, tree, fields()),
         # Guessing what was meant costs time for each dangling name; nobody reads more than these.
         islice(rules.across(value), MAX_PROBLEMS + 1),
+        islice(golden.findings(value), MAX_PROBLEMS + 1),
     )
     if found or form is None:
         raise DocumentError(wording.problems(found, tree, filename, MAX_PROBLEMS))
@@ -309,7 +348,7 @@ def _too_large(size: int, of: str) -> Finding:
 
 
 def _canonical(form: DocumentForm) -> dict[str, Any]:
-    document = form.model_dump(by_alias=True)
+    document = form.model_dump(by_alias=True) | {"golden_sets": golden.canonical(form.golden_sets)}
     for provider in document["providers"].values():
         del provider["preset"], provider["with"]
     for name, route in form.routes.items():

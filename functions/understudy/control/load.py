@@ -20,11 +20,14 @@ from understudy.catalog import (
     Catalog,
     Constraints,
     DataFacts,
+    DetectionSettings,
     HealthSettings,
     Limits,
     Price,
     Provider,
     Route,
+    ScoreSettings,
+    Share,
     SigV4,
     Target,
 )
@@ -47,6 +50,8 @@ _SECONDS = {
         "retry_after_cap",
     ),
     BreakerSettings: ("window", "open_first", "open_steady", "open_max", "ramp_step", "lease"),
+    Route: ("first_token_objective",),
+    ScoreSettings: ("half_life",),
     HealthSettings: ("flush",),
     AlertSettings: ("renotify",),
 }
@@ -80,6 +85,7 @@ def catalog(document: Mapping[str, Any], version: int) -> Catalog:
         routes=routes,
         health=_health(document.get("health") or {}),
         alerts=_build(AlertSettings, document.get("alerts") or {}, "alerts"),
+        golden_sets=document.get("golden_sets") or {},
     )
 
 
@@ -126,6 +132,11 @@ def _price(section: Mapping[str, Any], path: str) -> Price:
 def _route(name: str, section: Mapping[str, Any], targets: Mapping[str, Target], path: str) -> Route:
     constraints = section.get("constraints") or {}
     entries = _section(section, "targets", path)
+    ceiling = section.get("max_price_per_million")
+    trials = {
+        name: None if section.get(name) is None else _share(section[name], targets, child(path, name))
+        for name in ("canary", "shadow")
+    }
     return _build(
         Route,
         section,
@@ -142,7 +153,15 @@ def _route(name: str, section: Mapping[str, Any], targets: Mapping[str, Target],
             jurisdictions=frozenset(constraints.get("jurisdictions") or ()),
         ),
         may_drop=frozenset(section.get("may_drop") or ()),
+        golden_sets=frozenset(section.get("golden_sets") or ()),
+        max_price_per_million=None if ceiling is None else Decimal(ceiling),
+        **trials,
     )
+
+
+def _share(section: Mapping[str, Any], targets: Mapping[str, Target], path: str) -> Share:
+    target = _known(_section(section, "target", path), targets, child(path, "target"))
+    return _build(Share, section, path, target=target)
 
 
 def _limits(section: Mapping[str, Any], path: str) -> Limits:
@@ -164,6 +183,8 @@ def _health(section: Mapping[str, Any]) -> HealthSettings:
         section,
         "health",
         breaker=_build(BreakerSettings, breaker, "health.breaker", **given),
+        detection=_build(DetectionSettings, section.get("detection") or {}, "health.detection"),
+        score=_build(ScoreSettings, section.get("score") or {}, "health.score"),
         **{field: probe[name] for field, name in names.items() if name in probe},
     )
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain, pairwise
 from typing import Any
 
-from understudy.catalog import BreakerSettings, Constraints, DataFacts, Limits
+from understudy.catalog import BreakerSettings, Constraints, DataFacts, Limits, ScoreSettings
 from understudy.compliance import denials
 from understudy.control import protocols
 from understudy.control.checks import LITERAL_KEY, PASTED_KEY, STORE_THE_KEY, guess
@@ -19,12 +19,19 @@ from understudy.control.paths import Path
 from understudy.control.protocols import as_mapping
 from understudy.control.source import Finding, Mark, Tree
 
+_SCORE = ScoreSettings()
 _DEFAULT_LIMITS = {
     "connect_s": Limits().connect,
     "first_token_s": Limits().first_token,
     "stall_s": Limits().stall,
     "request_s": Limits().request,
 }
+
+
+_DRAWING = ("weighted", "adaptive")
+"""Strategies that draw among all targets of a route."""
+_BOUNDS = {"min_quality": "cheapest", "max_price_per_million": "best"}
+"""Fields of a route, each with the strategy that looks at it."""
 
 
 def pasted_keys(tree: Tree, text: str) -> Iterator[Finding]:
@@ -56,10 +63,17 @@ def across(value: Any) -> Iterator[Finding]:
         path: Path = ("routes", name)
         yield from _dangling_targets(path, entries, targets)
         yield from _repeated(path, entries)
-        yield from _idle_weights(path, entries)
+        strategy = as_mapping(route).get("strategy", "ordered")
+        yield from _idle_weights(path, entries, strategy)
+        yield from _idle_bounds(path, as_mapping(route), strategy)
+        for trial in ("canary", "shadow"):
+            named = as_mapping(as_mapping(route).get(trial)).get("target")
+            if isinstance(named, str) and named not in targets:
+                yield Finding((*path, trial, "target"), f"there is no target `{named}`.", guess(named, targets))
         yield from _unmet(path, entries, as_mapping(as_mapping(route).get("constraints")), targets)
     yield from _limits(as_mapping(as_mapping(document.get("defaults")).get("limits")), routes)
     yield from _breaker(as_mapping(as_mapping(document.get("health")).get("breaker")))
+    yield from _score(as_mapping(as_mapping(document.get("health")).get("score")))
 
 
 def _dangling_providers(targets: Mapping[str, Any], providers: Mapping[str, Any]) -> Iterator[Finding]:
@@ -100,12 +114,32 @@ def _repeated(path: Path, entries: Sequence[Entry]) -> Iterator[Finding]:
             first[target] = int(step[1])
 
 
-def _idle_weights(path: Path, entries: Sequence[Entry]) -> Iterator[Finding]:
+def _idle_weights(path: Path, entries: Sequence[Entry], strategy: Any) -> Iterator[Finding]:
     shared = Counter(order for _, _, order, _ in entries)
     for step, _, order, weight in entries:
-        if weight != 1 and shared[order] == 1:
+        place = (*path, *step[:2], "weight")
+        if weight == 1 or strategy in _DRAWING:
+            continue
+        if strategy != "ordered":
+            yield Finding(place, f"weight has no effect: the strategy `{strategy}` draws nothing.", "remove it")
+        elif shared[order] == 1:
             message = f"weight has no effect: no other target of this route has order {order}."
-            yield Finding((*path, *step[:2], "weight"), message, "remove it, or give another target the same `order`")
+            yield Finding(place, message, "remove it, or give another target the same `order`")
+
+
+def _idle_bounds(path: Path, route: Mapping[str, Any], strategy: Any) -> Iterator[Finding]:
+    """A floor or a ceiling that the route's strategy does not look at."""
+    for field, meant in _BOUNDS.items():
+        if route.get(field) is not None and strategy != meant:
+            message = f"{field} has no effect: it belongs to the strategy `{meant}`."
+            yield Finding((*path, field), message, f"remove it, or write `strategy: {meant}`")
+
+
+def _score(score: Mapping[str, Any]) -> Iterator[Finding]:
+    """A score must be made of something."""
+    weights = {name: score.get(name, getattr(_SCORE, name)) for name in ("availability", "latency", "quality", "cost")}
+    if all(value == 0 for value in weights.values()):
+        yield Finding(("health", "score"), "every weight is 0.", "give one of them a weight above 0")
 
 
 def _unmet(
@@ -194,7 +228,7 @@ def _breaker(breaker: Mapping[str, Any]) -> Iterator[Finding]:
 
 def oddities(document: Mapping[str, Any]) -> Iterator[str]:
     """Sentences about a canonical document: what nobody uses, targets that constraints deny, protocols."""
-    used = {entry["target"] for route in document["routes"].values() for entry in route["targets"]}
+    used = {entry["target"] for route in document["routes"].values() for entry in _asked(route)}
     for name in document["targets"]:
         if name not in used:
             yield f"No route uses the target `{name}`."
@@ -202,11 +236,17 @@ def oddities(document: Mapping[str, Any]) -> Iterator[str]:
     for name in document["providers"]:
         if name not in called:
             yield f"No target uses the provider `{name}`."
-    for name, entry in chain.from_iterable(((n, e) for e in r["targets"]) for n, r in document["routes"].items()):
+    for name, entry in chain.from_iterable(((n, e) for e in _asked(r)) for n, r in document["routes"].items()):
         broken = _denials(document["targets"][entry["target"]]["data"], document["routes"][name]["constraints"])
         if broken:
             yield f"The route `{name}` never uses its target `{entry['target']}`: {', '.join(broken)}."
     yield from protocols.oddities(document)
+
+
+def _asked(route: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The entries of a canonical route, its canary and its shadow among them, each target once."""
+    trials = [route[name] for name in ("canary", "shadow") if route.get(name)]
+    return list({entry["target"]: entry for entry in (*trials, *route["targets"])}.values())
 
 
 def _number(value: Any) -> float | None:

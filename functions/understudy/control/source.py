@@ -15,7 +15,8 @@ import yaml
 
 from understudy.control.paths import Path
 
-MAX_DEPTH = 12
+# The parameters of a tool in an item of a golden set begin at 9.
+MAX_DEPTH = 16
 
 _NULLS = frozenset({"", "~", "null", "Null", "NULL"})
 # YAML 1.1 reads all of these as booleans; reading them as text would hide the trap from the next tool.

@@ -19,7 +19,7 @@ from understudy.detectors.shares import interval
 
 LOSSES = (0.025, 0.07, 0.18, 0.35, 0.6)
 """The alternatives: this part of what was answered rightly is now wrong."""
-SPENT = 0.6
+SPENT = -1.0
 LEARN = 3
 """Answers to a question before it counts."""
 MEMORY = 60.0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 Kind = Literal["errors", "latency", "speed", "quality", "tokens", "cost", "fingerprint", "version"]
@@ -17,6 +17,18 @@ TEXTS = frozenset({"fingerprint", "version"})
 
 TRAFFIC = ""
 """The stream of callers' own requests."""
+LIVENESS = "liveness"
+"""The stream of the fixed question that a liveness probe asks."""
+
+
+def bought(stream: str) -> bool:
+    """Whether a stream is of questions that can be asked again at will: a golden set.
+
+    Those of callers' requests have a colon in their names, as no golden set has.
+    """
+    return ":" not in stream and stream not in (TRAFFIC, LIVENESS, "drift", "shadow")
+
+
 ONE_SHOT = -1
 """The item of a value that belongs to no repeated question."""
 
@@ -43,13 +55,24 @@ class Sample:
     usd: float = 0.0
 
     def plain(self) -> list[Any]:
-        """JSON-able form; a list, since many are kept."""
-        return [getattr(self, name) for name in self.__slots__]
+        """JSON-able form; a list, since many are kept, without what has its default at the end."""
+        values = [getattr(self, name) for name in self.__slots__]
+        while values[-1] == _DEFAULTS[len(values) - 1]:
+            values.pop()
+        return values
+
+
+_DEFAULTS = [each.default for each in fields(Sample)]
 
 
 def sample_from(plain: list[Any]) -> Sample:
-    """The sample that `plain()` wrote; fields of a newer version are ignored."""
-    return Sample(*plain[: len(Sample.__slots__)])
+    """The sample that `plain()` wrote; fields of a newer version are ignored.
+
+    What is no sample becomes one that nobody takes in (detectors.checks says why): it must not cost the others.
+    """
+    values = list(plain) if isinstance(plain, list | tuple) else []
+    values += [None] * (3 - len(values))
+    return Sample(*values[: len(Sample.__slots__)])
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,14 @@ class Finding:
         """Whether traffic should go elsewhere because of it."""
         return self.state == "confirmed" and self.alarm.verdict == "degraded"
 
+    @property
+    def told(self) -> str:
+        """In a few words: `quality 0.86 → 0.64`."""
+        before, after, unit = self.alarm.before, self.alarm.after, self.alarm.unit
+        if before is None or after is None:
+            return self.kind
+        return f"{self.kind} {before:.3g} → {after:.3g}" + (f" {unit}" if unit else "")
+
     def plain(self) -> dict[str, Any]:
         """JSON-able form."""
         return {name: getattr(self, name) for name in self.__slots__} | {"alarm": self.alarm.plain()}

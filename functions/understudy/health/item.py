@@ -13,14 +13,16 @@ from understudy.health.finding import Finding, Hold, Quality, finding_from, hold
 from understudy.health.latency import Histogram, faded, histogram, merged
 from understudy.health.observation import Observation
 from understudy.health.score import blend
+from understudy.health.usual import Usual, followed, usual_from
 
 
 @dataclass(frozen=True, slots=True)
 class Health:
     """Breaker, score and last signs of life of one target; times are epoch seconds.
 
-    `score` is the recent share of good answers (0 to 1), `first_token` the recent mean of first tokens in seconds,
-    `first_tokens` their histogram and `gaps` that of the longest silence inside each answer, `benched_until`
+    `score` is the recent share of good answers (0 to 1), which is the availability in understudy.health.score;
+    `first_token` the recent mean of first tokens in seconds, `first_tokens` their histogram, `usual` what they usually
+    take, and `gaps` the histogram of the longest silence inside each answer, `benched_until`
     the moment until which the provider asked to be left alone, `evaluations` the good observations in a row since
     the breaker closed, `findings` what detectors found that still stands, `quality` how good its answers are by task
     ("" for all of them together), `hold` who keeps it from callers, `rev` the revision that every write must have seen.
@@ -31,6 +33,7 @@ class Health:
     score: float = 1.0
     first_token: float | None = None
     first_tokens: Histogram = ()
+    usual: Usual | None = None
     gaps: Histogram = ()
     benched_until: float = 0.0
     credential_failed: bool = False
@@ -55,6 +58,7 @@ class Health:
             "findings": [finding.plain() for finding in self.findings],
             "quality": {task: asdict(known) for task, known in self.quality.items()},
             "hold": asdict(self.hold) if self.hold else None,
+            "usual": asdict(self.usual) if self.usual else None,
         }
 
 
@@ -66,12 +70,16 @@ def health_from(plain: Mapping[str, Any], rev: int) -> Health:
         "findings": tuple(finding_from(one) for one in plain.get("findings", ())),
         "quality": {task: quality_from(one) for task, one in plain.get("quality", {}).items()},
         "hold": hold_from(plain.get("hold")),
+        "usual": usual_from(plain.get("usual")),
     }
     return Health(**(known | {"breaker": breaker_from(plain["breaker"]), "rev": rev}))
 
 
 def fold(health: Health, seen: Observation, settings: HealthSettings, rng: random.Random) -> Health:
     """The health after an observation.  Replaying the same observations gives the same health."""
+    if not (seen.ok or seen.by_kind):
+        # Single values alone: they say nothing of whether the target answers.
+        return health
     breaker = step(health.breaker, seen, settings.breaker, rng)
     good = seen.ok > 0 and seen.trailing == 0 and not seen.credential
     failed = bool(seen.by_kind) and not good
@@ -81,6 +89,7 @@ def fold(health: Health, seen: Observation, settings: HealthSettings, rng: rando
         score=blend(health.score, seen.ok, seen.failures),
         first_token=_mean(health.first_token, seen),
         first_tokens=faded(merged(health.first_tokens, seen.first_tokens)),
+        usual=followed(health.usual, seen.first_tokens, seen.at),
         gaps=faded(merged(health.gaps, seen.gaps)),
         benched_until=max(health.benched_until, seen.benched_until),
         credential_failed=seen.credential or (health.credential_failed and not good),

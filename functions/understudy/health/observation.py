@@ -5,7 +5,7 @@ A router flushes healthy counts now and then and failures at once; a probe is an
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -13,9 +13,11 @@ from understudy.detectors.sample import Sample, sample_from
 from understudy.errors import AttemptFailed
 from understudy.health.latency import Histogram, histogram, merged, one
 
-Source = Literal["traffic", "probe"]
+Source = Literal["traffic", "probe", "shadow"]
+"""Callers' requests; active health checks; requests that were copied to a candidate and whose answers nobody got."""
 MOST_SAMPLES = 48
-"""Single values that an observation carries; of more, every second one is kept."""
+"""Single values of callers' requests that an observation carries; of more, every second one of each kind and stream is
+kept.  They take some 60 bytes each, and 190 where a route's name is as long as names may be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +53,7 @@ class Observation:
 
     def measured(self, *samples: Sample) -> Observation:
         """With these values more."""
-        return replace(self, samples=_thinned(self.samples + samples))
+        return replace(self, samples=thinned(self.samples + samples))
 
     def success(self, now: float, first_token: float, *, gap: float = 0.0, began: float | None = None) -> Observation:
         """One more good answer: its first token took `first_token` seconds, its longest silence `gap` (0: it came in
@@ -108,7 +110,7 @@ class Observation:
             credential=self.credential or later.credential,
             last_failure=later.last_failure or self.last_failure,
             by_kind=kinds,
-            samples=_thinned(self.samples + later.samples),
+            samples=thinned(self.samples + later.samples),
         )
 
     def plain(self) -> dict[str, Any]:
@@ -124,11 +126,22 @@ def observation_from(plain: Mapping[str, Any]) -> Observation:
     return Observation(**known | {"samples": tuple(sample_from(one) for one in plain.get("samples", ()))})
 
 
-def _thinned(samples: tuple[Sample, ...]) -> tuple[Sample, ...]:
-    """Probes are few and dear, so all of theirs are kept; of callers' requests a regular part is as good as all."""
+def thinned(samples: Sequence[Sample]) -> tuple[Sample, ...]:
+    """No more than MOST_SAMPLES of what callers' requests brought, of which a regular part is as good as all; probes
+    are few and dear, so all of theirs are kept.
+
+    Each request brings the same kinds in the same order, so that every second value of all would be kinds left out.
+    """
     if len(samples) <= MOST_SAMPLES or any(sample.item >= 0 for sample in samples):
-        return samples
-    return samples[::2]
+        return tuple(samples)
+    seen: dict[tuple[str, str], int] = {}
+    kept = []
+    for sample in samples:
+        place = seen[sample.stream, sample.kind] = seen.get((sample.stream, sample.kind), -1) + 1
+        if place % 2 == 0:
+            kept.append(sample)
+    # With as many streams as values nothing is left to be thinned.
+    return tuple(kept[-MOST_SAMPLES:])
 
 
 def row(failures: int, since: float, seen: Observation) -> tuple[int, float]:

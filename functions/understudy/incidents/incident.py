@@ -5,19 +5,30 @@ Key = (subject, kind).  Pure: what happened comes back as a new value; the store
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-Kind = Literal["outage", "credential"]
+Kind = Literal["outage", "credential", "latency", "quality", "tokens", "cost", "changed", "version"]
+"""What is wrong: calls fail; the credential is refused; slower; worse answers; longer or shorter answers; dearer; other
+first words, so another model; another version, as the provider says itself."""
+
+KINDS: tuple[Kind, ...] = Kind.__args__  # type: ignore[attr-defined]
 Status = Literal["open", "resolved"]
 Severity = Literal["critical", "warning"]
+Action = tuple[float, str]
+"""When, and what was done, in words."""
+
+MOST_ACTIONS = 20
+PROVIDER = "provider:"
+"""Begins the subject of an incident that all targets of a provider share; the name of a target cannot."""
 
 
 @dataclass(frozen=True, slots=True)
 class Incident:
     """`notices` counts what is to be told: it grows by one for the opening, each reminder and the resolution.
-    Times are epoch seconds; `facts` are the figures that prove it, for people and machines."""
+    Times are epoch seconds; `facts` are the figures that prove it, for people and machines; `actions` what was done,
+    oldest first.  An acknowledged one is not told again before its end."""
 
     subject: str
     kind: Kind
@@ -31,6 +42,9 @@ class Incident:
     facts: Mapping[str, Any] = field(default_factory=dict)
     link: str = ""
     resolved_at: float | None = None
+    actions: tuple[Action, ...] = ()
+    acknowledged_at: float | None = None
+    acknowledged_by: str = ""
     rev: int = 0
 
     @property
@@ -40,7 +54,8 @@ class Incident:
 
     def plain(self) -> dict[str, Any]:
         """JSON-able form, without the revision."""
-        return {name: getattr(self, name) for name in self.__slots__ if name != "rev"} | {"facts": dict(self.facts)}
+        plain = {name: getattr(self, name) for name in self.__slots__ if name != "rev"}
+        return plain | {"facts": dict(self.facts), "actions": [list(action) for action in self.actions]}
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +71,9 @@ class Notice:
 
 def incident_from(plain: Mapping[str, Any], rev: int) -> Incident:
     """The incident that `plain()` wrote; fields of a newer version are ignored."""
-    return Incident(**({name: plain[name] for name in Incident.__slots__ if name in plain} | {"rev": rev}))
+    known = {name: plain[name] for name in Incident.__slots__ if name in plain}
+    actions = tuple((at, what) for at, what in plain.get("actions", ()))
+    return Incident(**known | {"actions": actions, "rev": rev})
 
 
 def observed(
@@ -70,10 +87,12 @@ def observed(
     now: float,
     renotify: float,
     link: str = "",
+    actions: Sequence[Action] = (),
 ) -> Incident | None:
     """The incident after the trouble was seen (again): opened, updated in place, or None where nothing is new.
 
-    An open one is told again only when `renotify` seconds have passed since it was last told.
+    An open one is told again only when `renotify` seconds have passed since it was last told and nobody has
+    acknowledged it, or when it has become critical.  `actions` are added to those that are known.
     """
     if current is None or current.status == "resolved":
         return Incident(
@@ -88,23 +107,43 @@ def observed(
             summary=summary,
             facts=facts,
             link=link,
+            actions=_joined((), actions),
             rev=current.rev if current else 0,
         )
-    due = now - current.noticed_at >= renotify
-    if not due and (current.summary, dict(current.facts)) == (summary, dict(facts)):
+    worse = severity == "critical" and current.severity != "critical"
+    due = worse or (current.acknowledged_at is None and now - current.noticed_at >= renotify)
+    done = _joined(current.actions, actions)
+    if not due and (current.summary, dict(current.facts), current.actions) == (summary, dict(facts), done):
         return None
     return replace(
         current,
         changed_at=now,
+        severity=severity if worse else current.severity,
         summary=summary,
         facts=facts,
+        actions=done,
         noticed_at=now if due else current.noticed_at,
         notices=current.notices + (1 if due else 0),
     )
 
 
-def resolved(current: Incident | None, *, now: float, facts: Mapping[str, Any]) -> Incident | None:
-    """The incident resolved, or None where none is open."""
+def acknowledged(current: Incident | None, *, now: float, by: str) -> Incident | None:
+    """The incident with somebody who takes care of it; None where none is open, or it has somebody."""
+    if current is None or current.status == "resolved" or current.acknowledged_at is not None:
+        return None
+    actions = _joined(current.actions, [(now, f"acknowledged by {by}")])
+    return replace(current, changed_at=now, acknowledged_at=now, acknowledged_by=by, actions=actions)
+
+
+def resolved(
+    current: Incident | None,
+    *,
+    now: float,
+    facts: Mapping[str, Any],
+    actions: Sequence[Action] = (),
+    quiet: bool = False,
+) -> Incident | None:
+    """The incident resolved, or None where none is open; `quiet`: the end is not told, since it goes on elsewhere."""
     if current is None or current.status == "resolved":
         return None
     return replace(
@@ -112,7 +151,14 @@ def resolved(current: Incident | None, *, now: float, facts: Mapping[str, Any]) 
         status="resolved",
         resolved_at=now,
         changed_at=now,
-        noticed_at=now,
-        notices=current.notices + 1,
+        noticed_at=current.noticed_at if quiet else now,
+        notices=current.notices + (0 if quiet else 1),
         facts={**current.facts, **facts},
+        actions=_joined(current.actions, actions),
     )
+
+
+def _joined(known: Sequence[Action], more: Sequence[Action]) -> tuple[Action, ...]:
+    """Both in the order of time, each once; of too many the first and the newest."""
+    every = sorted(dict.fromkeys((*known, *more)), key=lambda action: action[0])
+    return tuple(every if len(every) <= MOST_ACTIONS else [*every[:2], *every[2 - MOST_ACTIONS :]])

@@ -10,6 +10,15 @@ from understudy.chat.usage import Usage
 MILLION = Decimal(1_000_000)
 
 
+PROMPT_SHARE = 3
+"""Prompt tokens to one token of an answer where one figure must stand for both; chats read more than they write."""
+
+
+def blended(price: Price) -> Decimal:
+    """Dollars for a million tokens, three of the prompt to one of the answer."""
+    return (PROMPT_SHARE * price.input_per_million + price.output_per_million) / (PROMPT_SHARE + 1)
+
+
 def cost(usage: Usage | None, price: Price | None) -> Decimal | None:
     """Dollars for `usage` at `price`; None where either is not known."""
     if usage is None or price is None:

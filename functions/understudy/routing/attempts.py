@@ -234,6 +234,7 @@ class Attempts:
                 now, brought = clock(), tokens(chunk)
                 if brought and attempt.first_token is None:
                     attempt.first_token = now - attempt.started_at
+                    attempt.fingerprint = chunk.fingerprint
                 attempt.received += brought
                 attempt.usage = chunk.usage or attempt.usage
                 attempt.model = chunk.model or attempt.model

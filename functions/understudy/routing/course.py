@@ -72,7 +72,6 @@ class Course:
     limits: Limits
     journal: Journal
     deadline: float
-    delivered: Delivered = field(default_factory=Delivered)
     _left: deque[Turn] = field(default_factory=deque)
     _causes: list[Cause] = field(default_factory=list)
     _last: AttemptFailed | None = None
@@ -83,7 +82,11 @@ class Course:
 
     def __post_init__(self) -> None:
         self._left.extend(Turn(ranked) for ranked in self.decision.candidates)
-        self._causes += [*self.decision.denied, *self.decision.unfit]
+        self._causes += [*self.decision.denied, *self.decision.unfit, *self.decision.held]
+
+    @property
+    def delivered(self) -> Delivered:
+        return self.journal.delivered
 
     # who is next
 

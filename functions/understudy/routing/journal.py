@@ -11,7 +11,7 @@ from understudy.catalog import Target
 from understudy.chat.usage import Usage
 from understudy.errors import AttemptFailed, Cause
 from understudy.pricing.cost import cost
-from understudy.routing.resume import How, Resumption
+from understudy.routing.resume import Delivered, How, Resumption
 
 
 @dataclass(slots=True)
@@ -21,7 +21,8 @@ class Attempt:
     `how` it was asked; `hedge`: it was started beside another; `effect` is what its failure did to the target, in
     words, `hurt` whether it counts against the target's health; `received` counts the tokens that arrived, about;
     `open`: it is under way; `usage` is what the provider counted, or an estimate (`estimated`) where a call ended
-    before the counts came; `headers` are those of its answer that callers may see.
+    before the counts came; `model` and `fingerprint` are what its provider says of itself, and `headers` are those of
+    its answer that callers may see.
     """
 
     target: Target
@@ -41,6 +42,7 @@ class Attempt:
     estimated: bool = False
     open: bool = True
     model: str = ""
+    fingerprint: str = ""
     headers: Mapping[str, str] = field(default_factory=dict)
 
     def failed(self, failure: AttemptFailed) -> None:
@@ -87,13 +89,14 @@ class Attempt:
 class Journal:
     """The attempts of one request, the candidates that were passed over, and where the answer changed hands.
 
-    `answering` is the attempt whose answer the caller gets, as far as there is one.
+    `answering` is the attempt whose answer the caller gets, as far as there is one; `delivered` what he has of it.
     """
 
     attempts: list[Attempt] = field(default_factory=list)
     skipped: list[Cause] = field(default_factory=list)
     resumptions: list[Resumption] = field(default_factory=list)
     answering: Attempt | None = None
+    delivered: Delivered = field(default_factory=Delivered)
 
     def begin(self, target: Target, now: float, how: How = "fresh", *, hedge: bool = False) -> Attempt:
         attempt = Attempt(target, now, how, hedge)

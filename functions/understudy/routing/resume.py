@@ -10,7 +10,7 @@ never are delivered in part (see `Gate`), so there is nothing of them to join.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -27,26 +27,39 @@ _THINKING = ("reasoning_content", "reasoning", "reasoning_details")
 
 
 class Delivered:
-    """What the caller was given of an answer so far."""
+    """What the caller was given of an answer so far.
+
+    `reasons`: the stop reason of each choice that was ended; `calls`: the chunks that brought tool calls; `refused`:
+    a choice says in words of its own that it refuses; `opaque`: it has something that no other answer can be told to
+    repeat.
+    """
 
     def __init__(self) -> None:
         self._pieces: list[tuple[Channel, str]] = []
         self.begun = False
-        self.finished: set[int] = set()
-        """The choices whose stop reason was given."""
+        self.reasons: dict[int, str] = {}
+        self.calls: list[Chunk] = []
+        self.refused = False
         self.opaque = False
-        """Whether it has something that no other answer can be told to repeat."""
 
     def add(self, chunk: Chunk) -> None:
         """Note a chunk that is given to the caller."""
         self.begun = True
         self.opaque = self.opaque or chunk.opaque
-        self.finished.update(chunk.finish_reasons)
+        self.reasons.update(chunk.finish_reasons)
+        if chunk.has_tool_calls:
+            self.calls.append(chunk)
         for choice in chunk.payload.get("choices") or ():
             delta = choice.get("delta") or {}
             for name in _TEXTS:
                 if piece := delta.get(name):
                     self._pieces.append(((index_of(choice), name), piece))
+                    self.refused = self.refused or name == "refusal"
+
+    @property
+    def finished(self) -> Set[int]:
+        """The choices whose stop reason was given."""
+        return self.reasons.keys()
 
     @property
     def texts(self) -> dict[Channel, str]:

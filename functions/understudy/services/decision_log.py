@@ -14,14 +14,15 @@ from understudy.errors import Cause
 from understudy.keys import ClientKey
 from understudy.ports import Logger
 from understudy.routing.journal import Journal
-from understudy.routing.policy import Decision
+from understudy.routing.policy import Decision, Ranked
 from understudy.services import measures
+from understudy.services.shadow import Shadow
 
 
 @dataclass(slots=True)
 class Handling:
     """One request on its way; `front` is the path of the API that its caller speaks, `bound` the owners of what only
-    they can read again."""
+    they can read again, `digest` a number by which the same request is known again."""
 
     id: str
     front: str
@@ -35,6 +36,8 @@ class Handling:
     limits: Limits
     started_at: float
     committed_at: float | None = None
+    digest: int = 0
+    shadow: Shadow | None = None
 
     @property
     def model(self) -> str:
@@ -72,7 +75,11 @@ def log_decision(logger: Logger, handling: Handling, error: BaseException | None
         outcome="ok" if error is None else type(error).__name__,
         target=answering.target.name if answering else None,
         reported_model=answering.model if answering else None,
-        candidates=[{"target": r.target.name, "reason": r.reason} for r in decision.candidates],
+        strategy=decision.strategy,
+        candidates=[_candidate(ranked, decision) for ranked in decision.candidates],
+        canary=decision.canary or None,
+        shadow=handling.shadow.fields() if handling.shadow else None,
+        held=_told(decision.held),
         denied=_told(decision.denied),
         unfit=_told(decision.unfit),
         skipped=_told(journal.skipped),
@@ -95,6 +102,12 @@ def refusal(error: BaseException) -> dict[str, Any]:
     """What the log may say of a request that was turned away: words of ours, never the caller's content."""
     named = {name: _word(getattr(error, name, None)) for name in ("code", "param")}
     return {"outcome": type(error).__name__, **named, "causes": _told(getattr(error, "causes", ()))}
+
+
+def _candidate(ranked: Ranked, decision: Decision) -> dict[str, Any]:
+    known = decision.ratings.get(ranked.target.name)
+    told = {"target": ranked.target.name, "reason": ranked.reason}
+    return told if known is None else told | {"score": known.score.value, "parts": known.told}
 
 
 def _told(causes: Sequence[Cause]) -> list[dict[str, str]]:

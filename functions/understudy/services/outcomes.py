@@ -15,11 +15,12 @@ from dataclasses import replace
 from typing import Any, Protocol, TypeVar
 
 from understudy.catalog import HealthSettings, Target
+from understudy.detectors.sample import Sample
 from understudy.errors import AttemptFailed, Conflict, StoreError
 from understudy.health.breaker import Breaker, lease, step
 from understudy.health.item import Health
 from understudy.health.latency import KNOWN, Histogram, faded, merged, one, weight
-from understudy.health.observation import Observation
+from understudy.health.observation import MOST_SAMPLES, Observation, thinned
 from understudy.health.standing import Standing, standing
 from understudy.metrics import own_failure
 from understudy.ports import Clock, HealthStore, Logger, ObservationStore
@@ -58,6 +59,7 @@ class LocalOutcomes:
         self._failed_at = float("-inf")
         self._benched: dict[str, float] = {}
         self._tallies: dict[str, Observation] = {}
+        self._values: dict[str, list[Sample]] = {}
         self._flushed_at: dict[str, float] = {}
         self._writes: set[asyncio.Task[None]] = set()
         self._leases: dict[str, asyncio.Task[float]] = {}
@@ -114,6 +116,7 @@ class LocalOutcomes:
         self._first_tokens[name] = faded(merged(self._first_tokens.get(name, ()), one(first_token)))
         if gap:
             self._gaps[name] = faded(merged(self._gaps.get(name, ()), one(gap)))
+        self.measured(name, (Sample("errors", 0.0, round(now, 3)),))
         self._add(target, Observation(name, now).success(now, first_token, gap=gap, began=now - seconds), probe)
 
     def failed(self, target: Target, failure: AttemptFailed, *, seconds: float, probe: bool) -> str:
@@ -123,11 +126,20 @@ class LocalOutcomes:
         self._failed_at = now
         self._benched[target.name] = max(self._benched.get(target.name, 0.0), bench)
         before = self._breakers.get(target.name, Breaker())
+        if failure.hurts_health:
+            self.measured(target.name, (Sample("errors", 1.0, round(now, 3)),))
         self._add(target, Observation(target.name, now).failure(now, failure, bench, began=now - seconds), probe)
         after = self._breakers[target.name]
         if after.state == "open" and after.opens != before.opens:
             return f"its breaker opened for {after.until - now:.1f} s: {after.reason}"
         return f"benched for {bench - now:.1f} s, as it asked" if bench else ""
+
+    def measured(self, name: str, samples: tuple[Sample, ...]) -> None:
+        """Values of a target's answers; they go with what is counted of it next."""
+        kept = self._values.setdefault(name, [])
+        kept += samples
+        if len(kept) > MOST_SAMPLES:
+            kept[:] = thinned(kept)
 
     async def lease(self, target: Target) -> bool:
         """Take the fleet-wide lease for one live probe; False where somebody else has it."""
@@ -173,6 +185,10 @@ class LocalOutcomes:
         if self._writes and self._trusted:
             await asyncio.wait(self._writes, timeout=patience)
 
+    def tell(self, seen: Observation) -> None:
+        """Start writing what is news of its own and changes nothing here; satisfied by `settle`."""
+        self._start(self._write(seen))
+
     def flush_due(self) -> None:
         """Start the writes whose time has come, and see to it that failures are not left waiting."""
         now = self._clock()
@@ -211,7 +227,7 @@ class LocalOutcomes:
         if name not in self._tallies or name in self._writing:
             return
         self._flushed_at[name] = self._clock()
-        self._start(self._write(self._tallies.pop(name)))
+        self._start(self._write(self._tallies.pop(name).measured(*self._values.pop(name, ()))))
 
     async def _write(self, seen: Observation) -> None:
         if seen.source == "traffic":

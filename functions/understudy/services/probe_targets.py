@@ -250,7 +250,7 @@ async def _granted(_: Target) -> bool:
 
 
 def _routes(target: Target, current: Catalog) -> list[Route]:
-    return [r for r in current.routes.values() if any(c.target.name == target.name for c in r.candidates)]
+    return [route for route in current.routes.values() if target.name in route.asked]
 
 
 def _limits(target: Target, current: Catalog, health: Health, times: int) -> Limits:

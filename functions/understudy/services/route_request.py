@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import random
-import re
 import uuid
-import zlib
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass, replace
-from decimal import Decimal
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from understudy.catalog import Catalog, Limits
+from understudy.catalog import Catalog
 from understudy.chat.bound import owner_of_target, owners
 from understudy.chat.complete import Completed
 from understudy.chat.request import ChatRequest
@@ -23,12 +20,9 @@ from understudy.chat.unary import UnaryRequest, unary_chunk
 from understudy.errors import (
     InvalidRequest,
     NoTargetAnswered,
-    RequestTooLarge,
-    Unauthenticated,
     UnderstudyError,
     UnknownModel,
     UnknownPath,
-    UnsupportedEncoding,
     WrongMethod,
 )
 from understudy.keys import ClientKey
@@ -39,26 +33,24 @@ from understudy.routing.journal import Journal
 from understudy.routing.policy import decide
 from understudy.runtime.gateway import ApiRequest
 from understudy.services.decision_log import Handling, log_decision, refusal
+from understudy.services.feedback import PATH as FEEDBACK
+from understudy.services.feedback import Feedback
 from understudy.services.fitness import offence, unfit
 from understudy.services.keepsakes import Keepsakes
 from understudy.services.outcomes import LocalOutcomes
+from understudy.services.outlooks import Outlooks
 from understudy.services.read_model import ReadModel
+from understudy.services.request_parts import body_of, caller_key, tightened
+from understudy.services.shadow import PATIENCE, Shadow, Shadows
+from understudy.services.signals import Signals, digest
 from understudy.services.upstream import Upstream
 from understudy.wire.fronts import FRONTS, front_of
 from understudy.wire.fronts.base import Front, Writer, encode
 from understudy.wire.fronts.errors import error_headers
 from understudy.wire.fronts.models import model, models
 
-BODY_LIMIT = 6 * 1024 * 1024
-"""Bytes; the limit of a synchronous Lambda invocation (AWS Lambda developer guide, "Lambda quotas")."""
-COMPRESSED = {"gzip": b"\x1f\x8b", "x-gzip": b"\x1f\x8b", "deflate": b"\x78"}
-"""Content codings that are read, and how their bytes begin (RFC 1952, RFC 1950); no JSON begins so."""
 SETTLE = 0.02
 """Seconds an answered request waits for its failure reports to be written before the environment may freeze."""
-RESERVE = 2.0
-"""Seconds before the end of the invocation at which a request's own time is over."""
-DEADLINE_HEADER = "x-understudy-deadline-ms"
-MAX_COST_HEADER = "x-understudy-max-cost"
 ESTIMATED_HEADER = "x-understudy-estimated"
 MODELS = "/models"
 CORS = {
@@ -93,6 +85,7 @@ class RouteRequest:
         outcomes: LocalOutcomes,
         upstream: Upstream,
         keepsakes: Keepsakes,
+        feedback: Feedback,
         *,
         clock: Clock,
         logger: Logger,
@@ -102,9 +95,13 @@ class RouteRequest:
         self._outcomes = outcomes
         self._upstream = upstream
         self._keepsakes = keepsakes
+        self._feedback = feedback
+        self._signals = Signals()
         self._clock = clock
         self._logger = logger
         self._rng = rng
+        self._outlooks = Outlooks(clock)
+        self._shadows = Shadows(upstream, outcomes, clock=clock, logger=logger, rng=rng)
 
     async def answer(self, request: ApiRequest) -> Answered:
         """The answer to any request; never raises.  A request that brings a time limit is answered within it."""
@@ -127,14 +124,18 @@ class RouteRequest:
 
     async def _dispatch(self, request: ApiRequest, request_id: str, headers: dict[str, str]) -> Answered:
         listing = request.path == MODELS or request.path.startswith(MODELS + "/")
-        front = FRONTS.get(request.path)
-        if front is None and not listing:
-            raise UnknownPath(f"There is no {request.path} here; there are: {', '.join(sorted({MODELS, *FRONTS}))}.")
+        front, judging = FRONTS.get(request.path), request.path == FEEDBACK
+        if front is None and not (listing or judging):
+            paths = ", ".join(sorted({MODELS, FEEDBACK, *FRONTS}))
+            raise UnknownPath(f"There is no {request.path} here; there are: {paths}.")
         if request.method != (method := "GET" if listing else "POST"):
             raise WrongMethod(f"{request.path} takes {method}, not {request.method}.", allowed=method)
         key = caller_key(request)
         known = self._read_model.catalog(urgent=self._outcomes.in_doubt)
         catalog, client = await asyncio.gather(known, self._read_model.authenticate(key))
+        if judging:
+            await self._feedback.take(client, body_of(request))
+            return Answered(204, headers, b"")
         if front is None:
             asked = request.path.removeprefix(MODELS).removeprefix("/")
             body = encode(model(asked, catalog.routes) if asked else models(catalog.routes))
@@ -145,14 +146,16 @@ class RouteRequest:
     async def _handling(
         self, given: ApiRequest, front: Front, request_id: str, client: ClientKey, catalog: Catalog
     ) -> Handling:
-        request = front.read(body_of(given), given.headers)
+        body = body_of(given)
+        request = front.read(body, given.headers)
         route = catalog.routes.get(request.model)
         if route is None:
             known = ", ".join(sorted(catalog.routes))
             raise UnknownModel(f"There is no model {request.model!r} here; there are: {known}.", param="model")
         if isinstance(request, ChatRequest):
             request = await self._keepsakes.put_back(client, request)
-        fleet = await self._read_model.health([candidate.target.name for candidate in route.candidates])
+        self._signals.follow(catalog)
+        fleet = await self._read_model.health(route.asked)
         self._outcomes.adopt(catalog.health, fleet, trusted=self._read_model.trusted)
         bound = frozenset(owners(request.native.body if request.native else request.body))
         decision = decide(
@@ -161,6 +164,7 @@ class RouteRequest:
             standing=self._outcomes.standing,
             rng=self._rng,
             bound=bound,
+            outlook=self._outlooks.of(route, fleet, catalog.health.score),
         )
         if not decision.candidates and estimate_of(request) is None:
             reasons = "; ".join(f"{cause.target}: {cause.reason}" for cause in decision.unfit)
@@ -183,6 +187,7 @@ class RouteRequest:
             version=catalog.version,
             limits=tightened(route.limits, given),
             started_at=self._clock(),
+            digest=digest(client.hash, body),
         )
 
     async def _answer(self, handling: Handling, front: Front, headers: dict[str, str]) -> Answered:
@@ -191,6 +196,14 @@ class RouteRequest:
             return await self._estimated(handling, front, headers)
         ask = partial(self._upstream, route=route)
         engine = Attempts(ask, self._outcomes, self._outcomes.lease, rng=self._rng)
+        handling.shadow = self._shadows.begin(
+            request,
+            route,
+            handling.limits,
+            handling.decision.ratings,
+            request_id=handling.id,
+            bound=bool(handling.bound),
+        )
         whole = route.assured or not request.stream or request.is_structured
         given = engine.run(request, handling.decision, handling.limits, handling.journal, whole=whole)
         chunks = self._kept(handling.client, given)
@@ -200,7 +213,7 @@ class RouteRequest:
             if estimate_of(request) is not None and isinstance(error, NoTargetAnswered):
                 return await self._estimated(handling, front, headers)
             self._log(handling, error)
-            await self._settle()
+            await self._settle(handling.shadow)
             raise
         handling.committed_at = self._clock()
         headers |= answer_headers(handling)
@@ -213,7 +226,7 @@ class RouteRequest:
             if isinstance(request, ChatRequest):
                 pieces = [each for chunk in pieces for each in completed.feed(chunk, handling.model)]
             self._log(handling, None)
-            await self._settle()
+            await self._settle(handling.shadow, SETTLE)
             body = encode(front.whole(request, pieces, created=created))
             return Answered(200, headers | {"content-type": "application/json"}, body)
         headers |= {"content-type": "text/event-stream; charset=utf-8", "cache-control": "no-cache"}
@@ -236,9 +249,11 @@ class RouteRequest:
                     self._keepsakes.keep(client, chunk)
                 yield chunk
 
-    async def _settle(self) -> None:
+    async def _settle(self, shadow: Shadow | None = None, patience: float = 0.0) -> None:
         """Before the environment may freeze, what was begun is given a moment to be written."""
-        await asyncio.gather(self._outcomes.settle(SETTLE), self._keepsakes.settle(SETTLE))
+        await self._shadows.settle(shadow, patience)
+        started = (self._outcomes, self._keepsakes, self._feedback)
+        await asyncio.gather(*(each.settle(SETTLE) for each in started))
 
     async def _stream(
         self,
@@ -273,14 +288,22 @@ class RouteRequest:
             raise
         finally:
             self._log(handling, failure)
-            await self._settle()
+            await self._settle(handling.shadow, 0.0 if failure else PATIENCE)
 
     def _failed(self, request_id: str) -> None:
         """Say that the exception being handled is a bug of ours."""
         self._logger.exception("the router failed", request_id=request_id, metrics=[own_failure("RouterErrors")])
 
     def _log(self, handling: Handling, error: BaseException | None) -> None:
-        log_decision(self._logger, handling, error, self._clock())
+        now, answering = self._clock(), handling.journal.answering
+        log_decision(self._logger, handling, error, now)
+        try:
+            for name, samples in self._signals.of(handling, now, whole=error is None).items():
+                self._outcomes.measured(name, samples)
+        except Exception:  # noqa: BLE001 - what is measured must not cost the answer
+            self._failed(handling.id)
+        if handling.route.feedback and error is None and answering is not None:
+            self._feedback.note(handling.client, handling.id, answering.target.name, handling.route.name)
 
 
 def estimate_of(request: ChatRequest | UnaryRequest) -> Mapping[str, Any] | None:
@@ -307,63 +330,3 @@ async def _chain(first: Chunk, rest: AsyncIterator[Chunk]) -> AsyncGenerator[Chu
     yield first
     async for chunk in rest:
         yield chunk
-
-
-def tightened(limits: Limits, request: ApiRequest) -> Limits:
-    """The route's limits, as far as the request and its invocation leave them.
-
-    A caller may only tighten them; an invocation must be left time to say that its time is over.  Raises
-    InvalidRequest where a header is not what it should be.
-    """
-    times, money = [limits.request], [] if limits.max_cost is None else [limits.max_cost]
-    if request.time_left is not None:
-        times.append(max(0.0, request.time_left - RESERVE))
-    if (given := request.headers.get(DEADLINE_HEADER)) is not None:
-        if not re.fullmatch(r"[1-9][0-9]{0,8}", given):
-            raise InvalidRequest(f"`{DEADLINE_HEADER}` must be milliseconds, such as 2500.", param=DEADLINE_HEADER)
-        times.append(int(given) / 1000)
-    if (given := request.headers.get(MAX_COST_HEADER)) is not None:
-        if not re.fullmatch(r"\d{1,6}(\.\d{1,12})?", given, re.ASCII) or not Decimal(given):
-            raise InvalidRequest(f"`{MAX_COST_HEADER}` must be US dollars, such as 0.02.", param=MAX_COST_HEADER)
-        money.append(Decimal(given))
-    return replace(limits, request=min(times), max_cost=min(money, default=None))
-
-
-def body_of(request: ApiRequest) -> bytes:
-    """The body as it was before it was compressed.  Raises RequestTooLarge, UnsupportedEncoding, InvalidRequest.
-
-    API Gateway decompresses what it can (developer guide, "Call an API method with a compressed payload") and may leave
-    the header as it was, so it is the bytes that say whether there is something to be done.
-    """
-    coding, body = request.headers.get("content-encoding", "").strip().lower(), request.body
-    if coding not in ("", "identity", *COMPRESSED):
-        raise UnsupportedEncoding("The body is compressed in a way that is not known here: use gzip, deflate or none.")
-    if body is None:
-        raise InvalidRequest("The body could not be decoded.")
-    if coding in COMPRESSED and body.startswith(COMPRESSED[coding]):
-        body = _decompressed(body)
-    if len(body) > BODY_LIMIT:
-        raise RequestTooLarge(f"The body is larger than {BODY_LIMIT} bytes, which is the limit.")
-    return body
-
-
-def _decompressed(body: bytes) -> bytes:
-    """Of a larger body no more than shows that it is too large."""
-    inflating = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)  # tells the two formats apart by itself
-    try:
-        whole = inflating.decompress(body, BODY_LIMIT + 1)
-    except zlib.error as error:
-        raise InvalidRequest("The body could not be decompressed.") from error
-    if not inflating.eof and len(whole) <= BODY_LIMIT:
-        raise InvalidRequest("The compressed body breaks off.")
-    return whole
-
-
-def caller_key(request: ApiRequest) -> str:
-    """The caller's key, in the header of either family of clients.  Raises Unauthenticated where there is none."""
-    scheme, _, key = request.headers.get("authorization", "").partition(" ")
-    if scheme.lower() == "bearer" and key.strip():
-        return key.strip()
-    if key := request.headers.get("x-api-key", "").strip():
-        return key
-    raise Unauthenticated("Send your API key in the header `Authorization: Bearer KEY` (or `x-api-key: KEY`).")

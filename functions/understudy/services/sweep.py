@@ -92,8 +92,8 @@ def plan(current: Catalog, known: Mapping[str, Health], now: float) -> list[Due]
 def usable(current: Catalog) -> set[str]:
     """The targets that some route may use; no other is probed."""
     return {
-        candidate.target.name
+        target.name
         for route in current.routes.values()
-        for candidate in route.candidates
-        if isinstance(judge(candidate.target, route.constraints), Allowed)
+        for target in route.asked.values()
+        if isinstance(judge(target, route.constraints), Allowed)
     }

@@ -7,17 +7,33 @@ changes nothing that matters (a health item is only written by the revision that
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Protocol
 
-from understudy.catalog import Catalog
+from understudy.catalog import Catalog, ScoreSettings
+from understudy.detectors.watch import Kit
 from understudy.errors import Conflict
 from understudy.health.item import Health, fold, settled
 from understudy.health.observation import Observation
-from understudy.incidents.incident import Incident, Kind, observed, resolved
+from understudy.health.quality import judged, relearned
+from understudy.health.quarantine import quarantined, with_findings
+from understudy.health.score import scored
 from understudy.metrics import Measured
-from understudy.ports import Clock, ControlStore, HealthStore, IncidentStore, Logger, ProbeQueue
+from understudy.ports import (
+    Clock,
+    ConfirmQueue,
+    ControlStore,
+    DetectorStore,
+    HealthStore,
+    IncidentStore,
+    Logger,
+    ProbeQueue,
+    SnapshotStore,
+)
 from understudy.services.current_catalog import CurrentCatalog
+from understudy.services.detection import Detection, Find, Learned
+from understudy.services.trouble import Troubles
 
 TRIES = 8
 """Times a conditional write is tried again after losing to another writer."""
@@ -27,28 +43,52 @@ MEASURE = 50.0
 """Seconds between two measures of a target that does not change: about one for each minute that CloudWatch keeps."""
 
 
-class Store(ControlStore, HealthStore, IncidentStore, Protocol):
+class Store(ControlStore, HealthStore, DetectorStore, SnapshotStore, IncidentStore, Protocol):
     """The part of the store that health needs."""
 
 
 class UpdateHealth:
-    def __init__(self, store: Store, probes: ProbeQueue, *, clock: Clock, logger: Logger, rng: random.Random) -> None:
+    """`confirms` is where runs that confirm an alarm are bought, None where they cannot be; `kit` makes detectors and
+    `find` golden sets."""
+
+    def __init__(
+        self,
+        store: Store,
+        probes: ProbeQueue,
+        *,
+        clock: Clock,
+        logger: Logger,
+        rng: random.Random,
+        confirms: ConfirmQueue | None = None,
+        kit: Kit | None = None,
+        find: Find = lambda _catalog, _name: None,
+    ) -> None:
         self._store = store
         self._catalog = CurrentCatalog(store)
         self._probes = probes
+        self._confirms = confirms
         self._clock = clock
         self._logger = logger
         self._rng = rng
+        self._detection = Detection(store, clock=clock, logger=logger, kit=kit, find=find)
+        self._troubles = Troubles(store, clock=clock)
         self._measured_at: dict[str, float] = {}
 
     def observe(self, seen: Observation) -> None:
-        """Fold one observation into its target's health."""
+        """Fold one observation into its target's health, and tell its values to their detectors."""
         current = self._catalog.read()
         if current is None or seen.target not in current.targets:
             return
+        learned = Learned()
+        if seen.samples:
+            learned = self._detection.observe(seen, current, self._health(seen.target))
+            self._buy(seen.target, learned.asks)
+        if learned.no_loss is not None:
+            # Before the finding is gone: whoever sees it go would end the incident without the figures.
+            self._troubles.end(seen.target, "version", learned.no_loss, "accepted, since the comparison showed no loss")
         for _ in range(TRIES):
-            before = self._store.health([seen.target]).get(seen.target) or Health(seen.target)
-            after = fold(before, seen, current.health, self._rng)
+            before = self._health(seen.target)
+            after = self._taught(before, fold(before, seen, current.health, self._rng), learned, current)
             if after == before:
                 return
             try:
@@ -63,18 +103,48 @@ class UpdateHealth:
         current = self._catalog.read()
         if current is None or after.target not in current.targets:
             return
-        self._tell(before or Health(after.target), after)
-        self._incidents(after, current)
+        self._tell(before or Health(after.target), after, current.health.score)
+        self._troubles.react(before or Health(after.target), after, current)
         self._next_probe(before, after, current)
 
-    def _tell(self, before: Health, after: Health) -> None:
+    def _health(self, target: str) -> Health:
+        return self._store.health([target]).get(target) or Health(target)
+
+    def _taught(self, before: Health, after: Health, learned: Learned, current: Catalog) -> Health:
+        """The health with what detectors found and how good answers were, and the hold that follows."""
+        if learned.judged:
+            after = replace(after, quality=judged(after.quality, learned.judged))
+        if learned.no_loss is not None:
+            after = replace(after, quality=relearned(after.quality))
+        if not learned.findings:
+            return after
+        after = with_findings(after, learned.findings)
+        automatic = any(
+            route.quarantine == "automatic" for route in current.routes.values() if after.target in route.asked
+        )
+        return quarantined(before, after, automatic=automatic, now=self._clock())
+
+    def _buy(self, target: str, streams: Sequence[str]) -> None:
+        """Ask for the runs that confirm an alarm; without one, the stream's next values are the second look."""
+        confirms = self._confirms
+        if confirms is None:
+            return
+        for stream in streams:
+            try:
+                confirms.send(target, stream)
+            except Exception:
+                self._logger.exception("a run that confirms an alarm could not be asked for", target=target, set=stream)
+            else:
+                self._logger.info("a run to confirm an alarm was asked for", target=target, set=stream)
+
+    def _tell(self, before: Health, after: Health, scoring: ScoreSettings) -> None:
         """Log a transition; measure the target with it, and otherwise as often as is of use."""
         was, now, target, at = before.breaker, after.breaker, after.target, self._clock()
         moved = (was.state, was.opens) != (now.state, now.opens)
         if not moved and at - self._measured_at.get(target, 0.0) < MEASURE:
             return
         self._measured_at[target] = at
-        values = {"Score": round(100 * after.score, 2)}
+        values = {"Score": scored(after, scoring, at).value}
         if now.state != "closed" or moved:
             # A breaker that stays closed is the rule, and a metric that says nothing costs what one costs that does.
             values["BreakerOpen"] = int(now.state != "closed")
@@ -84,57 +154,6 @@ class UpdateHealth:
             self._logger.info("transition", target=target, **told, metrics=metrics)
         else:
             self._logger.info("health", target=target, metrics=metrics)
-
-    def _incidents(self, health: Health, current: Catalog) -> None:
-        refused = health.credential_failed
-        # A refused credential opens the breaker too, but nobody would look for an outage's cause then.
-        troubles: dict[Kind, bool] = {"outage": health.state == "open" and not refused, "credential": refused}
-        for kind, trouble in troubles.items():
-            if trouble:
-                self._open(kind, health, current)
-            elif settled(health, current.health):
-                self._resolve(kind, health)
-
-    def _open(self, kind: Kind, health: Health, current: Catalog) -> None:
-        target = current.targets[health.target]
-        summary = health.breaker.reason if kind == "outage" else health.last_failure
-
-        def change(incident: Incident | None) -> Incident | None:
-            return observed(
-                incident,
-                subject=health.target,
-                kind=kind,
-                severity="critical",
-                summary=summary,
-                facts={
-                    "provider": target.provider.name,
-                    "model": target.model,
-                    "routes": ", ".join(
-                        r.name for r in current.routes.values() if target.name in {c.target.name for c in r.candidates}
-                    ),
-                },
-                now=self._clock(),
-                renotify=current.alerts.renotify,
-                link=current.alerts.link,
-            )
-
-        self._change(health.target, kind, change)
-
-    def _resolve(self, kind: Kind, health: Health) -> None:
-        facts = {"good evaluations": health.evaluations}
-        self._change(health.target, kind, lambda incident: resolved(incident, now=self._clock(), facts=facts))
-
-    def _change(self, subject: str, kind: Kind, change: Callable[[Incident | None], Incident | None]) -> None:
-        for _ in range(TRIES):
-            after = change(self._store.incident(subject, kind))
-            if after is None:
-                return
-            try:
-                self._store.put_incident(after)
-            except Conflict:
-                continue
-            return
-        raise Conflict(f"the incident {subject}/{kind} changed {TRIES} times while it was being updated")
 
     def _next_probe(self, before: Health | None, after: Health, current: Catalog) -> None:
         """Order the next recovery probe: one for each opening, then one after each good probe until all is over."""

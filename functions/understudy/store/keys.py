@@ -4,12 +4,14 @@
 |-----------------------|-------------------|-----------------------------|----------------------------|
 | pointer               | control           | pointer                     | publish, rollback (rev)    |
 | control document      | control           | version#000000000012        | publish (once)             |
-| health of a target    | target#NAME       | health                      | update_health, routers (rev)|
+| health of a target    | target#NAME       | health                      | update_health, routers, operators (rev)|
+| detector of a stream  | target#NAME       | detector#STREAM#KIND        | update_health, operators (rev, ttl)|
 | observation           | target#NAME       | observation#MILLIS#RANDOM   | routers, probes (once, ttl)|
-| current incident      | incident          | TARGET#KIND                 | update_health (rev)        |
-| past incident         | incident_history  | MILLIS#TARGET#KIND          | update_health (once)       |
+| current incident      | incident          | SUBJECT#KIND                | update_health, operators (rev)|
+| past incident         | incident_history  | MILLIS#SUBJECT#KIND         | update_health, operators (once)|
 | notice                | notice#ID         | notice                      | publish_alerts (ttl)       |
 | signature of a call   | call#SHA256#ID    | signature                   | routers (once, ttl)        |
+| answer to be judged   | answer#SHA256#ID  | answer                      | routers (rev, ttl)         |
 | client key            | keys              | SHA256                      | understudy keys (rev)      |
 
 The stream filters of template.yaml name these keys; a test compares the two.
@@ -19,14 +21,17 @@ from __future__ import annotations
 
 HEALTH = "health"
 OBSERVATION = "observation#"
+DETECTOR = "detector#"
 INCIDENT = "incident"
 HISTORY = "incident_history"
 CONTROL = "control"
 VERSION = "version#"
 KEYS = "keys"
 OBSERVATION_TTL = 7 * 86400
+DETECTOR_TTL = 90 * 86400
 NOTICE_TTL = 30 * 86400
 KEEPSAKE_TTL = 86400
+ANSWER_TTL = 86400
 
 
 def pointer() -> tuple[str, str]:
@@ -49,6 +54,10 @@ def observation(name: str, at: float, nonce: str) -> tuple[str, str]:
     return target(name), f"{OBSERVATION}{int(at * 1000):015d}#{nonce}"
 
 
+def detector(name: str, stream: str, kind: str) -> tuple[str, str]:
+    return target(name), f"{DETECTOR}{stream}#{kind}"
+
+
 def incident(subject: str, kind: str) -> tuple[str, str]:
     return INCIDENT, f"{subject}#{kind}"
 
@@ -63,6 +72,10 @@ def notice(notice_id: str) -> tuple[str, str]:
 
 def keepsake(key_hash: str, call_id: str) -> tuple[str, str]:
     return f"call#{key_hash}#{call_id}", "signature"
+
+
+def answer(key_hash: str, request_id: str) -> tuple[str, str]:
+    return f"answer#{key_hash}#{request_id}", "answer"
 
 
 def client_key(key_hash: str) -> tuple[str, str]:

@@ -12,14 +12,14 @@ from understudy.health.item import Health, health_from
 from understudy.health.observation import Observation
 from understudy.incidents.incident import Incident, incident_from
 from understudy.keys import ClientKey
-from understudy.ports import Snapshot
+from understudy.ports import Answer, Kept, Snapshot, Stream
 from understudy.store import keys
 from understudy.store.table import Item, Table
 
 
 class Store:
-    """See `understudy.ports`: control, health, observations, client keys, incidents, notices, keepsakes,
-    snapshots."""
+    """See `understudy.ports`: control, health, detectors, observations, client keys, incidents, notices, keepsakes,
+    answers, snapshots."""
 
     def __init__(self, table: Table) -> None:
         self._table = table
@@ -60,6 +60,26 @@ class Store:
     def add_observation(self, observation: Observation) -> None:
         key = keys.observation(observation.target, observation.at, secrets.token_hex(6))
         self._table.put(Item(key, observation.plain(), ttl=observation.at + keys.OBSERVATION_TTL))
+
+    # detectors
+
+    def detectors(self, target: str, streams: Sequence[Stream]) -> Mapping[Stream, Kept]:
+        wanted = {keys.detector(target, *stream): stream for stream in streams}
+        found = self._table.batch(list(wanted)) if wanted else {}
+        return {wanted[key]: Kept(item.body, item.rev) for key, item in found.items()}
+
+    def detector(self, target: str, stream: Stream) -> Kept | None:
+        item = self._table.get(keys.detector(target, *stream))
+        return Kept(item.body, item.rev) if item else None
+
+    def streams(self, target: str) -> Sequence[Stream]:
+        found = self._table.query(keys.target(target), prefix=keys.DETECTOR)
+        names = (item.key[1].removeprefix(keys.DETECTOR).rpartition("#") for item in found)
+        return [(stream, kind) for stream, _, kind in names]
+
+    def put_detector(self, target: str, stream: Stream, kept: Kept, now: float) -> None:
+        item = Item(keys.detector(target, *stream), kept.plain, rev=kept.rev + 1, ttl=now + keys.DETECTOR_TTL)
+        self._table.put(item, seen=kept.rev)
 
     # client keys
 
@@ -124,6 +144,18 @@ class Store:
         wanted = {keys.keepsake(key_hash, name): name for name in names}
         found = self._table.batch(list(wanted))
         return {name: found[key].body["signature"] for key, name in wanted.items() if key in found}
+
+    # answers that may be judged
+
+    def answer(self, key_hash: str, request_id: str) -> Answer | None:
+        item = self._table.get(keys.answer(key_hash, request_id))
+        return Answer(**item.body) if item else None
+
+    def put_answer(self, answer: Answer) -> None:
+        # Two revisions: noted, and judged.
+        rev = 1 if answer.score is None else 2
+        key = keys.answer(answer.key_hash, answer.request_id)
+        self._table.put(Item(key, asdict(answer), rev=rev, ttl=answer.at + keys.ANSWER_TTL), seen=rev - 1)
 
     # one read for the data plane
 

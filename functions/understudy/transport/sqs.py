@@ -36,6 +36,18 @@ class SqsProbeQueue:
         )
 
 
+class SqsConfirmQueue:
+    """See `understudy.ports.ConfirmQueue`.  `url` is that of the queue of sweeps, whose workers buy the run."""
+
+    def __init__(self, url: str, client: Callable[[str], Any]) -> None:
+        self._url = url
+        self._client = client
+
+    def send(self, target: str, stream: str) -> None:
+        body = {"target": target, "ask": "confirm", "set": stream}
+        self._client("sqs").send_message(QueueUrl=self._url, MessageBody=json.dumps(body))
+
+
 class SqsDueQueue:
     """See `understudy.ports.DueQueue`."""
 

@@ -56,8 +56,8 @@ def test_new_and_removed_things_are_one_line_each() -> None:
 
 def test_the_first_document_adds_everything_by_name() -> None:
     """Before the first publication every section and every named thing is told as added."""
-    expected = ["alerts", "defaults", "health", "providers.alpha", "routes.chat", "schema", "targets.lead",
-                "targets.second"]  # fmt: skip
+    expected = ["alerts", "defaults", "golden_sets", "health", "providers.alpha", "routes.chat", "schema",
+                "targets.lead", "targets.second"]  # fmt: skip
     changes = diff(None, parse(TEXT))
     assert expected == [change.path for change in changes]
     assert all(str(change).startswith("added ") for change in changes)
@@ -117,13 +117,13 @@ def test_every_edit_of_the_example_is_seen() -> None:
 
 
 def edits(document: dict[str, Any]) -> Any:
-    """Copies of the document with one scalar changed; names of targets on a route stay."""
+    """Copies of the document with one scalar changed; names of targets on a route and of questions stay."""
 
     def places(part: Any, path: tuple[Any, ...]) -> Any:
         if isinstance(part, dict | list):
             for step, inner in part.items() if isinstance(part, dict) else enumerate(part):
                 yield from places(inner, (*path, step))
-        elif path[-1] != "target":
+        elif path[-1] not in ("target", "id"):
             yield path
 
     for path in places(document, ()):

@@ -22,14 +22,16 @@ from understudy.catalog import (
     Catalog,
     Constraints,
     DataFacts,
+    DetectionSettings,
     HealthSettings,
     Limits,
     Price,
     Provider,
     Route,
+    Share,
     Target,
 )
-from understudy.control.document import parse
+from understudy.control.document import parse, warnings
 from understudy.control.load import catalog
 from understudy.errors import DocumentError
 
@@ -107,7 +109,9 @@ health:
   breaker: {consecutive_failures: 2, quiet_failures: 19, quiet_calls: 20, failure_ratio: 0.4, minimum_calls: 3,
     window_s: 4, open_first_s: 5, open_steady_s: 5.5, open_max_s: 6, jitter: 0.7,
     successes_to_close: 8, ramp: [0.9], ramp_step_s: 10, lease_s: 11}
+  score: {availability: 21, latency: 22, quality: 23, cost: 24, hysteresis: 25, half_life_s: 260}
   probe: {period_s: 17, prompt: "13", max_tokens: 14}
+  detection: {in_control_length: 200, false_discovery_rate: 0.3, max_loss: 0.2}
   flush_s: 15
   evaluations_to_resolve: 16
 alerts: {renotify_s: 18}
@@ -116,10 +120,41 @@ alerts: {renotify_s: 18}
     breaker = loaded.health.breaker
     expected = [2, 19, 20, 0.4, 3, 4, 5, 5.5, 6, 0.7, 8, (0.9,), 10, 11]
     assert expected == [getattr(breaker, name) for name in type(breaker).__slots__]
-    rest = [17, "13", 14, 15, 16]
-    assert rest == [getattr(loaded.health, name) for name in type(loaded.health).__slots__][1:]
+    assert [21, 22, 23, 24, 25, 260] == [getattr(loaded.health.score, n) for n in type(loaded.health.score).__slots__]
+    rest = [17, "13", 14, DetectionSettings(200, 0.3, 0.2), 15, 16]
+    assert rest == [getattr(loaded.health, name) for name in type(loaded.health).__slots__][2:]
     renotify = 18
     assert renotify == loaded.alerts.renotify
+
+
+def test_strategies_and_trials_arrive(text: str) -> None:
+    """A route's strategy, bounds and trials are compiled in their types and units; trials need not be on its list."""
+    more = """
+    targets: [lead]
+    strategy: best
+    task: sums
+    max_price_per_million: "2.50"
+    first_token_objective_s: 1.5
+    canary: {target: second, share: 0.1}
+    shadow: {target: lead, share: 1}
+    quarantine: off
+"""
+    document = parse(changed(text, "\n    targets: [lead, second]\n", more))
+    loaded = catalog(document, 1)
+    lead, second, route = loaded.targets["lead"], loaded.targets["second"], loaded.routes["chat"]
+    expected = Route(
+        "chat",
+        (Candidate(lead, 1),),
+        strategy="best",
+        task="sums",
+        max_price_per_million=Decimal("2.5"),
+        first_token_objective=1.5,
+        canary=Share(second, 0.1),
+        shadow=Share(lead, 1.0),
+        quarantine="off",
+    )
+    assert (expected, {"lead": lead, "second": second}) == (route, route.asked)
+    assert [] == warnings(document)
 
 
 def test_fields_of_a_newer_document_are_passed_over(text: str) -> None:

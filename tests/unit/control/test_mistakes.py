@@ -130,6 +130,34 @@ MISTAKES = {
         "routes.chat.targets[1].weight (line 11, column 38): weight has no effect: no other target of this "
         "route has order 2. Fix: remove it, or give another target the same `order`.",
     ),
+    "idle weight of a strategy": (
+        "[lead, second]",
+        "[lead, {target: second, weight: 3}]\n    strategy: fastest",
+        "routes.chat.targets[1].weight (line 11, column 38): weight has no effect: the strategy `fastest` draws "
+        "nothing. Fix: remove it.",
+    ),
+    "floor without its strategy": (
+        "[lead, second]",
+        "[lead, second]\n    min_quality: 0.8",
+        "routes.chat.min_quality (line 12, column 5): min_quality has no effect: it belongs to the strategy "
+        "`cheapest`. Fix: remove it, or write `strategy: cheapest`.",
+    ),
+    "ceiling without its strategy": (
+        "[lead, second]",
+        '[lead, second]\n    strategy: cheapest\n    max_price_per_million: "3"',
+        "routes.chat.max_price_per_million (line 13, column 5): max_price_per_million has no effect: it belongs to the "
+        "strategy `best`. Fix: remove it, or write `strategy: best`.",
+    ),
+    "unknown canary": (
+        "[lead, second]",
+        "[lead, second]\n    canary: {target: secondd, share: 0.1}",
+        "routes.chat.canary.target (line 12, column 14): there is no target `secondd`. Fix: did you mean `second`?",
+    ),
+    "score of nothing": (
+        "schema: 1",
+        "schema: 1\nhealth: {score: {availability: 0, latency: 0, quality: 0, cost: 0}}",
+        "health.score (line 2, column 10): every weight is 0. Fix: give one of them a weight above 0.",
+    ),
     "no targets": (
         "[lead, second]",
         "[]",

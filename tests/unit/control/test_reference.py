@@ -21,7 +21,7 @@ def paths(value: Any, above: tuple[str, ...] = ()) -> set[str]:
     """The schema's paths that occur in a document as it is written."""
     found: set[str] = {".".join(above).replace(".[]", "[]")}
     if isinstance(value, dict) and above[-1:] not in (("headers",), ("rename",), ("with",)):
-        named = above in (("providers",), ("targets",), ("routes",))
+        named = above in (("providers",), ("targets",), ("routes",), ("golden_sets",))
         for name, inner in value.items():
             found |= paths(inner, (*above, "NAME" if named else name))
     elif isinstance(value, list):
@@ -73,6 +73,8 @@ FORMS = {
     "targets.NAME.data": catalog.DataFacts(),
     "routes.NAME.constraints": catalog.Constraints(),
     "health.breaker": catalog.BreakerSettings(),
+    "health.detection": catalog.DetectionSettings(),
+    "health.score": catalog.ScoreSettings(),
     "alerts": catalog.AlertSettings(),
 }
 

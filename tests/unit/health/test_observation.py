@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import random
 from dataclasses import dataclass, replace
 from functools import reduce
 from typing import Any
@@ -11,8 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.builders import as_json, bad, good
+from understudy.catalog import HealthSettings
+from understudy.detectors.sample import Sample, sample_from
 from understudy.errors import AttemptFailed, CallerFault, Credential, RateLimited, Silent, Transient
-from understudy.health.observation import Observation, observation_from, row
+from understudy.health.item import Health, fold
+from understudy.health.observation import MOST_SAMPLES, Observation, observation_from, row
 
 FAULT = Transient("500")
 
@@ -121,6 +126,63 @@ def test_a_row_is_never_longer_than_its_failures(found: list[Ended]) -> None:
     hard = [call.began for call in found if call.failure is not None and call.failure.hurts_health]
     assert (len(hard), True) == (seen.failures, seen.trailing <= seen.failures)
     assert not seen.trailing or seen.failing_since in hard
+
+
+ROUTES = [f"route-{n}" for n in range(3)]
+
+
+def values(number: int, at: float) -> tuple[Sample, ...]:
+    """The values of one request, in the order in which each request brings them."""
+    route = ROUTES[number % len(ROUTES)]
+    per_target = [Sample("errors", 0.0, at), Sample("latency", 0.25, at), Sample("speed", 41.5, at)]
+    per_route = [Sample("tokens", 250.0, at, f"route:{route}"), Sample("cost", 0.0125, at, f"route:{route}")]
+    signals = [Sample("quality", 1.0, at, f"traffic:{name}:{route}") for name in ("refusals", "finish", "retries")]
+    return (*per_target, *per_route, *signals)
+
+
+def test_a_busy_target_keeps_some_values_of_every_kind() -> None:
+    """However many requests a flush sums up, its values are few, of all kinds and streams, in order, and from all of
+    the time; the item stays below 10 KB."""
+    seen = Observation("lead", 1000.0)
+    for number in range(10_000):
+        at = 1000 + number / 1000
+        seen = seen.success(at, 0.25, gap=0.01).measured(*values(number, at))
+    streams = {(one.stream, one.kind) for number in range(3) for one in values(number, 0.0)}
+    assert (streams, MOST_SAMPLES) == ({(one.stream, one.kind) for one in seen.samples}, max(48, len(seen.samples)))
+    times = [one.at for one in seen.samples]
+    assert times == sorted(times)
+    assert max(10_000, len(json.dumps(seen.plain()))) == 10_000
+
+
+def test_more_streams_than_values_are_bounded_too() -> None:
+    """Values of streams of their own, with names as long as they get, are kept to the newest."""
+    kept = Observation("lead", 1000.0)
+    for number in range(500):
+        kept = kept.measured(Sample("quality", 1.0, 1000.0 + number, f"traffic:refusals:{number:0128d}"))
+    assert MOST_SAMPLES == max(MOST_SAMPLES, len(kept.samples))
+    assert (1499.0, True) == (kept.samples[-1].at, len(json.dumps(kept.plain())) < 10_000)
+
+
+def test_values_alone_change_no_health() -> None:
+    """An observation that counts no call says nothing of whether the target answers."""
+    health = Health("lead", evaluations=2, last_ok_at=900.0)
+    seen = Observation("lead", 1000.0).measured(Sample("quality", 0.0, 1000.0))
+    assert health == fold(health, seen, HealthSettings(), random.Random(1))
+
+
+@pytest.mark.parametrize(
+    ("sample", "size"),
+    [
+        (Sample("latency", 0.5, 7.0), 3),
+        (Sample("cost", 0.5, 7.0, "route:chat"), 4),
+        (Sample("quality", 0.0, 7.0, "general", 3, 5, False, 0.25), 8),
+        (Sample("version", "m-1", 7.0, "", -1, 0, True), 7),
+    ],
+)
+def test_a_value_is_written_without_its_defaults(sample: Sample, size: int) -> None:
+    """What is left out at the end comes back as it was."""
+    written = as_json(sample.plain())
+    assert (size, sample) == (len(written), sample_from(written))
 
 
 @given(grouped(calls()))

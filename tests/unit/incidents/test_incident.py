@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.builders import as_json
-from understudy.incidents.incident import Incident, incident_from, observed, resolved
+from understudy.incidents.incident import MOST_ACTIONS, Incident, acknowledged, incident_from, observed, resolved
 
 
 def seen(current: Incident | None, now: float, **changed: Any) -> Incident | None:
@@ -103,8 +103,49 @@ def test_trouble_after_the_end_is_a_new_incident(opened: Incident) -> None:
     assert opened.id != again.id
 
 
+def test_whoever_takes_it_is_not_told_again_but_hears_the_end(opened: Incident) -> None:
+    """Acknowledged once, by the first; reminders stop, the end is told, and a new incident has nobody yet."""
+    taken = acknowledged(opened, now=200.0, by="ann")
+    assert taken is not None
+    assert ("ann", 200.0, 1) == (taken.acknowledged_by, taken.acknowledged_at, taken.notices)
+    assert None is acknowledged(taken, now=201.0, by="bob")
+    assert None is seen(taken, 9000.0)
+    over = resolved(taken, now=9100.0, facts={})
+    assert over is not None
+    again = seen(over, 9200.0)
+    assert (2, None, None) == (over.notices, acknowledged(over, now=9101.0, by="bob"), again and again.acknowledged_at)
+
+
+def test_what_becomes_critical_is_told_at_once(opened: Incident) -> None:
+    """Even where somebody has taken it; what becomes less critical is not called less so."""
+    mild = acknowledged(replace(opened, severity="warning"), now=150.0, by="ann")
+    worse = seen(mild, 200.0)
+    assert worse is not None
+    assert ("critical", 2) == (worse.severity, worse.notices)
+    assert None is seen(worse, 201.0, severity="warning")
+
+
+def test_a_quiet_end_is_not_told(opened: Incident) -> None:
+    """It goes on as another incident; it is resolved all the same."""
+    over = resolved(opened, now=500.0, facts={}, quiet=True)
+    assert over is not None
+    assert ("resolved", 1) == (over.status, over.notices)
+
+
+def test_actions_are_kept_in_order_each_once(opened: Incident) -> None:
+    """However often the same is seen; of very many the first and the newest."""
+    one, two = (90.0, "the detector gave an alarm"), (95.0, "a run was bought")
+    with_two = seen(seen(opened, 101.0, actions=[two]), 102.0, actions=[one, two])
+    assert with_two is not None
+    assert ((one, two), None) == (with_two.actions, seen(with_two, 103.0, actions=[one]))
+    many = seen(with_two, 200.0, actions=[(float(n), "again") for n in range(100, 200)])
+    assert many is not None
+    assert (MOST_ACTIONS, one, (199.0, "again")) == (len(many.actions), many.actions[0], many.actions[-1])
+
+
 def test_survives_json(opened: Incident) -> None:
     """An incident is the same after a trip through the table; fields of a newer version are ignored."""
-    for incident in (opened, resolved(opened, now=500.0, facts={"n": 1})):
+    done = seen(opened, 101.0, actions=[(100.5, "done")])
+    for incident in (opened, done, resolved(opened, now=500.0, facts={"n": 1})):
         assert incident is not None
         assert replace(incident, rev=9) == incident_from(as_json({**incident.plain(), "mood": "better"}), 9)

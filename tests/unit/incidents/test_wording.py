@@ -92,6 +92,57 @@ def test_each_kind_has_its_own_advice(incident: Incident, done: str, do: str) ->
     assert (True, True) == (done in lines["Done"], do in lines["To do"])
 
 
+ALL = [
+    ("latency", "[warning] lead is slower than it was", "[resolved] lead is as fast as it was"),
+    ("quality", "[warning] lead answers worse than it did", "[resolved] lead answers as well as it did"),
+    (
+        "tokens",
+        "[warning] lead writes answers of another length",
+        "[resolved] lead has a usual length of answers again",
+    ),
+    ("cost", "[warning] lead costs more than it did", "[resolved] lead costs what it did"),
+    ("changed", "[warning] lead answers like another model", "[resolved] lead no longer counts as changed"),
+    ("version", "[warning] lead is another version now", "[resolved] lead is accepted in its new version"),
+]
+
+
+@pytest.mark.parametrize(("kind", "opening", "end"), ALL)
+def test_every_kind_is_told_from_its_opening_to_its_end(kind: Any, opening: str, end: str) -> None:
+    """A subject for both, a runbook, what was done with times, the trend, and commands that can be copied."""
+    facts = {"provider": "alpha", "trend": "##=__ (oldest first; _ is 0.6, # is 0.9)"}
+    actions = ((1_700_000_000.0, "the detector gave an alarm"),)
+    open_ = replace(OUTAGE, kind=kind, severity="warning", facts=facts, actions=actions)
+    over = replace(open_, status="resolved", resolved_at=1_700_007_260.0)
+    assert [opening, end] == [notice(one).subject for one in (open_, over)]
+    lines = notice(open_).text.splitlines()
+    assert f"Trend:     {facts['trend']}" in lines
+    assert "           2023-11-14 22:13:20 UTC  the detector gave an alarm" in lines
+    to_do = next(line for line in lines if line.startswith("To do:"))
+    assert (True, False) == (f"Runbook: infra/runbooks/{kind}.md" in to_do, "{" in to_do)
+    assert ("`understudy" in to_do, True) == (True, len(notice(open_).text) < 1500)
+
+
+def test_a_provider_a_doubt_and_a_failing_target_are_told_as_such() -> None:
+    """All targets of a provider; what is not sure; calls that fail more often though the target is up."""
+    slow = replace(OUTAGE, kind="latency", severity="warning")
+    found = [
+        replace(slow, subject="provider:alpha"),
+        replace(slow, facts={"second look": "not sure"}),
+        replace(OUTAGE, severity="warning", facts={"failed calls": "1 % before, 9 % now"}),
+    ]
+    assert [
+        "[warning] Every target of alpha is slower than it was",
+        "[warning] lead perhaps is slower than it was",
+        "[warning] lead fails more often than it did",
+    ] == [notice(one).subject for one in found]
+    assert "understudy drain TARGET" in notice(found[0]).text
+
+
+def test_whoever_has_taken_it_is_named() -> None:
+    """In the text of whatever is told later."""
+    assert "Taken by:  ann" in notice(replace(OVER, acknowledged_by="ann")).text.splitlines()
+
+
 def test_without_link_and_facts() -> None:
     """An incident without a link or figures is told all the same."""
     text = notice(replace(OUTAGE, link="", facts={})).text

@@ -178,7 +178,7 @@ def test_health_is_measured_when_it_moves_and_once_a_minute() -> None:
     """A steady target costs one line a minute whatever its traffic; a transition is measured at once."""
     world = World()
     room = update(world)
-    well = Health("lead", score=0.995)
+    well = Health("lead", score=0.995, last_ok_at=NOW)
     for _ in range(10):
         room.react(well, well)
     assert [{"Score": 99.5}] == [one.values for one in measured(world.log)]
@@ -191,8 +191,8 @@ def test_health_is_measured_when_it_moves_and_once_a_minute() -> None:
     assert [
         ("health", {"Score": 99.5}),
         ("transition", {"Score": 40.0, "BreakerOpen": 1}),
-        ("health", {"Score": 40.0, "BreakerOpen": 1}),
-        ("transition", {"Score": 99.5, "BreakerOpen": 0}),
+        ("health", {"Score": 40.3, "BreakerOpen": 1}),
+        ("transition", {"Score": 99.3, "BreakerOpen": 0}),
     ] == [(message, fields["metrics"][0].values) for message, fields in world.log.lines]
 
 

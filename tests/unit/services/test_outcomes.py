@@ -8,6 +8,7 @@ import pytest
 
 from tests.unit.services.environments import BOOM, BUSY, LEAD, OPEN, SETTINGS, Local, fleet_breaker, observations, play
 from tests.unit.services.worlds import NOW, World
+from understudy.detectors.sample import Sample
 from understudy.errors import AttemptFailed, Credential, Overloaded, RateLimited, Silent
 from understudy.health.breaker import Breaker
 from understudy.health.item import Health
@@ -40,6 +41,27 @@ class TestTelling:
             return [(round(seen["at"] - NOW, 2), seen["failures"]) for seen in observations(world)]
 
         assert [(0.0, 1), (0.15, 3)] == play(story)
+
+    def test_values_go_with_what_is_counted(self) -> None:
+        """A call's outcome is a value too, told at once where it failed; others wait for the next flush, and come
+        through a table that was down."""
+
+        async def story(world: World) -> list[list[tuple[str, float]]]:
+            local = Local(world, BUSY)
+            local.bad()
+            await asyncio.sleep(0.01)
+            local.bad(failure=RateLimited("later"))
+            local.good()
+            local.measured("lead", (Sample("latency", 0.5, NOW), Sample("tokens", 7.0, NOW, "route:chat")))
+            world.table.down = True
+            await asyncio.sleep(1)
+            world.table.down = False
+            local.good()
+            await asyncio.sleep(1)
+            return [[tuple(one[:2]) for one in seen["samples"]] for seen in observations(world)]
+
+        first = [("errors", 1.0)]
+        assert [first, [("errors", 0.0), ("latency", 0.5), ("tokens", 7.0), ("errors", 0.0)]] == play(story)
 
     def test_what_cannot_be_written_is_kept(self) -> None:
         """Counts whose write failed are written a little later, whether or not there are further calls."""

@@ -1,0 +1,282 @@
+"""Values of observations go to the detector of their stream; what it finds becomes a finding of its target.
+
+One item of the table for each stream and kind of a target, all those of an observation read in one batch and written
+one by one on condition that nobody wrote since; after a Conflict the item is read again and the values are taken in
+anew.  An observation that was taken in before changes no item, so it may come as often as it likes: what stands is told
+each time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+from understudy.catalog import Catalog
+from understudy.detectors.checks import problem
+from understudy.detectors.discovery import PERIOD, discovered
+from understudy.detectors.sample import TRAFFIC, Sample, bought
+from understudy.detectors.watch import Kit, Taken, Terms, Watch, accepted, take, watch_from
+from understudy.errors import Conflict, StoreError
+from understudy.health.finding import Finding
+from understudy.health.item import Health
+from understudy.health.observation import Observation
+from understudy.health.quality import Judged
+from understudy.ports import Clock, DetectorStore, Kept, Logger, SnapshotStore, Stream
+
+TRIES = 8
+MOST_STREAMS = 32
+"""Streams of one observation."""
+ASKED = 2 * PERIOD
+"""Seconds within which a stream had values, so that a comparison of versions waits for it."""
+
+
+class Questions(Protocol):
+    """What detection wants to know of a golden set."""
+
+    @property
+    def digest(self) -> str:
+        """Changes with any question: what was learned before is then void."""
+
+    def task(self, item: int) -> tuple[str, float] | None:
+        """The task of a question and its weight there; None where there is no such question."""
+
+
+Find = Callable[[Catalog, str], Questions | None]
+
+
+class Store(DetectorStore, SnapshotStore, Protocol):
+    """The part of the store that detection needs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Learned:
+    """What an observation taught: the findings that stand now, or None, by stream; judged answers; the streams of which
+    a run should be bought; the comparison by which a new version was accepted, in figures."""
+
+    findings: Mapping[Stream, Finding | None] = field(default_factory=dict)
+    judged: tuple[Judged, ...] = ()
+    asks: tuple[str, ...] = ()
+    no_loss: Mapping[str, object] | None = None
+
+
+class Detection:
+    def __init__(
+        self,
+        store: Store,
+        *,
+        clock: Clock,
+        logger: Logger,
+        kit: Kit | None = None,
+        find: Find = lambda _catalog, _name: None,
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._logger = logger
+        self._kit = kit or Kit()
+        self._find = find
+
+    def observe(self, seen: Observation, current: Catalog, health: Health) -> Learned:
+        """Take the samples of an observation of a target of the catalog in.  Raises StoreError."""
+        groups = self._sorted_out(seen)
+        if not groups:
+            return Learned()
+        mark = _mark(seen)
+        known = self._store.detectors(seen.target, list(groups))
+        since = _changed_at(health.findings)
+        findings: dict[Stream, Finding | None] = {}
+        judged: list[Judged] = []
+        asks: list[str] = []
+        watches: list[Watch] = []
+        # A new version first: the answers of the same observation are the first of the comparison.
+        for stream in sorted(groups, key=lambda one: one[1] != "version"):
+            taken = self._take(seen.target, stream, groups[stream], mark, known.get(stream), current, since)
+            if taken is None:
+                continue
+            watches.append(taken.watch)
+            findings[stream] = _finding(taken.watch)
+            if stream[1] == "version":
+                news = _changed_at(one for one in findings.values() if one)
+                if news and not since:
+                    since = news
+                    asks += self._golden(seen.target)
+            judged += self._judged(taken, current)
+            if taken.ask and bought(stream[0]):
+                asks.append(stream[0])
+        no_loss = self._settled(seen.target, watches, since, health, findings, current)
+        return Learned(findings, tuple(judged), tuple(dict.fromkeys(asks)), no_loss)
+
+    def _sorted_out(self, seen: Observation) -> dict[Stream, list[Sample]]:
+        """The samples by stream and kind; those that cannot be are refused, and the log says why."""
+        groups: dict[Stream, list[Sample]] = {}
+        now = self._clock()
+        for place, sample in enumerate(seen.samples):
+            why = problem(sample, now)
+            stream = (sample.stream, sample.kind)
+            if why is None and stream not in groups and len(groups) >= MOST_STREAMS:
+                why = f"stream {sample.stream[:60]!r}: an observation has at most {MOST_STREAMS} of them"
+            if why is None:
+                groups.setdefault(stream, []).append(sample)
+            else:
+                self._logger.warning("a sample was refused", target=seen.target, sample=place, reason=why)
+        return groups
+
+    def _take(
+        self,
+        target: str,
+        stream: Stream,
+        samples: Sequence[Sample],
+        mark: str,
+        kept: Kept | None,
+        current: Catalog,
+        since: float,
+    ) -> Taken | None:
+        """The stream's watch after these samples; None where its detector cannot go on, which is logged."""
+        questions = self._find(current, stream[0]) if bought(stream[0]) else None
+        digest = questions.digest if questions else ""
+        terms = replace(terms_of(current), changed_at=since if stream[0] != TRAFFIC else 0.0)
+        for _ in range(TRIES):
+            watch = _watch(stream, kept, digest)
+            try:
+                enough = self._enough(target, stream, current)
+                taken = take(watch, samples, mark, terms, self._kit, enough)
+            except StoreError:
+                raise
+            except Exception:
+                # One broken state must not keep the whole table's stream from being read.
+                self._logger.exception("a detector failed", target=target, stream=stream[0], kind=stream[1])
+                return None
+            if taken.late:
+                why = f"{taken.late} of {len(samples)} values came too late"
+                self._logger.warning("samples were refused", target=target, stream=stream[0], reason=why)
+            if taken.watch == watch:
+                return taken
+            try:
+                self._store.put_detector(target, stream, Kept(taken.watch.plain(), watch.rev), self._clock())
+            except Conflict:
+                kept = self._store.detector(target, stream)
+                continue
+            return taken
+        raise Conflict(f"the detector of {target}/{stream[0]}/{stream[1]} changed {TRIES} times while it was updated")
+
+    def _enough(self, target: str, stream: Stream, current: Catalog) -> Callable[[float], bool]:
+        """Whether an e-value may be told among the alarms that stand on all targets; read only when it is asked."""
+
+        def enough(e_value: float) -> bool:
+            now = self._clock()
+            standing = [
+                float(finding.alarm.evidence.get("e_value", 0.0))
+                for name, health in self._store.snapshot(list(current.targets), []).health.items()
+                for finding in health.findings
+                if (name, finding.stream, finding.kind) != (target, *stream) and now - finding.since < PERIOD
+            ]
+            # The other targets are watched about as closely as this one.
+            streams = len(current.targets) * max(1, len(self._store.streams(target)))
+            rate = current.health.detection.false_discovery_rate
+            return len(standing) in discovered([*standing, e_value], streams, rate)
+
+        return enough
+
+    def _judged(self, taken: Taken, current: Catalog) -> Iterable[Judged]:
+        """The answers to questions of a golden set, by task."""
+        if taken.watch.kind != "quality" or not bought(taken.watch.stream):
+            return
+        questions = self._find(current, taken.watch.stream)
+        for sample in taken.fresh:
+            task, weight = (questions.task(sample.item) if questions else None) or ("", 1.0)
+            if sample.item >= 0:
+                yield Judged(task, float(sample.value), sample.at, weight)
+
+    def _golden(self, target: str) -> list[str]:
+        """The streams of questions that the target is asked."""
+        return [stream for stream, kind in self._store.streams(target) if kind == "quality" and bought(stream)]
+
+    def _settled(
+        self,
+        target: str,
+        watches: Sequence[Watch],
+        since: float,
+        health: Health,
+        findings: dict[Stream, Finding | None],
+        current: Catalog,
+    ) -> Mapping[str, object] | None:
+        """Accept a new version where the last of its comparisons has shown no loss; the figures, or None."""
+        # The change itself is told first, so what the very observation that brought it says of it waits for the next.
+        if not _changed_at(health.findings) or not any(_no_loss(watch, since) for watch in watches):
+            return None
+        others = self._store.detectors(target, [(stream, "quality") for stream in self._golden(target)])
+        every = [watch_from(kept.plain, kept.rev) for kept in others.values()]
+        every = [w for w in every if w.stream not in {watch.stream for watch in watches if watch.kind == "quality"}]
+        recent = [watch for watch in every if self._clock() - watch.newest < ASKED]
+        if not all(_no_loss(watch, since) for watch in recent):
+            return None
+        told = {(one.stream, one.kind): one for one in health.findings} | {k: v for k, v in findings.items() if v}
+        for stream, finding in told.items():
+            if finding is not None and finding.alarm.verdict == "changed":
+                accept(self._store, self._kit, target, stream, current, self._clock())
+                findings[stream] = None
+        best = next(watch for watch in watches if _no_loss(watch, since))
+        figures = dict(best.comparison or {})
+        return {
+            "questions compared": figures["questions"],
+            "quality before and after": f"{figures['before']:.3f}, {figures['after']:.3f}",
+            "difference, 95 % interval": f"{figures['low']:+.3f} to {figures['high']:+.3f}",
+        }
+
+
+def terms_of(current: Catalog) -> Terms:
+    """What the document says of detection."""
+    detection = current.health.detection
+    return Terms(detection.in_control_length, current.health.evaluations_to_resolve, detection.max_loss)
+
+
+def accept(store: DetectorStore, kit: Kit, target: str, stream: Stream, current: Catalog, now: float) -> bool:
+    """Take what a stream is like now for normal; False where nothing is kept of it.  Raises StoreError."""
+    for _ in range(TRIES):
+        kept = store.detector(target, stream)
+        if kept is None:
+            return False
+        watch = watch_from(kept.plain, kept.rev)
+        after = accepted(watch, kit, in_control_length=current.health.detection.in_control_length)
+        try:
+            store.put_detector(target, stream, Kept(after.plain(), kept.rev), now)
+        except Conflict:
+            continue
+        return True
+    raise Conflict(f"the detector of {target}/{stream[0]}/{stream[1]} changed {TRIES} times while it was updated")
+
+
+def _watch(stream: Stream, kept: Kept | None, digest: str) -> Watch:
+    """The watch that is kept, or a new one where its questions are others now."""
+    fresh = Watch(stream[0], stream[1], digest=digest)  # type: ignore[arg-type]  # checked before
+    if kept is None:
+        return fresh
+    known = watch_from(kept.plain, kept.rev)
+    return known if known.digest == digest else replace(fresh, rev=kept.rev)
+
+
+def _finding(watch: Watch) -> Finding | None:
+    inquiry = watch.inquiry
+    if inquiry is None:
+        return None
+    evidence = {**inquiry.alarm.evidence, **inquiry.evidence(), "trend": list(watch.trend)}
+    since = inquiry.actions[0][0] if inquiry.actions else inquiry.alarm.at
+    return Finding(watch.stream, inquiry.state, since, replace(inquiry.alarm, evidence=evidence))
+
+
+def _changed_at(findings: Iterable[Finding]) -> float:
+    """When a version came that is not accepted yet, by the stream that saw it first; 0 where there is none."""
+    return min((one.alarm.changed_at for one in findings if one.kind == "version"), default=0.0)
+
+
+def _no_loss(watch: Watch, since: float) -> bool:
+    compared = watch.comparison if watch.changed_at == since else None
+    return compared is not None and compared["verdict"] == "no loss"
+
+
+def _mark(seen: Observation) -> str:
+    """Tells an observation from others of its target; the same each time it is delivered."""
+    told = json.dumps([seen.at, seen.source, *(sample.plain() for sample in seen.samples)], default=str)
+    return hashlib.sha256(told.encode()).hexdigest()[:6]

@@ -1,0 +1,213 @@
+"""Incidents of targets and of providers: opened, updated and ended as the health of targets says.
+
+An incident has one item of the table for each subject and kind, written on condition that nobody wrote since; so
+however many see the same trouble at once, one of them opens it and the others find nothing new.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any, Protocol
+
+from understudy.catalog import Catalog
+from understudy.detectors.discovery import PERIOD
+from understudy.errors import Conflict
+from understudy.health.finding import Finding
+from understudy.health.item import Health, settled
+from understudy.incidents.evidence import KIND, Found, actions, facts, summary
+from understudy.incidents.incident import PROVIDER, Action, Incident, Kind, Severity, observed, resolved
+from understudy.ports import Clock, IncidentStore, SnapshotStore
+
+TRIES = 8
+"""Times a conditional write is tried again after losing to another writer."""
+SHARED = 0.75
+"""The part of a provider's targets that must have the same trouble for it to be the provider's; two at least."""
+AGAIN = 50.0
+"""Seconds after which trouble that has not changed is looked at again, to be told again in time."""
+
+
+class Store(IncidentStore, SnapshotStore, Protocol):
+    """The part of the store that incidents need."""
+
+
+class Troubles:
+    def __init__(self, store: Store, *, clock: Clock) -> None:
+        self._store = store
+        self._clock = clock
+        self._looked_at: dict[tuple[str, Kind], float] = {}
+
+    def react(self, before: Health, after: Health, current: Catalog) -> None:
+        """Open, update and end incidents after a change of a target's health.  Raises StoreError."""
+        found = told(after)
+        self._breaker(after, current, failing="outage" in found)
+        news = (before.findings, before.hold) != (after.findings, after.hold)
+        for kind, findings in found.items():
+            at, key = self._clock(), (after.target, kind)
+            if news or at - self._looked_at.get(key, 0.0) >= AGAIN:
+                self._looked_at[key] = at
+                self._found(kind, findings, before, after, current)
+        for kind, findings in told(before).items():
+            if kind not in found and kind != "outage":
+                self._gone(kind, findings, before, after, current)
+
+    def end(self, subject: str, kind: Kind, why: Mapping[str, Any], action: str) -> bool:
+        """End an incident for a reason of its own; False where none is open."""
+        now = self._clock()
+        return self._change(subject, kind, partial(resolved, now=now, facts=why, actions=[(now, action)]))
+
+    def _breaker(self, health: Health, current: Catalog, *, failing: bool) -> None:
+        refused = health.credential_failed
+        # A refused credential opens the breaker too, but nobody would look for an outage's cause then.
+        troubles: dict[Kind, bool] = {"outage": health.state == "open" and not refused, "credential": refused}
+        for kind, trouble in troubles.items():
+            if trouble:
+                reason = health.breaker.reason if kind == "outage" else health.last_failure
+                self._open(health.target, kind, "critical", reason, _facts([health.target], current), (), current)
+            elif settled(health, current.health) and not (kind == "outage" and failing):
+                good = {"good evaluations": health.evaluations}
+                self._change(health.target, kind, partial(resolved, now=self._clock(), facts=good))
+
+    def _found(self, kind: Kind, findings: Sequence[Finding], before: Health, after: Health, current: Catalog) -> None:
+        if kind == "outage" and after.state == "open":
+            return
+        found = _found_of(after, findings)
+        subject, siblings = after.target, _siblings(after.target, current)
+        if len(siblings) > 1 and kind != "outage":
+            shared = self._shared(kind, findings[0], found, after.target, siblings)
+            provider = PROVIDER + current.targets[after.target].provider.name
+            having = {one.target for one in shared}
+            if len(having) >= max(2, math.ceil(SHARED * len(siblings))) or self._is_open(provider, kind):
+                subject, found = provider, shared
+                for name in having:
+                    self._fold(name, kind, subject)
+        severity: Severity = "critical" if kind == "quality" and any(one.confirmed for one in found) else "warning"
+        done = [*actions(found), *_held(before, after, self._clock())]
+        figures = {**facts(found), **_facts(sorted({one.target for one in found}), current)}
+        self._open(subject, kind, severity, summary(found), figures, done, current)
+
+    def _shared(
+        self, kind: Kind, mine: Finding, found: Sequence[Found], target: str, siblings: Sequence[str]
+    ) -> list[Found]:
+        """What was found of this kind since about the same time on all of the provider's targets, confirmed or not;
+        the surest first."""
+        health = self._store.snapshot([name for name in siblings if name != target], []).health
+        others = [
+            one
+            for each in health.values()
+            for one in _found_of(
+                each, [f for f in each.findings if KIND[f.kind] == kind and abs(f.since - mine.since) < PERIOD]
+            )
+        ]
+        return sorted([*found, *others], key=lambda one: (not one.confirmed, one.target, one.stream))
+
+    def _gone(self, kind: Kind, was: Sequence[Finding], before: Health, after: Health, current: Catalog) -> None:
+        confirmed = any(one.state == "confirmed" for one in was)
+        good = current.health.evaluations_to_resolve
+        why = {"over": f"{good} good looks in a row" if confirmed else "a further look did not confirm it"}
+        now = self._clock()
+        over = partial(resolved, now=now, facts=why, actions=_held(before, after, now))
+        self._change(after.target, kind, over)
+        siblings = _siblings(after.target, current)
+        provider = PROVIDER + current.targets[after.target].provider.name
+        if len(siblings) > 1 and self._is_open(provider, kind):
+            health = self._store.snapshot([name for name in siblings if name != after.target], []).health
+            if not any(kind in told(one) for one in health.values()):
+                self._change(provider, kind, over)
+
+    def _is_open(self, subject: str, kind: Kind) -> bool:
+        incident = self._store.incident(subject, kind)
+        return incident is not None and incident.status == "open"
+
+    def _fold(self, target: str, kind: Kind, into: str) -> None:
+        """End a target's own incident without a word: it is told as its provider's."""
+        why = {"told as": f"{into}/{kind}"}
+        self._change(target, kind, partial(resolved, now=self._clock(), facts=why, quiet=True))
+
+    def _open(
+        self,
+        subject: str,
+        kind: Kind,
+        severity: Severity,
+        words: str,
+        figures: Mapping[str, Any],
+        done: Sequence[Action],
+        current: Catalog,
+    ) -> None:
+        def change(incident: Incident | None) -> Incident | None:
+            return observed(
+                incident,
+                subject=subject,
+                kind=kind,
+                severity=severity,
+                summary=words,
+                facts=figures,
+                now=self._clock(),
+                renotify=current.alerts.renotify,
+                link=current.alerts.link,
+                actions=done,
+            )
+
+        self._change(subject, kind, change)
+
+    def _change(self, subject: str, kind: Kind, change: Callable[[Incident | None], Incident | None]) -> bool:
+        return changed(self._store, subject, kind, change)
+
+
+def changed(
+    store: IncidentStore, subject: str, kind: Kind, change: Callable[[Incident | None], Incident | None]
+) -> bool:
+    """Write what becomes of an incident; False where nothing is to be written.  Raises Conflict, StoreError."""
+    for _ in range(TRIES):
+        after = change(store.incident(subject, kind))
+        if after is None:
+            return False
+        try:
+            store.put_incident(after)
+        except Conflict:
+            continue
+        return True
+    raise Conflict(f"the incident {subject}/{kind} changed {TRIES} times while it was being updated")
+
+
+def told(health: Health) -> dict[Kind, list[Finding]]:
+    """The findings that people are told, by the kind of their incident, the surest first: confirmed ones, and
+    doubts of which two looks said nothing."""
+    found: dict[Kind, list[Finding]] = {}
+    for one in sorted(health.findings, key=lambda one: (one.state != "confirmed", one.since)):
+        if one.state == "confirmed" or one.alarm.evidence.get("doubt"):
+            found.setdefault(KIND[one.kind], []).append(one)
+    return found
+
+
+def _found_of(health: Health, findings: Sequence[Finding]) -> list[Found]:
+    return [Found(health.target, one.stream, one.state == "confirmed", one.alarm) for one in findings]
+
+
+def _siblings(target: str, current: Catalog) -> list[str]:
+    provider = current.targets[target].provider.name
+    return [name for name, one in current.targets.items() if one.provider.name == provider]
+
+
+def _facts(names: Sequence[str], current: Catalog) -> dict[str, Any]:
+    """Whom the trouble concerns."""
+    targets = [current.targets[name] for name in names]
+    routes = [
+        route.name
+        for route in current.routes.values()
+        if not set(names).isdisjoint(candidate.target.name for candidate in route.candidates)
+    ]
+    known = {
+        "provider": targets[0].provider.name,
+        "model": ", ".join(dict.fromkeys(target.model for target in targets)),
+        "routes": ", ".join(routes),
+    }
+    return known | ({"targets": ", ".join(names)} if len(names) > 1 else {})
+
+
+def _held(before: Health, after: Health, now: float) -> list[Action]:
+    """Who keeps the target from callers, or no longer does."""
+    if after.hold is not None:
+        return [(after.hold.since, f"{after.target} was {after.hold.state} by {after.hold.by}: {after.hold.cause}")]
+    return [(now, f"{after.target} is given traffic again")] if before.hold is not None else []

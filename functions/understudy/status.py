@@ -1,0 +1,30 @@
+"""How targets do, in words: what `understudy status` prints."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from understudy.catalog import HealthSettings
+from understudy.explain import when
+from understudy.health.item import Health
+from understudy.health.score import explained, scored
+from understudy.health.state import state_of
+
+STATUS = ("TARGET", "STATE", "SINCE", "SCORE", "FIRST TOKEN", "CAUSE", "LAST FAILURE")
+
+
+def status(health: Health | None, settings: HealthSettings, now: float) -> dict[str, Any]:
+    """State and score of a target as plain data; the score is that without any route's objective or prices."""
+    state, score = state_of(health, now, period=settings.probe_period), scored(health, settings.score, now)
+    named = {"state": state.name, "since": state.since, "cause": state.cause, "evidence": dict(state.evidence)}
+    return named | {"score": score.value, "parts": explained(score)}
+
+
+def status_row(name: str, health: Health | None, settings: HealthSettings, now: float) -> tuple[str, ...]:
+    """The cells under STATUS of one target; `-` for what is not known."""
+    known = status(health, settings, now)
+    if health is None:
+        return (name, known["state"], "-", "-", "-", known["cause"], "-")
+    first = "-" if health.first_token is None else f"{health.first_token * 1000:.0f} ms"
+    failure = f"{when(health.last_failure_at)} {health.last_failure}" if health.last_failure_at else "-"
+    return (name, known["state"], when(known["since"]), f"{known['score']:.0f}", first, known["cause"], failure)
