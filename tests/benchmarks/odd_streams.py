@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Literal
 
+from tests.benchmarks.first_tokens import fingerprints, first_tokens, says
 from tests.benchmarks.latencies import latency
 from tests.benchmarks.streams import (
     Length,
@@ -21,8 +22,6 @@ from tests.benchmarks.streams import (
     by_item,
     canaries,
     errors,
-    fingerprints,
-    first_tokens,
     item_shares,
     item_tokens,
     one_shot,
@@ -30,7 +29,6 @@ from tests.benchmarks.streams import (
     repeated,
     right,
     runs,
-    says,
     sticky,
     weaker,
 )
@@ -326,8 +324,8 @@ ODD = (
     Scenario("outage twice", twice("errors", lambda rng: right(0.01), lambda rng: right(0.85))),
 )
 ODD_QUIET = (
-    Scenario("quality steady, memory", long_quiet("quality", sticky(0.84, 0.3)), "no change"),
-    Scenario("quality steady, long", long_quiet("quality", right(0.84)), "no change"),
+    Scenario("quality with memory", long_quiet("quality", sticky(0.84, 0.3)), "no change"),
+    Scenario("quality 84 %, long", long_quiet("quality", right(0.84)), "no change"),
     Scenario("quality 98 %, long", long_quiet("quality", right(0.98)), "no change"),
     Scenario("quality 30 %, long", long_quiet("quality", right(0.30)), "no change"),
     Scenario("errors 0.2 %, long", long_quiet("errors", right(0.002)), "no change"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from tests.benchmarks.first_tokens import fingerprints
 from tests.benchmarks.latencies import latency
 from tests.benchmarks.odd_streams import ODD, ODD_QUIET
 from tests.benchmarks.streams import (
@@ -13,7 +14,6 @@ from tests.benchmarks.streams import (
     canary_cost,
     canary_tokens,
     errors,
-    fingerprints,
     graded,
     graded_canaries,
     one_shot_tokens,

@@ -182,7 +182,7 @@ class Versions:
         )
 
     def _add(self, version: str) -> None:
-        self._known = [*self._known, version][-20:]
+        self._known = [*self._known, version][-8:]
 
 
 def _packed(items: Mapping[int, Prompt]) -> str:
