@@ -17,6 +17,8 @@ from understudy.health.latency import Histogram, bucket
 from understudy.health.observation import Observation
 from understudy.health.standing import Standing
 
+NO_RUNS = "quality: {sets: []}, drift: {prompts: 0}"
+"""In the health section of a document: its targets are asked whether they are alive, and nothing else."""
 PROVIDER = Provider(name="alpha", wire="openai", base_url="https://alpha.example/v1")
 
 

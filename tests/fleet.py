@@ -50,6 +50,7 @@ targets:
 routes:
   chat: {targets: [lead, understudy]}
   alone: {targets: [understudy]}
+health: {quality: {sets: []}, drift: {prompts: 0}}
 """
 STREAM_LAG = 0.3
 """Seconds between a write and its record's arrival at update_health."""
@@ -215,7 +216,7 @@ class Fleet:
 
     async def _deliver_due(self, message: Due) -> None:
         await asyncio.sleep(message.delay + QUEUE_LAG)
-        await self._probes.handle({message.target: (json.dumps({"target": message.target, "due": message.at}), 1)})
+        await self._probes.handle({message.target: (json.dumps(message.plain()), 1)})
 
     async def _schedule(self) -> None:
         while True:

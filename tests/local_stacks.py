@@ -1,4 +1,4 @@
-"""A local stack over a document of a test's own."""
+"""Local stacks over a document of a test's own, or over the one that comes with it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from infra.local.stack import LocalStack, Options
+from infra.local.stack import DOCUMENT, LocalStack, Options
+from tests.builders import NO_RUNS
+
+
+def quiet(folder: Path) -> Path:
+    """The document that comes with the local stack, for tests that count what its simulators are asked."""
+    file = folder / "quiet.yaml"
+    file.write_text(f"{DOCUMENT.read_text()}\nhealth: {{{NO_RUNS}}}\n")
+    return file
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from itertools import count
 from typing import Any
 
-from tests.builders import Log
+from tests.builders import NO_RUNS, Log
 from tests.tables import StreamedTable
 from understudy.catalog import Target
 from understudy.chat.request import ChatRequest
@@ -56,7 +56,7 @@ def document(targets: int, period: float) -> str:
         *(f"  {name}: {{provider: acme, model: {name}}}" for name in names),
         "routes:",
         *(f"  r{first}: {{targets: [{', '.join(names[first : first + 100])}]}}" for first in range(0, targets, 100)),
-        f"health: {{probe: {{period_s: {period}}}}}",
+        f"health: {{probe: {{period_s: {period}}}, {NO_RUNS}}}",
     ]
     return "\n".join(lines)
 
@@ -173,5 +173,5 @@ class Sweep:
 
 def batch(messages: Sequence[Due]) -> Mapping[str, tuple[str, int]]:
     """A batch as a worker gets it for the first time, the first message with the id "0"."""
-    bodies = [json.dumps({"target": message.target, "due": message.at}) for message in messages]
+    bodies = [json.dumps(message.plain()) for message in messages]
     return {str(place): (body, 1) for place, body in enumerate(bodies)}

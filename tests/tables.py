@@ -34,6 +34,10 @@ class FrailTable:
         self._pass()
         return self.inner.query(pk, prefix=prefix, limit=limit, newest=newest)
 
+    def add(self, key: Key, amounts: Mapping[str, int], *, ttl: float) -> Mapping[str, int]:
+        self._pass()
+        return self.inner.add(key, amounts, ttl=ttl)
+
     def delete(self, key: Key) -> None:
         self._pass()
         self.inner.delete(key)

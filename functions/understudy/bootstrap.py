@@ -94,10 +94,12 @@ def probe_targets(settings: Settings) -> ProbeTargets:
     logger = _logger("probe_targets", settings)
     store = Store(DynamoTable(settings.table))
     due, upstream = SqsDueQueue(settings.due_queue_url, aws), _upstream(settings)
-    return ProbeTargets(store, upstream, due, clock=time.time, logger=logger, rng=random.SystemRandom())
+    rng = random.SystemRandom()
+    return ProbeTargets(store, upstream, due, clock=time.time, logger=logger, rng=rng, salt=settings.table)
 
 
 def update_health(settings: Settings) -> UpdateHealth:
+    from understudy.services.golden_sets import GoldenSets
     from understudy.services.update_health import UpdateHealth
     from understudy.transport.sqs import SqsConfirmQueue, SqsProbeQueue
 
@@ -105,7 +107,9 @@ def update_health(settings: Settings) -> UpdateHealth:
     probes, confirms = SqsProbeQueue(settings.probe_queue_url, aws), SqsConfirmQueue(settings.due_queue_url, aws)
     store = Store(DynamoTable(settings.table))
     rng = random.SystemRandom()
-    return UpdateHealth(store, probes, clock=time.time, logger=logger, rng=rng, confirms=confirms)
+    return UpdateHealth(
+        store, probes, clock=time.time, logger=logger, rng=rng, confirms=confirms, find=GoldenSets().find
+    )
 
 
 def publish_alerts(settings: Settings) -> PublishAlerts:

@@ -235,6 +235,28 @@ class BreakerSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class QualitySettings:
+    """Quality probes: every `period` seconds `items` questions of each of the `sets`, in rotation.
+
+    `judge` names the target that judges answers no checker can judge; a confirmation asks up to `confirm_items`.
+    """
+
+    period: float = 3600.0
+    items: int = 10
+    sets: tuple[str, ...] = ("core",)
+    judge: str | None = None
+    confirm_items: int = 40
+
+
+@dataclass(frozen=True, slots=True)
+class DriftSettings:
+    """Drift probes: every `period` seconds so many `prompts`, in rotation; 0 for none."""
+
+    period: float = 900.0
+    prompts: int = 3
+
+
+@dataclass(frozen=True, slots=True)
 class DetectionSettings:
     """How sure an alarm must be.
 
@@ -262,13 +284,21 @@ class ScoreSettings:
 
 @dataclass(frozen=True, slots=True)
 class HealthSettings:
-    """How health is judged and shared.  Seconds and counts."""
+    """How health is judged and shared.  Seconds and counts.
+
+    `probe_usd_per_day` is what all probes of one target may cost on one day (UTC); `probe_reasoning_tokens` are what a
+    target that thinks first is given for it, in every probe.
+    """
 
     breaker: BreakerSettings = field(default_factory=BreakerSettings)
     score: ScoreSettings = field(default_factory=ScoreSettings)
     probe_period: float = 60.0
     probe_prompt: str = "Reply with the single word: ready"
     probe_max_tokens: int = 16
+    probe_usd_per_day: Decimal = Decimal(1)
+    probe_reasoning_tokens: int = 256
+    quality: QualitySettings = field(default_factory=QualitySettings)
+    drift: DriftSettings = field(default_factory=DriftSettings)
     detection: DetectionSettings = field(default_factory=DetectionSettings)
     flush: float = 10.0
     evaluations_to_resolve: int = 3

@@ -169,7 +169,7 @@ def _rollback(options: argparse.Namespace) -> int:
 
 def _status(options: argparse.Namespace) -> int:
     from understudy.control.load import catalog
-    from understudy.status import STATUS, status, status_row
+    from understudy.status import STATUS, spent, status, status_row
 
     store = _store(options)
     pointer = store.pointer()
@@ -177,6 +177,7 @@ def _status(options: argparse.Namespace) -> int:
         raise CommandError("no control document is in force; publish one with `understudy publish FILE`")
     current, now = catalog(store.version(pointer.version).document, pointer.version), time.time()
     targets = sorted(current.targets)
+    probing = store.probing(targets, now)
     health = store.health(targets)
     incidents = [i for i in store.incidents() if i.status == "open"]
     if options.json:
@@ -184,6 +185,7 @@ def _status(options: argparse.Namespace) -> int:
             "document_version": pointer.version,
             "targets": {name: health[name].plain() if name in health else None for name in targets},
             "states": {name: status(health.get(name), current.health, now) for name in targets},
+            "probes_usd": {name: {k: str(usd) for k, usd in probing[name].spent.items()} for name in targets},
             "incidents": [i.plain() for i in incidents],
         }
         print(json.dumps(plain, indent=2))
@@ -193,6 +195,7 @@ def _status(options: argparse.Namespace) -> int:
     _print_columns(rows)
     for line in commands.standing(health):
         print(line)
+    print(f"\nprobes of this day (UTC): {spent(probing)}")
     print(f"\nopen incidents: {len(incidents) or 'none'}")
     for incident in incidents:
         taken = f", taken by {incident.acknowledged_by}" if incident.acknowledged_by else ""

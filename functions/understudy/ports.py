@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
-from typing import Any, Protocol
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any, Literal, Protocol
 
 from understudy.control.versions import Pointer, Version
 from understudy.health.item import Health
@@ -85,6 +86,44 @@ class DetectorStore(Protocol):
     def put_detector(self, target: str, stream: Stream, kept: Kept, now: float) -> None:
         """Write revision `kept.rev + 1` where `kept.rev` is still current.  Raises Conflict.  It expires when nothing
         is written for a quarter of a year."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rota:
+    """How far the runs of one stream of a target's probes have come: the last one's number and when it was due, the
+    item that is next, and the number and time of the last confirmation."""
+
+    run: int = 0
+    at: float = 0.0
+    next: int = 0
+    confirmations: int = 0
+    confirmed_at: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Probing:
+    """What a probe must know of a target: its health, how far its runs have come by stream, and the US dollars that its
+    probes of this day (UTC) have cost by kind."""
+
+    health: Health | None = None
+    rotas: Mapping[str, Rota] = field(default_factory=dict)
+    spent: Mapping[str, Decimal] = field(default_factory=dict)
+
+    @property
+    def total(self) -> Decimal:
+        return sum(self.spent.values(), Decimal(0))
+
+
+class ProbingStore(Protocol):
+    def probing(self, targets: Sequence[str], now: float) -> Mapping[str, Probing]:
+        """In one batch read, eventually consistent, of the day that `now` is of; every target is in it."""
+
+    def take_run(self, target: str, stream: str, before: Rota, after: Rota) -> bool:
+        """Write how far a stream has come; False where it is no longer `before`, for somebody else has taken the run.
+        Raises Conflict where too many write at once."""
+
+    def spend(self, target: str, amounts: Mapping[str, Decimal], now: float) -> None:
+        """Add US dollars, by kind of probe, to what the day has cost; atomic."""
 
 
 class ObservationStore(Protocol):
@@ -171,13 +210,25 @@ class ConfirmQueue(Protocol):
         """
 
 
+AskKind = Literal["liveness", "quality", "drift", "confirm"]
+"""What a message of the due queue asks for."""
+
+
 @dataclass(frozen=True, slots=True)
 class Due:
-    """One target in one round of a sweep, to be probed at `at` (epoch seconds), which is in `delay` whole seconds."""
+    """One target to be probed at `at` (epoch seconds), which is in `delay` whole seconds; `stream` is the golden set
+    that is asked, where `ask` says that one is."""
 
     target: str
     at: float
     delay: int
+    ask: AskKind = "liveness"
+    stream: str = ""
+
+    def plain(self) -> dict[str, Any]:
+        """The body of its message."""
+        plain: dict[str, Any] = {"target": self.target, "due": self.at}
+        return plain if self.ask == "liveness" else plain | {"ask": self.ask, "set": self.stream}
 
 
 class DueQueue(Protocol):

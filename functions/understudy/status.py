@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from understudy.catalog import HealthSettings
@@ -9,6 +10,7 @@ from understudy.explain import when
 from understudy.health.item import Health
 from understudy.health.score import explained, scored
 from understudy.health.state import state_of
+from understudy.ports import Probing
 
 STATUS = ("TARGET", "STATE", "SINCE", "SCORE", "FIRST TOKEN", "CAUSE", "LAST FAILURE")
 
@@ -28,3 +30,13 @@ def status_row(name: str, health: Health | None, settings: HealthSettings, now: 
     first = "-" if health.first_token is None else f"{health.first_token * 1000:.0f} ms"
     failure = f"{when(health.last_failure_at)} {health.last_failure}" if health.last_failure_at else "-"
     return (name, known["state"], when(known["since"]), f"{known['score']:.0f}", first, known["cause"], failure)
+
+
+def spent(probing: Mapping[str, Probing]) -> str:
+    """What the probes of a day have cost, in all and of the five dearest targets."""
+    dearest = sorted(((known.total, name) for name, known in probing.items() if known.total), reverse=True)
+    if not dearest:
+        return "nothing"
+    named = ", ".join(f"{name} ${usd:.4f}" for usd, name in dearest[:5])
+    more = f" and {len(dearest) - 5} more" if len(dearest) > 5 else ""
+    return f"${sum(usd for usd, _ in dearest):.4f} ({named}{more})"

@@ -14,7 +14,8 @@ from moto import mock_aws
 
 from understudy.errors import QueueError
 from understudy.ports import Due
-from understudy.transport.sqs import SqsDueQueue
+from understudy.services.sweep import call_from
+from understudy.transport.sqs import SqsConfirmQueue, SqsDueQueue
 
 NOW = 1_790_000_000.0
 
@@ -61,6 +62,18 @@ def test_messages_travel_ten_at_a_time(sqs: Any, url: str, sent: list[Any], coun
     assert sizes == sorted(map(len, sent))
     found = sorted(received(sqs, url), key=lambda body: int(body["target"][1:]))
     assert [{"target": f"t{number}", "due": NOW} for number in range(count)] == found
+
+
+def test_runs_say_what_they_ask(sqs: Any, url: str) -> None:
+    """A run names its stream; a confirmation has no time of its own."""
+    SqsDueQueue(url, lambda _: sqs).send([Due("a", NOW, 0, "quality", "core")])
+    SqsConfirmQueue(url, lambda _: sqs).send("a", "drift")
+    found = sorted(received(sqs, url), key=lambda body: str(body["ask"]))
+    confirm = {"target": "a", "ask": "confirm", "set": "drift"}
+    assert [confirm, {"target": "a", "due": NOW, "ask": "quality", "set": "core"}] == found
+    assert [("confirm", None), ("quality", NOW)] == [
+        (c.ask, c.due) for c in (call_from(json.dumps(f), 1) for f in found)
+    ]
 
 
 def test_each_message_has_its_own_delay(sqs: Any, url: str, sent: list[Any]) -> None:

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
+from decimal import Decimal
 from typing import Any
 
 import boto3
@@ -30,7 +31,7 @@ from understudy.health.item import Health
 from understudy.health.observation import Observation, observation_from
 from understudy.incidents.incident import Incident
 from understudy.keys import ClientKey, hash_key, new_key
-from understudy.ports import Answer, Kept, Snapshot
+from understudy.ports import Answer, Kept, Probing, Rota, Snapshot
 from understudy.services.trouble import Troubles
 from understudy.store import dynamodb, keys
 from understudy.store.dynamodb import DynamoTable
@@ -65,14 +66,18 @@ def design() -> Mapping[str, Any]:
 @pytest.fixture
 def dynamo(credentials: None, design: Mapping[str, Any], monkeypatch: pytest.MonkeyPatch) -> Iterator[DynamoTable]:
     """The table of infra/storage.yaml in moto."""
-    put_item, lock = DynamoDBBackend.put_item, threading.Lock()
+    lock = threading.Lock()
 
-    def serialized(*arguments: Any, **named: Any) -> Any:
-        # DynamoDB decides conditional writes of one item one after the other; moto alone does not.
-        with lock:
-            return put_item(*arguments, **named)
+    def serialized(write: Callable[..., Any]) -> Callable[..., Any]:
+        # DynamoDB decides the writes of one item one after the other; moto alone does not.
+        def alone(*arguments: Any, **named: Any) -> Any:
+            with lock:
+                return write(*arguments, **named)
 
-    monkeypatch.setattr(DynamoDBBackend, "put_item", serialized)
+        return alone
+
+    for name in ("put_item", "update_item"):
+        monkeypatch.setattr(DynamoDBBackend, name, serialized(getattr(DynamoDBBackend, name)))
     with mock_aws():
         boto3.setup_default_session(region_name=REGION)
         boto3.client("dynamodb").create_table(
@@ -143,6 +148,9 @@ class Interrupted:
 
     def query(self, pk: str, *, prefix: str = "", limit: int | None = None, newest: bool = False) -> Sequence[Item]:
         return self.table.query(pk, prefix=prefix, limit=limit, newest=newest)
+
+    def add(self, key: Key, amounts: Mapping[str, int], *, ttl: float) -> Mapping[str, int]:
+        return self.table.add(key, amounts, ttl=ttl)
 
     def delete(self, key: Key) -> None:
         self.table.delete(key)
@@ -613,7 +621,7 @@ class TestDynamoDb:
             _operations(DynamoTable("absent"))[operation]()
         assert StoreError is type(caught.value)
 
-    @pytest.mark.parametrize("operation", ["get", "batch", "put", "query", "delete"])
+    @pytest.mark.parametrize("operation", ["get", "batch", "put", "query", "add", "delete"])
     def test_an_unreachable_table_is_a_store_error_in_time(
         self, credentials: None, fast_retries: None, operation: str
     ) -> None:
@@ -658,8 +666,68 @@ def _operations(table: Table) -> dict[str, Callable[[], object]]:
         "batch": lambda: table.batch([keys.pointer()]),
         "put": lambda: table.put(Item(keys.pointer(), {}, rev=1), seen=0),
         "query": lambda: table.query(keys.CONTROL),
+        "add": lambda: table.add(keys.spend("a", "2026-01-01"), {"liveness": 1}, ttl=NOW),
         "delete": lambda: table.delete(keys.pointer()),
     }
+
+
+class TestProbing:
+    def test_nothing_is_known_at_first(self, store: Store) -> None:
+        """Every target that is asked for has an answer, whatever is written of it."""
+        store.put_health(Health("a"))
+        assert {"a": Probing(Health("a", rev=1)), "b": Probing()} == store.probing(["a", "b"], NOW)
+
+    def test_how_far_runs_have_come_is_kept_by_stream(self, store: Store) -> None:
+        """A run is taken once; what another stream has come to stays."""
+        core, drift = Rota(1, NOW, 10), Rota(1, NOW + 5, 3, confirmations=2, confirmed_at=NOW)
+        taken = [store.take_run("a", "core", Rota(), core), store.take_run("a", "drift", Rota(), drift)]
+        again = [store.take_run("a", "core", Rota(), core), store.take_run("a", "core", core, Rota(2, NOW + 9, 20))]
+        assert ([True, True], [False, True]) == (taken, again)
+        assert {"core": Rota(2, NOW + 9, 20), "drift": drift} == store.probing(["a"], NOW)["a"].rotas
+
+    def test_a_run_is_taken_by_one_of_many(self, store: Store) -> None:
+        """Of fifty workers that want the same run one gets it."""
+        with ThreadPoolExecutor(RIVALS) as pool:
+            taken = list(pool.map(lambda n: store.take_run("a", "core", Rota(), Rota(1, NOW, n)), range(RIVALS)))
+        assert 1 == taken.count(True)
+
+    def test_another_streams_write_takes_no_run(self, table: Table) -> None:
+        """Who loses the item to a run of another stream tries again and gets its own."""
+        inner = Store(table)
+        rivals = iter(["drift", "own"])
+
+        def rival(item: Item) -> None:
+            if (name := next(rivals, None)) is not None:
+                inner.take_run("a", name, Rota(), Rota(1, NOW, 1))
+
+        assert Store(Interrupted(table, rival)).take_run("a", "core", Rota(), Rota(1, NOW, 5))
+        assert {"core", "drift", "own"} == set(inner.probing(["a"], NOW)["a"].rotas)
+
+    def test_what_a_day_has_cost_is_added_up_by_kind(self, store: Store) -> None:
+        """Dollars are counted exactly to a thousand millionth, by UTC day, and what is smaller is rounded up."""
+        store.spend("a", {"quality": Decimal("0.1"), "judge": Decimal("0.000000001")}, NOW)
+        store.spend("a", {"quality": Decimal("0.2"), "liveness": Decimal("0.0000000001")}, NOW)
+        store.spend("a", {"quality": Decimal("7")}, NOW + 86400)
+        smallest = Decimal("0.000000001")
+        known = store.probing(["a"], NOW)["a"]
+        assert {"quality": Decimal("0.3"), "judge": smallest, "liveness": smallest} == known.spent
+        assert Decimal("0.300000002") == known.total
+        assert {"quality": Decimal(7)} == store.probing(["a"], NOW + 86400)["a"].spent
+
+    def test_no_cent_is_lost_between_workers(self, store: Store) -> None:
+        """Fifty workers that add at once add up."""
+        with ThreadPoolExecutor(RIVALS) as pool:
+            list(pool.map(lambda n: store.spend("a", {"drift": Decimal(n) / 1000}, NOW), range(RIVALS)))
+        assert {"drift": Decimal(sum(range(RIVALS))) / 1000} == store.probing(["a"], NOW)["a"].spent
+
+    def test_a_counter_expires_and_has_no_body(self, table: Table) -> None:
+        """An item that is added to holds its sums, and is forgotten when it is of no use."""
+        key = keys.spend("a", "2026-09-21")
+        assert [{"x": 5}, {"x": 7, "y": -1}] == [
+            table.add(key, {"x": 5}, ttl=NOW),
+            table.add(key, {"x": 2, "y": -1}, ttl=NOW),
+        ]
+        assert Item(key, {"x": 7, "y": -1}, ttl=NOW) == table.get(key) == table.batch([key])[key]
 
 
 def test_an_answer_is_noted_once_and_judged_once(store: Store, table: Table) -> None:

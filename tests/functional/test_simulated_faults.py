@@ -10,6 +10,7 @@ import pytest
 
 from infra.local.simulators import SimulatedProvider
 from infra.local.stack import LocalStack, Options
+from tests.local_stacks import quiet
 from tests.simulated import PATHS, Client, before_silence, events, started
 from understudy.cli import main
 
@@ -191,8 +192,9 @@ def test_what_is_recited_is_continued_on_the_other_wire() -> None:
 
 
 @pytest.fixture(scope="module")
-def stack() -> Iterator[LocalStack]:
-    stack = LocalStack(Options(port=0, api_key="us-test"), on_alert=lambda alert: None)
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
+    config = quiet(tmp_path_factory.mktemp("stack"))
+    stack = LocalStack(Options(port=0, api_key="us-test", config=config), on_alert=lambda alert: None)
     stack.start()
     for simulator in stack.simulators.values():
         simulator.token_delay = 0

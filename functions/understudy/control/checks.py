@@ -308,6 +308,13 @@ def budget(value: str) -> str:
     return format(Decimal(value).normalize(), "f")
 
 
+def allowance(value: str) -> str:
+    """US dollars for one day; 0 for none."""
+    if not _MONEY.fullmatch(value):
+        raise WrongError(f"`{_short(value)}` is not a budget.", 'write US dollars for one day, such as "0.50"')
+    return format(Decimal(value).normalize(), "f")
+
+
 def line(value: str) -> str:
     """One line of text for people."""
     if len(value) > 300 or any(not character.isprintable() for character in value):

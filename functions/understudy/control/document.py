@@ -36,6 +36,8 @@ _BREAKER = catalog.BreakerSettings()
 _DETECTION = catalog.DetectionSettings()
 _SCORE = catalog.ScoreSettings()
 _HEALTH = catalog.HealthSettings()
+_QUALITY = _HEALTH.quality
+_DRIFT = _HEALTH.drift
 _ALERTS = catalog.AlertSettings()
 
 Name = Annotated[str, AfterValidator(checks.name)]
@@ -209,6 +211,23 @@ class ProbeForm(_Form):
     period_s: Annotated[float, Field(ge=15, le=86_400)] = _HEALTH.probe_period
     prompt: Annotated[str, AfterValidator(checks.prompt)] = _HEALTH.probe_prompt
     max_tokens: Count = _HEALTH.probe_max_tokens
+    usd_per_day: Annotated[str, AfterValidator(checks.allowance)] = str(_HEALTH.probe_usd_per_day)
+    reasoning_tokens: Count = _HEALTH.probe_reasoning_tokens
+
+
+class QualityForm(_Form):
+    # Shorter than this a run may not be over before the next one begins.
+    period_s: Annotated[float, Field(ge=300, le=86_400)] = _QUALITY.period
+    # What one run finds is written as one item of the table.
+    items: Annotated[int, Field(ge=1, le=60)] = _QUALITY.items
+    sets: golden.SetNames = sorted(_QUALITY.sets)
+    judge: str | None = _QUALITY.judge
+    confirm_items: Annotated[int, Field(ge=1, le=60)] = _QUALITY.confirm_items
+
+
+class DriftForm(_Form):
+    period_s: Annotated[float, Field(ge=60, le=86_400)] = _DRIFT.period
+    prompts: Annotated[int, Field(ge=0, le=20)] = _DRIFT.prompts
 
 
 class DetectionForm(_Form):
@@ -230,6 +249,8 @@ class HealthForm(_Form):
     breaker: BreakerForm = BreakerForm()
     score: ScoreForm = ScoreForm()
     probe: ProbeForm = ProbeForm()
+    quality: QualityForm = QualityForm()
+    drift: DriftForm = DriftForm()
     detection: DetectionForm = DetectionForm()
     flush_s: Annotated[float, Field(gt=0, le=900)] = _HEALTH.flush
     evaluations_to_resolve: Annotated[int, Field(ge=1, le=100)] = _HEALTH.evaluations_to_resolve

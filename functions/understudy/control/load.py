@@ -21,10 +21,12 @@ from understudy.catalog import (
     Constraints,
     DataFacts,
     DetectionSettings,
+    DriftSettings,
     HealthSettings,
     Limits,
     Price,
     Provider,
+    QualitySettings,
     Route,
     ScoreSettings,
     Share,
@@ -53,6 +55,8 @@ _SECONDS = {
     Route: ("first_token_objective",),
     ScoreSettings: ("half_life",),
     HealthSettings: ("flush",),
+    QualitySettings: ("period",),
+    DriftSettings: ("period",),
     AlertSettings: ("renotify",),
 }
 
@@ -175,17 +179,27 @@ def _candidate(entry: Mapping[str, Any], targets: Mapping[str, Target], path: st
 
 
 def _health(section: Mapping[str, Any]) -> HealthSettings:
-    breaker, probe = section.get("breaker") or {}, section.get("probe") or {}
+    breaker, probe, quality = (section.get(name) or {} for name in ("breaker", "probe", "quality"))
     given: dict[str, Any] = {} if breaker.get("ramp") is None else {"ramp": tuple(breaker["ramp"])}
-    names = {"probe_period": "period_s", "probe_prompt": "prompt", "probe_max_tokens": "max_tokens"}
+    sets: dict[str, Any] = {} if quality.get("sets") is None else {"sets": tuple(quality["sets"])}
+    names = {
+        "probe_period": "period_s",
+        "probe_prompt": "prompt",
+        "probe_max_tokens": "max_tokens",
+        "probe_reasoning_tokens": "reasoning_tokens",
+    }
+    cap: dict[str, Any] = {"probe_usd_per_day": Decimal(probe["usd_per_day"])} if "usd_per_day" in probe else {}
     return _build(
         HealthSettings,
         section,
         "health",
         breaker=_build(BreakerSettings, breaker, "health.breaker", **given),
+        quality=_build(QualitySettings, quality, "health.quality", **sets),
+        drift=_build(DriftSettings, section.get("drift") or {}, "health.drift"),
         detection=_build(DetectionSettings, section.get("detection") or {}, "health.detection"),
         score=_build(ScoreSettings, section.get("score") or {}, "health.score"),
         **{field: probe[name] for field, name in names.items() if name in probe},
+        **cap,
     )
 
 

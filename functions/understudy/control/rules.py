@@ -13,7 +13,7 @@ from typing import Any
 
 from understudy.catalog import BreakerSettings, Constraints, DataFacts, Limits, ScoreSettings
 from understudy.compliance import denials
-from understudy.control import protocols
+from understudy.control import probing, protocols
 from understudy.control.checks import LITERAL_KEY, PASTED_KEY, STORE_THE_KEY, guess
 from understudy.control.paths import Path
 from understudy.control.protocols import as_mapping
@@ -58,6 +58,7 @@ def across(value: Any) -> Iterator[Finding]:
     providers = as_mapping(document.get("providers"))
     yield from _dangling_providers(targets, providers)
     yield from protocols.findings(targets, providers)
+    yield from probing.findings(document, targets)
     for name, route in routes.items():
         entries = list(_entries(as_mapping(route).get("targets")))
         path: Path = ("routes", name)
@@ -241,6 +242,7 @@ def oddities(document: Mapping[str, Any]) -> Iterator[str]:
         if broken:
             yield f"The route `{name}` never uses its target `{entry['target']}`: {', '.join(broken)}."
     yield from protocols.oddities(document)
+    yield from probing.oddities(document)
 
 
 def _asked(route: Mapping[str, Any]) -> list[Mapping[str, Any]]:

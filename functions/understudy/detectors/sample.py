@@ -16,9 +16,9 @@ TEXTS = frozenset({"fingerprint", "version"})
 """The kinds whose values are text."""
 
 TRAFFIC = ""
-"""The stream of callers' own requests."""
+"""The stream of callers' own requests, and of what probes say of a target whatever they ask."""
 LIVENESS = "liveness"
-"""The stream of the fixed question that a liveness probe asks."""
+"""The stream of the one question that health checks ask again and again, as far as it is the same each time."""
 
 
 def bought(stream: str) -> bool:
@@ -41,8 +41,9 @@ class Sample:
     """One value.
 
     `at`: epoch seconds.  `stream` tells apart what must not be mixed: TRAFFIC, or the name of a golden set.
-    `item`: the number of the question that is asked again in every `run` of it, or ONE_SHOT.  `calib`: known to be of
-    a time when all was well.  `usd`: what the call cost, where it was made for the value's sake.
+    `item`: the number of the question that is asked again in every `run` of it, or ONE_SHOT.  Runs of a stream count
+    from 1; one that was bought to confirm an alarm has a negative number (-1, -2, ...), and counts apart from them.
+    `calib`: known to be of a time when all was well.  `usd`: what the call cost, where it was made to be measured.
     """
 
     kind: Kind

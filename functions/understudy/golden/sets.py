@@ -10,6 +10,7 @@ from importlib import resources
 from typing import Any
 
 from understudy.chat.schema import Unjudgeable, check_schema
+from understudy.detectors.sample import LIVENESS
 from understudy.errors import DocumentError, Problem
 from understudy.golden.checkers import judged, needs_judge
 from understudy.golden.drift import DRIFT
@@ -18,7 +19,7 @@ from understudy.golden.item import GoldenSet, Item
 
 CORE = "core"
 """The name of the set that comes with the package."""
-RESERVED = frozenset({CORE, DRIFT})
+RESERVED = frozenset({CORE, DRIFT, LIVENESS, "shadow"})
 """Names that no set of a control document may have: they name streams of samples already."""
 MAX_ITEMS = 500
 """Items of all sets of one document."""

@@ -238,6 +238,7 @@ class Attempts:
                 attempt.received += brought
                 attempt.usage = chunk.usage or attempt.usage
                 attempt.model = chunk.model or attempt.model
+                attempt.fingerprint = chunk.fingerprint or attempt.fingerprint
                 attempt.headers = chunk.headers or attempt.headers
                 finished.update(chunk.finish_reasons)
                 yield chunk

@@ -21,7 +21,7 @@ class Attempt:
     `how` it was asked; `hedge`: it was started beside another; `effect` is what its failure did to the target, in
     words, `hurt` whether it counts against the target's health; `received` counts the tokens that arrived, about;
     `open`: it is under way; `usage` is what the provider counted, or an estimate (`estimated`) where a call ended
-    before the counts came; `model` and `fingerprint` are what its provider says of itself, and `headers` are those of
+    before the counts came; `model` and `fingerprint` are the version that its provider reports; `headers` are those of
     its answer that callers may see.
     """
 

@@ -1,22 +1,26 @@
 """Which targets are probed by the clock, and when: the plan of one minute, pure.
 
 A minute has one to four rounds, so that a target can be probed every 15 s although the schedule ticks once a minute.
-Each message of a round names one target; whoever gets it looks again whether the target still needs to be probed.
+Runs of golden sets and drift prompts have moments of their own, spread over their period by a hash of the target's
+name, so that the plan knows without reading what is due.  Each message names one target; whoever gets it looks again
+whether the target still needs to be asked.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
-from understudy.catalog import Catalog, HealthSettings
+from understudy.catalog import Catalog, HealthSettings, Route, Target
 from understudy.compliance import Allowed, judge
+from understudy.golden.drift import DRIFT
 from understudy.health.breaker import lease
 from understudy.health.item import Health
-from understudy.ports import Due
+from understudy.ports import AskKind, Due
 
 MINUTE = 60.0
 """Seconds between two ticks of the schedule."""
@@ -26,26 +30,43 @@ GROUP = 10
 """Targets whose messages become visible in the same second: they fill one batch of a worker."""
 SPREAD = 1 / 3
 """The part of a round's time over which the groups are spread, so that not all workers are wanted in one moment."""
-SLACK = 3.0
+JITTER = 2
+"""Whole seconds by which a group's place moves from minute to minute, so that many stacks do not keep step."""
+SLACK = 3.0 + JITTER
 """Seconds by which two rounds may come closer together than the period: schedules and queues are not exact."""
+OVERLAP = 5.0
+"""Seconds of the minute before that a plan looks at again, since ticks are not exact; a run is not taken twice."""
+
+
+Run = tuple[AskKind, float]
+"""What kind of run a stream has, and every how many seconds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A message of either queue, read: `due` is None for a recovery probe; `again`: it has come before and failed."""
+    """A message of either queue, read: `due` is None for a recovery probe, and for what confirms an alarm; `again`: it
+    has come before and failed; `stream` is what is asked, where it is no health check."""
 
     target: str
     due: float | None = None
     again: bool = False
+    ask: AskKind = "liveness"
+    stream: str = ""
+
+    @property
+    def recovery(self) -> bool:
+        return self.ask == "liveness" and self.due is None
 
 
 def call_from(body: str, receives: int) -> Call:
-    """Read a message's body.  Raises ValueError where it names no target."""
+    """Read a message's body.  Raises ValueError where it names no target, or asks for something unknown."""
     plain: Any = json.loads(body)
-    target, due = (plain.get("target"), plain.get("due")) if isinstance(plain, dict) else (None, None)
-    if not isinstance(target, str) or not (due is None or isinstance(due, int | float)):
+    given = plain if isinstance(plain, dict) else {}
+    target, due, ask, stream = given.get("target"), given.get("due"), given.get("ask", "liveness"), given.get("set", "")
+    timed = isinstance(due, int | float) or (due is None and ask in ("liveness", "confirm"))
+    if not isinstance(target, str) or not timed or ask not in get_args(AskKind) or not isinstance(stream, str):
         raise ValueError(f"this is no request for a probe: {body[:200]}")
-    return Call(target, due, again=receives > 1)
+    return Call(target, due, receives > 1, ask, stream)
 
 
 def rounds(period: float) -> int:
@@ -63,37 +84,104 @@ def due(health: Health | None, settings: HealthSettings, at: float) -> bool:
     return at - health.last_ok_at >= settings.probe_period - SLACK and at >= health.benched_until
 
 
+def well(health: Health | None, at: float) -> bool:
+    """Whether a target may be asked more than whether it is alive: nobody is that is down, benched or drained."""
+    if health is None:
+        return True
+    drained = health.hold is not None and health.hold.state == "drained"
+    return health.state == "closed" and at >= health.benched_until and not (drained or health.credential_failed)
+
+
 def late(call: Call, settings: HealthSettings, now: float) -> bool:
     """Whether the next round has come since: two probes at once would say no more than one.  What failed before is
     tried again however late, or its failure would never be told."""
     return not call.again and call.due is not None and now - call.due >= MINUTE / rounds(settings.probe_period)
 
 
-def plan(current: Catalog, known: Mapping[str, Health], now: float) -> list[Due]:
-    """The messages of the minute that begins now, the earliest first.
+def plan(current: Catalog, known: Mapping[str, Health], now: float, salt: str = "") -> list[Due]:
+    """The messages of the minute that begins now, the earliest first; `salt` differs from stack to stack.
 
     A target that no route may use gets none: a probe is an egress like any other.  A target keeps its place within
-    the round from minute to minute, so that its probes come at even distances.
+    the round from minute to minute, but for the jitter, so that its probes come at even distances.
     """
     settings = current.health
-    names = sorted(usable(current))
+    routes = allowing(current)
+    names = sorted(routes)
     count = rounds(settings.probe_period)
     length = MINUTE / count
     messages = []
     for place, name in enumerate(names):
-        offset = place // GROUP * GROUP / len(names) * length * SPREAD
+        group = place // GROUP * GROUP
+        offset = group / len(names) * length * SPREAD + jitter(salt, names[group], now)
         for number in range(count):
             delay = math.floor(number * length + offset)
             if due(known.get(name), settings, now + delay):
                 messages.append(Due(name, round(now + delay, 3), delay))
+        asked = runs_of(current.targets[name], routes[name], settings)
+        messages += _runs(name, asked, known.get(name), now, salt)
     return sorted(messages, key=lambda message: message.delay)
 
 
-def usable(current: Catalog) -> set[str]:
-    """The targets that some route may use; no other is probed."""
-    return {
-        target.name
-        for route in current.routes.values()
-        for target in route.asked.values()
-        if isinstance(judge(target, route.constraints), Allowed)
-    }
+def jitter(salt: str, name: str, now: float) -> int:
+    """Whole seconds by which the group that begins with a target is later in this minute; none for a stack without
+    others."""
+    if not salt:
+        return 0
+    return zlib.crc32(f"{salt}/{name}/{int(now // MINUTE)}".encode()) % (JITTER + 1)
+
+
+def _runs(name: str, asked: Mapping[str, Run], health: Health | None, now: float, salt: str) -> Iterator[Due]:
+    for stream, (ask, period) in asked.items():
+        at = moment(period, f"{salt}/{name}/{stream}", now - OVERLAP)
+        delay = max(0, math.floor(at - now))
+        if at < now + MINUTE and well(health, now + delay):
+            yield Due(name, round(at, 3), delay, ask, stream)
+
+
+def moment(period: float, key: str, after: float) -> float:
+    """The first moment from `after` on of those that a key has, one in each period."""
+    phase = zlib.crc32(key.encode()) / 2**32 * period
+    return math.ceil((after - phase) / period) * period + phase
+
+
+def overdue(call: Call, period: float, now: float) -> bool:
+    """Whether a run comes so late that the next one is nearer."""
+    return call.due is not None and now - call.due >= period / 2
+
+
+def allowing(current: Catalog) -> dict[str, list[Route]]:
+    """For each target the routes that may use it; one that no route may use is not in it, and never probed."""
+    found: dict[str, list[Route]] = {}
+    for route in current.routes.values():
+        for target in route.asked.values():
+            if isinstance(judge(target, route.constraints), Allowed):
+                found.setdefault(target.name, []).append(route)
+    return found
+
+
+def runs_of(target: Target, routes: Sequence[Route], settings: HealthSettings) -> dict[str, Run]:
+    """The streams in which a target is asked again and again: golden sets, those for all and those of the `routes` that
+    may use it, and drift prompts.
+
+    There are none of those for a target that thinks first: what it says first is drawn anew each time.
+    """
+    if not target.capabilities.chat:
+        return {}
+    sets = {*settings.quality.sets, *(name for route in routes for name in route.golden_sets)}
+    found: dict[str, Run] = dict.fromkeys(sorted(sets), ("quality", settings.quality.period))
+    if settings.drift.prompts and not target.capabilities.reasoning:
+        found[DRIFT] = ("drift", settings.drift.period)
+    return found
+
+
+def judge_for(target: Target, stream: str, routes: Sequence[Route], current: Catalog) -> Target | None:
+    """The target that judges the answers to a set, where there is one that may see them.
+
+    It must pass the constraints of every one of the `routes` for which the set is asked; nobody judges itself.
+    """
+    settings = current.health.quality
+    found = current.targets.get(settings.judge) if settings.judge else None
+    if found is None or found.name == target.name or not found.capabilities.chat:
+        return None
+    asking = [route for route in routes if stream in settings.sets or stream in route.golden_sets]
+    return found if all(isinstance(judge(found, route.constraints), Allowed) for route in asking) else None

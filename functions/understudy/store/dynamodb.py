@@ -85,6 +85,19 @@ class DynamoTable:
             ask["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
         return items
 
+    def add(self, key: Key, amounts: Mapping[str, int], *, ttl: float) -> Mapping[str, int]:
+        names = {f"#{place}": name for place, name in enumerate(amounts)}
+        values = {f":{place}": {"N": str(amount)} for place, amount in enumerate(amounts.values())}
+        answer = self._call(
+            "update_item",
+            Key=_key(key),
+            UpdateExpression=f"SET #ttl = :ttl ADD {', '.join(f'#{n} :{n}' for n in range(len(amounts)))}",
+            ExpressionAttributeNames=names | {"#ttl": "ttl"},
+            ExpressionAttributeValues=values | {":ttl": {"N": str(int(ttl))}},
+            ReturnValues="ALL_NEW",
+        )
+        return _counters(answer["Attributes"])
+
     def delete(self, key: Key) -> None:
         self._call("delete_item", Key=_key(key))
 
@@ -129,7 +142,12 @@ def item_from_image(raw: Mapping[str, Any]) -> Item:
     ttl = raw.get("ttl")
     return Item(
         key=(raw["pk"]["S"], raw["sk"]["S"]),
-        body=json.loads(raw["body"]["S"]),
+        body=json.loads(raw["body"]["S"]) if "body" in raw else _counters(raw),
         rev=int(raw.get("rev", {}).get("N", 0)),
         ttl=float(ttl["N"]) if ttl else None,
     )
+
+
+def _counters(raw: Mapping[str, Any]) -> dict[str, int]:
+    """The sums of an item that is added to; it has no body."""
+    return {name: int(value["N"]) for name, value in raw.items() if name not in ("pk", "sk", "rev", "ttl")}

@@ -7,6 +7,8 @@
 | health of a target    | target#NAME       | health                      | update_health, routers, operators (rev)|
 | detector of a stream  | target#NAME       | detector#STREAM#KIND        | update_health, operators (rev, ttl)|
 | observation           | target#NAME       | observation#MILLIS#RANDOM   | routers, probes (once, ttl)|
+| probing of a target   | target#NAME       | probing                     | probes (rev)               |
+| spent on a target     | target#NAME       | spend#YYYY-MM-DD            | probes (added to, ttl)     |
 | current incident      | incident          | SUBJECT#KIND                | update_health, operators (rev)|
 | past incident         | incident_history  | MILLIS#SUBJECT#KIND         | update_health, operators (once)|
 | notice                | notice#ID         | notice                      | publish_alerts (ttl)       |
@@ -21,6 +23,8 @@ from __future__ import annotations
 
 HEALTH = "health"
 OBSERVATION = "observation#"
+PROBING = "probing"
+SPEND = "spend#"
 DETECTOR = "detector#"
 INCIDENT = "incident"
 HISTORY = "incident_history"
@@ -28,6 +32,7 @@ CONTROL = "control"
 VERSION = "version#"
 KEYS = "keys"
 OBSERVATION_TTL = 7 * 86400
+SPEND_TTL = 90 * 86400
 DETECTOR_TTL = 90 * 86400
 NOTICE_TTL = 30 * 86400
 KEEPSAKE_TTL = 86400
@@ -52,6 +57,14 @@ def health(name: str) -> tuple[str, str]:
 
 def observation(name: str, at: float, nonce: str) -> tuple[str, str]:
     return target(name), f"{OBSERVATION}{int(at * 1000):015d}#{nonce}"
+
+
+def probing(name: str) -> tuple[str, str]:
+    return target(name), PROBING
+
+
+def spend(name: str, day: str) -> tuple[str, str]:
+    return target(name), f"{SPEND}{day}"
 
 
 def detector(name: str, stream: str, kind: str) -> tuple[str, str]:

@@ -39,6 +39,15 @@ class MemoryTable:
             items = [self._item(key) for key in keys[:limit]]
         return [item for item in items if item is not None]
 
+    def add(self, key: Key, amounts: Mapping[str, int], *, ttl: float) -> Mapping[str, int]:
+        with self._lock:
+            kept = self._item(key)
+            sums: dict[str, int] = dict(kept.body) if kept else {}
+            for name, amount in amounts.items():
+                sums[name] = sums.get(name, 0) + amount
+            self._items[key] = (json.dumps(sums), 0, ttl)
+        return sums
+
     def delete(self, key: Key) -> None:
         with self._lock:
             self._items.pop(key, None)

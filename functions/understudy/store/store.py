@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
+from datetime import UTC, datetime
+from decimal import ROUND_CEILING, Decimal
 
 from understudy.control.versions import Pointer, Version, plain, version_from
 from understudy.errors import Conflict, StoreError
@@ -12,14 +14,18 @@ from understudy.health.item import Health, health_from
 from understudy.health.observation import Observation
 from understudy.incidents.incident import Incident, incident_from
 from understudy.keys import ClientKey
-from understudy.ports import Answer, Kept, Snapshot, Stream
+from understudy.ports import Answer, Kept, Probing, Rota, Snapshot, Stream
 from understudy.store import keys
 from understudy.store.table import Item, Table
 
+NANO = Decimal("1e-9")
+RUN_TRIES = 8
+"""Times that a run is tried to be taken after losing to another stream's."""
+
 
 class Store:
-    """See `understudy.ports`: control, health, detectors, observations, client keys, incidents, notices, keepsakes,
-    answers, snapshots."""
+    """See `understudy.ports`: control, health, detectors, observations, probing, client keys, incidents, notices,
+    keepsakes, answers, snapshots."""
 
     def __init__(self, table: Table) -> None:
         self._table = table
@@ -80,6 +86,34 @@ class Store:
     def put_detector(self, target: str, stream: Stream, kept: Kept, now: float) -> None:
         item = Item(keys.detector(target, *stream), kept.plain, rev=kept.rev + 1, ttl=now + keys.DETECTOR_TTL)
         self._table.put(item, seen=kept.rev)
+
+    # probing
+
+    def probing(self, targets: Sequence[str], now: float) -> Mapping[str, Probing]:
+        day = _day(now)
+        wanted = [(keys.health(name), keys.probing(name), keys.spend(name, day)) for name in targets]
+        found = self._table.batch([key for three in wanted for key in three])
+        return {name: _probing(*map(found.get, three)) for name, three in zip(targets, wanted, strict=True)}
+
+    def take_run(self, target: str, stream: str, before: Rota, after: Rota) -> bool:
+        for _ in range(RUN_TRIES):
+            item = self._table.get(keys.probing(target))
+            rotas, rev = _rotas(item), item.rev if item else 0
+            if rotas.get(stream, Rota()) != before:
+                return False
+            body = {"rotas": {name: asdict(rota) for name, rota in {**rotas, stream: after}.items()}}
+            try:
+                self._table.put(Item(keys.probing(target), body, rev=rev + 1), seen=rev)
+            except Conflict:
+                # The streams of a target share the item; another one's run says nothing about this one.
+                continue
+            return True
+        raise Conflict(f"the runs of {target} changed {RUN_TRIES} times while one was being taken")
+
+    def spend(self, target: str, amounts: Mapping[str, Decimal], now: float) -> None:
+        # Counters are whole numbers: thousand millionths of a dollar, rounded up.
+        whole = {kind: int((usd / NANO).to_integral_value(ROUND_CEILING)) for kind, usd in amounts.items()}
+        self._table.add(keys.spend(target, _day(now)), whole, ttl=now + keys.SPEND_TTL)
 
     # client keys
 
@@ -169,6 +203,24 @@ class Store:
             health={n: health_from(found[k].body, found[k].rev) for n, k in health.items() if k in found},
             keys={h: ClientKey(**found[k].body) for h, k in clients.items() if k in found},
         )
+
+
+def _day(now: float) -> str:
+    return datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%d")
+
+
+def _probing(health: Item | None, probing: Item | None, spend: Item | None) -> Probing:
+    return Probing(
+        health_from(health.body, health.rev) if health else None,
+        _rotas(probing),
+        {kind: amount * NANO for kind, amount in spend.body.items()} if spend else {},
+    )
+
+
+def _rotas(item: Item | None) -> dict[str, Rota]:
+    known = {field.name for field in fields(Rota)}
+    rotas = item.body["rotas"] if item else {}
+    return {s: Rota(**{name: value for name, value in rota.items() if name in known}) for s, rota in rotas.items()}
 
 
 def _pointer(item: Item) -> Pointer:

@@ -35,4 +35,8 @@ class Table(Protocol):
     def query(self, pk: str, *, prefix: str = "", limit: int | None = None, newest: bool = False) -> Sequence[Item]:
         """Items of one partition in key order, or in reverse; strongly consistent."""
 
+    def add(self, key: Key, amounts: Mapping[str, int], *, ttl: float) -> Mapping[str, int]:
+        """Add to the counters of an item, all at once and whoever else adds; returns their sums.  The item has no body
+        but its counters, and is made where it is not there."""
+
     def delete(self, key: Key) -> None: ...

@@ -86,5 +86,4 @@ class SqsDueQueue:
 
 
 def _entry(place: int, message: Due) -> dict[str, Any]:
-    body = json.dumps({"target": message.target, "due": message.at})
-    return {"Id": str(place), "MessageBody": body, "DelaySeconds": message.delay}
+    return {"Id": str(place), "MessageBody": json.dumps(message.plain()), "DelaySeconds": message.delay}

@@ -65,14 +65,18 @@ class Ask:
     input_tokens: int = 0
     thoughts: bool = False
     logprobs: int | None = None
+    version: str = "simulated"
 
 
 @dataclass(frozen=True)
 class Answer:
+    """`hidden`: output tokens that are counted and not shown."""
+
     text: str = ""
     calls: tuple[ToolCall, ...] = ()
     stop: Stop = "end"
     stop_sequence: str | None = None
+    hidden: int = 0
 
     @property
     def tokens(self) -> list[str]:
@@ -80,7 +84,7 @@ class Answer:
 
     @property
     def output_tokens(self) -> int:
-        return len(self.tokens) + sum(len(split_words(call.arguments_json)) for call in self.calls)
+        return self.hidden + len(self.tokens) + sum(len(split_words(call.arguments_json)) for call in self.calls)
 
 
 def fingerprint(body: Mapping[str, Any]) -> str:
@@ -111,7 +115,7 @@ def answer(ask: Ask) -> Answer:
         )
         return Answer(calls=calls, stop="tool")
     text = _text(ask) if ask.schema is None else json.dumps(fill(ask.schema), ensure_ascii=False)
-    return _limited(_continued(text, ask.prefix), ask)
+    return limited(_continued(text, ask.prefix), ask)
 
 
 def _called(ask: Ask) -> Sequence[Tool]:
@@ -168,7 +172,7 @@ def _unlabelled(text: str) -> str:
     return text.partition("] ")[2] if text.startswith("[simulated ") else text
 
 
-def _limited(text: str, ask: Ask) -> Answer:
+def limited(text: str, ask: Ask) -> Answer:
     """Cut at the first stop sequence and after `limit` words, whichever comes first."""
     found = [(text.index(stop), stop) for stop in ask.stops if stop and stop in text]
     cut, sequence = min(found, default=(len(text), None))

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from infra.local.simulators.answers import Answer, Ask, answer
+from infra.local.simulators.golden import answered
 from infra.local.simulators.replies import Piece, Reply, body_of, first_half, halfway, whole
 from infra.local.simulators.wire import Wire
 
@@ -13,6 +14,10 @@ GARBAGE = (
 )
 
 NO_JSON = b'{"simulated": "[simulated] This body is no JSON.", '
+WORSE = 0.7
+"""The share of golden questions that a worse model still answers right."""
+DEARER = 0.3
+"""The part by which a dearer model writes more than it shows, and one token at least."""
 BROWN = frozenset({0, 3, 6})
 """Of every ten requests those that a brownout strikes."""
 
@@ -114,6 +119,27 @@ def _refuse_content(case: Case) -> Reply:
     return case.wire.refusal(case.ask) if case.ask else case.reply
 
 
+def _worse(case: Case) -> Reply:
+    return case.wire.render(case.ask, answered(case.ask, WORSE)) if case.ask else case.reply
+
+
+def _dearer(case: Case) -> Reply:
+    if case.ask is None:
+        return case.reply
+    said = answered(case.ask)
+    return case.wire.render(case.ask, replace(said, hidden=max(1, round(DEARER * said.output_tokens))))
+
+
+def _swapped(case: Case) -> Reply:
+    """Right as before, in other words, and under another fingerprint."""
+    if case.ask is None:
+        return case.reply
+    said = answered(case.ask)
+    if said.text.startswith("["):
+        said = replace(said, text=said.text.replace("[simulated", "Simulated: [", 1))
+    return case.wire.render(replace(case.ask, version="swapped"), said)
+
+
 def _end_midstream(case: Case) -> Reply:
     if case.reply.streamed:
         return first_half(case.reply)
@@ -174,6 +200,9 @@ TABLE: Mapping[str, Fault] = {
     "missing_done": Fault("a stream with its stop reason but without its closing marker", _missing_done),
     "malformed_event": Fault("one unreadable event in the middle of a whole stream", _malformed_event),
     "refuse_prefill": Fault("HTTP 400 to a conversation that ends with the beginning of the answer", _refuse_prefill),
+    "worse": Fault("three of ten golden questions are answered wrong", _worse),
+    "dearer": Fault("every answer is counted as 30 % more tokens than it shows", _dearer),
+    "swapped": Fault("another model behind the name: other first words, another system_fingerprint", _swapped),
     "refuse_content": Fault("the provider's content filter refuses", _refuse_content),
 }
 

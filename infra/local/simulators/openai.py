@@ -127,7 +127,7 @@ def _envelope(ask: Ask, kind: str) -> dict[str, Any]:
         "created": CREATED,
         "model": ask.model,
         "service_tier": "default",
-        "system_fingerprint": "fp_simulated",
+        "system_fingerprint": f"fp_{ask.version}",
     }
 
 

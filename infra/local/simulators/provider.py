@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from infra.local.simulators import anthropic, bedrock, gemini, openai, openai_responses
-from infra.local.simulators.answers import Ask, answer
+from infra.local.simulators.answers import Ask
 from infra.local.simulators.faults import FAULTS, Case, broken
+from infra.local.simulators.golden import answered
 from infra.local.simulators.replies import RejectedError, Reply
 from infra.local.simulators.seen import RequestLog, SeenRequest, without_credentials
 from infra.local.simulators.server import SimulatorServer
@@ -35,9 +36,10 @@ class SimulatedProvider:
     """A provider on loopback that speaks a real wire format and can be broken on purpose.
 
     Any model name is served. `token_delay` (seconds between tokens), `first_token_delay` (seconds, of the
-    fault slow_first_token), `drip_delay` (seconds, of the fault slow_drip), `models` (what the model list
-    names) and `aws_keys` (the secrets of AWS access keys, by their ids) may be changed while it runs. After
-    `stop` it may be started again, on the same port.
+    fault slow_first_token), `drip_delay` (seconds, of the fault slow_drip), `quality` (the share of golden
+    questions that are answered right), `models` (what the model list names) and `aws_keys` (the secrets of AWS
+    access keys, by their ids) may be changed while it runs. After `stop` it may be started again, on the same
+    port.
     """
 
     def __init__(
@@ -62,6 +64,7 @@ class SimulatedProvider:
         self.token_delay = token_delay
         self.first_token_delay = 20.0
         self.drip_delay = 2.0
+        self.quality = 1.0
         self.models: tuple[str, ...] = ("simulated-large", "simulated-small")
         self.aws_keys: dict[str, str] = {api_key: api_key}
         self.log = RequestLog()
@@ -183,7 +186,7 @@ class SimulatedProvider:
             if place.operation == "also":
                 return None, wire.also[path.partition("?")[0]](body)
             ask = wire.read(body if place.model is None else (place, body))
-            return ask, wire.render(ask, answer(ask))
+            return ask, wire.render(ask, answered(ask, self.quality))
         except RejectedError as rejected:
             return None, rejected.reply
         except MALFORMED as error:

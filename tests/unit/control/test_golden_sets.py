@@ -118,7 +118,7 @@ def test_mistakes_of_questions(case: str) -> None:
     assert [f"golden_sets.shop.{expected}"] == problems(document(item))
 
 
-@pytest.mark.parametrize("name", ["core", "drift"])
+@pytest.mark.parametrize("name", ["core", "drift", "liveness"])
 def test_names_that_are_taken(name: str) -> None:
     """A set of a document cannot be mistaken for the built-in one or for the drift prompts."""
     expected = (

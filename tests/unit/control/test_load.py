@@ -23,10 +23,12 @@ from understudy.catalog import (
     Constraints,
     DataFacts,
     DetectionSettings,
+    DriftSettings,
     HealthSettings,
     Limits,
     Price,
     Provider,
+    QualitySettings,
     Route,
     Share,
     Target,
@@ -110,7 +112,9 @@ health:
     window_s: 4, open_first_s: 5, open_steady_s: 5.5, open_max_s: 6, jitter: 0.7,
     successes_to_close: 8, ramp: [0.9], ramp_step_s: 10, lease_s: 11}
   score: {availability: 21, latency: 22, quality: 23, cost: 24, hysteresis: 25, half_life_s: 260}
-  probe: {period_s: 17, prompt: "13", max_tokens: 14}
+  probe: {period_s: 17, prompt: "13", max_tokens: 14, usd_per_day: "1.50", reasoning_tokens: 21}
+  quality: {period_s: 1800, items: 22, sets: [], judge: second, confirm_items: 23}
+  drift: {period_s: 120, prompts: 4}
   detection: {in_control_length: 200, false_discovery_rate: 0.3, max_loss: 0.2}
   flush_s: 15
   evaluations_to_resolve: 16
@@ -121,7 +125,9 @@ alerts: {renotify_s: 18}
     expected = [2, 19, 20, 0.4, 3, 4, 5, 5.5, 6, 0.7, 8, (0.9,), 10, 11]
     assert expected == [getattr(breaker, name) for name in type(breaker).__slots__]
     assert [21, 22, 23, 24, 25, 260] == [getattr(loaded.health.score, n) for n in type(loaded.health.score).__slots__]
-    rest = [17, "13", 14, DetectionSettings(200, 0.3, 0.2), 15, 16]
+    quality, drift = QualitySettings(1800, 22, (), "second", 23), DriftSettings(120, 4)
+    detection = DetectionSettings(200, 0.3, 0.2)
+    rest = [17, "13", 14, Decimal("1.5"), 21, quality, drift, detection, 15, 16]
     assert rest == [getattr(loaded.health, name) for name in type(loaded.health).__slots__][2:]
     renotify = 18
     assert renotify == loaded.alerts.renotify

@@ -266,8 +266,8 @@ class TestOutcomes:
 
 TICKS = [
     ("never seen", None, 1),
-    ("good a moment ago", Health("lead", last_ok_at=NOW - 56), 0),
-    ("good almost a minute ago", Health("lead", last_ok_at=NOW - 57), 1),
+    ("good a moment ago", Health("lead", last_ok_at=NOW - 54), 0),
+    ("good almost a minute ago", Health("lead", last_ok_at=NOW - 55), 1),
     ("good a minute ago", Health("lead", last_ok_at=NOW - 60), 1),
     ("benched", Health("lead", last_ok_at=NOW - 600, benched_until=NOW + 1), 0),
     ("bench over", Health("lead", last_ok_at=NOW - 600, benched_until=NOW), 1),
@@ -299,7 +299,8 @@ class TestSweep:
             await minute(world, Provider(spare=[BOOM]))
             return {
                 name: [
-                    (i.body["source"], i.body["ok"], i.body["failures"]) for i in world.table.query(f"target#{name}")
+                    (i.body["source"], i.body["ok"], i.body["failures"])
+                    for i in world.table.query(f"target#{name}", prefix="observation#")
                 ]
                 for name in ("lead", "spare")
             }

@@ -24,7 +24,7 @@ targets:
   spare: {provider: acme, model: small}
 routes:
   chat: {targets: [lead, spare]}
-health: {breaker: {jitter: 0}}
+health: {breaker: {jitter: 0}, quality: {sets: []}, drift: {prompts: 0}}
 alerts: {renotify_s: 3600, link: "https://wiki.example/understudy"}
 """
 NOW = 1_800_000_000.0
@@ -99,6 +99,10 @@ class FrailTable(MemoryTable):
         if rival is not None:
             rival()
         super().put(item, seen=seen)
+
+    def add(self, key: Any, amounts: Any, *, ttl: float) -> Any:
+        self._check("add")
+        return super().add(key, amounts, ttl=ttl)
 
     def _check(self, call: str) -> None:
         self.calls.append(call)
