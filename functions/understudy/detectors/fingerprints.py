@@ -152,9 +152,8 @@ class Versions:
         return [-5.0 if str(seen.value)[:60] in self._known else 5.0] if self._known else None
 
     def accept(self) -> None:
-        """Forget all but the newest, which may not be known yet."""
-        self._known = self._news[:1] or self._known[-1:]
-        self._news = []
+        """Forget them all: the next one is the first."""
+        self._known, self._news = [], []
 
     def step(self, seen: Sample) -> Alarm | None:
         version = str(seen.value)[:60]
