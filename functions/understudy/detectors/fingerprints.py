@@ -17,11 +17,14 @@ from understudy.detectors.shares import interval
 
 SWAPS = (0.15, 0.35, 0.7)
 """The alternatives: this part of the answers comes from another model."""
-SPENT = 0.6
+SPENT = 1.3
 LEARN = 3
 MEMORY = 60.0
-DELAY = 3
+DELAY = 4
 """Answers to a prompt that wait before they count as normal, the newest included."""
+CAUTION = 0.7
+MOST_LATELY = 2.0
+"""What one answer can say by being like the latest ones: a prompt that changes alone is no other model."""
 MOST = 60
 """Prompts of one stream; more are left out, or the state would not fit."""
 MOST_TOKENS = 3
@@ -53,7 +56,7 @@ class Fingerprints:
         self._items = _unpacked(known.get("items", ""))
         self._chances: float = known.get("chances", 0.0)
         self._news: float = known.get("news", 0.0)
-        self._tests = Excursions(len(SWAPS), known.get("tests"))
+        self._tests = Excursions(len(SWAPS) + 1, known.get("tests"))
 
     def plain(self) -> dict[str, Any]:
         """JSON-able form."""
@@ -86,6 +89,7 @@ class Fingerprints:
                 self._items[seen.item] = ({}, [token])
             return None
         counts, last = known
+        latest = last.count(token) if (among := len(last)) else 0
         waits = DELAY if sum(counts.values()) >= LEARN and not seen.calib else 1
         while len(last) >= waits:
             self._learn(counts, last.pop(0))
@@ -94,9 +98,10 @@ class Fingerprints:
             return None
         normal, novelty = self._normal(counts, token)
         unusual = counts.get(token, 0.0) < UNUSUAL * max(counts.values())
-        self._tests.add(_scores(normal), float(unusual), novelty, seen.at)
+        self._tests.add([*_scores(normal), _lately(normal, sum(counts.values()), latest, among)], float(unusual), novelty, seen.at)
         row = self._tests.highest()
-        return self._found(row, seen) if row[0] >= self._threshold and row[2] >= FEWEST else None
+        enough = row[2] >= FEWEST or row is self._tests.rows[-1]
+        return self._found(row, seen) if row[0] >= self._threshold and enough else None
 
     def _normal(self, counts: Mapping[str, float], token: str) -> tuple[float, float]:
         """How often a token is given, and how often one that was not given before."""
@@ -207,6 +212,16 @@ def _unpacked(text: str) -> dict[int, Prompt]:
 def _scores(normal: float) -> list[float]:
     """Log-likelihood ratios of a token that is given so often."""
     return [math.log(1 - swap + swap / OTHERS / normal) for swap in SWAPS]
+
+
+def _lately(normal: float, total: float, latest: int, among: int) -> float:
+    """The same where the other model gives the tokens that were given lately: `latest` of the last `among` times.
+
+    A prompt whose answer was a toss-up shows another model by not being one any more.
+    """
+    # Taken as often as it may be, since it is known from `total` answers only.
+    normal = min(1.0, normal + CAUTION * math.sqrt(normal * (1 - normal) / total))
+    return min(MOST_LATELY, math.log((latest / normal + 1) / (among + 1)))
 
 
 def _changed(kind: Kind, row: Row, seen: Sample, threshold: float, evidence: Mapping[str, Any]) -> Alarm:
