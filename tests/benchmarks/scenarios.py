@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from tests.benchmarks.first_tokens import fingerprints
 from tests.benchmarks.latencies import latency
+from tests.benchmarks.odd_streams import ODD, ODD_QUIET
 from tests.benchmarks.streams import (
     Scenario,
     bad_run,
@@ -10,7 +14,6 @@ from tests.benchmarks.streams import (
     canary_cost,
     canary_tokens,
     errors,
-    fingerprints,
     graded,
     graded_canaries,
     one_shot_tokens,
@@ -61,4 +64,4 @@ QUIET = (
     Scenario("latency, gaps", latency(gaps=0.01), "no change"),
     Scenario("latency, slow drift", latency(drift=0.1), "no change"),
 )
-SCENARIOS = BARRED + FURTHER + QUIET
+SCENARIOS = BARRED + FURTHER + QUIET + tuple(replace(one, odd=True) for one in ODD + ODD_QUIET)

@@ -159,8 +159,8 @@ class Versions:
         return [-5.0 if str(seen.value)[:60] in self._known else 5.0] if self._known else None
 
     def accept(self) -> None:
-        """Forget all but the newest."""
-        self._known = self._known[-1:]
+        """Forget them all: the next one is the first."""
+        self._known, self._news = [], []
 
     def step(self, seen: Sample) -> Alarm | None:
         version = str(seen.value)[:60]
@@ -189,7 +189,7 @@ class Versions:
         )
 
     def _add(self, version: str) -> None:
-        self._known = [*self._known, version][-20:]
+        self._known = [*self._known, version][-8:]
 
 
 def _packed(items: Mapping[int, Prompt]) -> str:

@@ -76,7 +76,7 @@ class Replay:
         watched = self._stream(seen, seq)
         watched.move(seq)
         alarm = watched.detector.step(seen)
-        return None if alarm is None else told(seen.stream, seq, alarm, watched.back(alarm.samples_since))
+        return None if alarm is None else told(seen.stream, seq, alarm, watched.back(alarm.samples_since - 1))
 
     def _stream(self, seen: Sample, seq: int) -> _Watched:
         watched = self._watched.get(seen.stream)
@@ -291,4 +291,4 @@ def sentence(plain: Mapping[str, Any], since: int) -> str:
         moved += f", 95 % interval {low:.4g} to {high:.4g}"
     worse = "it is worse" if plain["verdict"] == "degraded" else "it is different, for somebody to compare"
     values = "1 observation" if since == 1 else f"{since} observations"
-    return f"{plain['stream']}: {moved}; since about seq {plain['changed_seq']}, {values} ago; {worse}."
+    return f"{plain['stream']}: {moved}; seen in the last {values}, from about seq {plain['changed_seq']}; {worse}."
