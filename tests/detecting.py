@@ -145,6 +145,7 @@ class Watched:
         for _ in range(2 if self.twice else 1):
             before = self.health(target)
             self.update.observe(seen)
+            self.update.learn()
             self.react(before, self.health(target))
         return self.health(target)
 

@@ -61,6 +61,7 @@ QUEUE_LAG = 0.1
 VISIBILITY = 360.0
 """Seconds after which the probe queue delivers a failed message again (template.yaml)."""
 RECEIVES = 3
+BATCH = 100
 RECORD_PAUSE = 0.5
 RECORD_RETRIES = 5
 
@@ -236,6 +237,8 @@ class Fleet:
             self._stream.put_nowait((self.now, before, after))
 
     async def _consume(self) -> None:
+        """One record after the other; after a batch, as many as have come meanwhile, their values."""
+        handled = 0
         while True:
             at, before, after = await self._stream.get()
             await self.until(max(self.now, at + self._lag))
@@ -248,6 +251,10 @@ class Fleet:
                     await asyncio.sleep(RECORD_PAUSE)
             else:
                 self.buried.append(after)
+            handled += 1
+            if self._stream.empty() or handled >= BATCH:
+                handled = 0
+                await asyncio.to_thread(self._update.learn)
 
     def _handle(self, before: Item | None, after: Item) -> None:
         if after.key[1] == keys.HEALTH:

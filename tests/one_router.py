@@ -127,6 +127,7 @@ class Router:
         update = UpdateHealth(self.store, Nobody(), clock=time.time, logger=self.log, rng=random.Random(3))
         while self.table.observations:
             update.observe(observation_from(self.table.observations.pop(0)))
+        update.learn()
         return dict(self.store.health(["lead", "spare"]))
 
     @property

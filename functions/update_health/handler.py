@@ -27,7 +27,9 @@ def service() -> UpdateHealth:
 
 
 def handler(event: Mapping[str, Any], context: object) -> dict[str, Any]:  # noqa: ARG001
-    return in_order(event, _handle, JsonLogger("update_health", settings().log_level))
+    done = in_order(event, _handle, JsonLogger("update_health", settings().log_level))
+    service().learn()
+    return done
 
 
 def _handle(change: Images) -> None:

@@ -44,6 +44,8 @@ class Questions(Protocol):
         """The task of a question and its weight there; None where there is no such question."""
 
 
+Batch = tuple[str, Sequence[Sample]]
+"""The samples of one observation, with its mark."""
 Find = Callable[[Catalog, str], Questions | None]
 
 
@@ -78,13 +80,12 @@ class Detection:
         self._kit = kit or Kit()
         self._find = find
 
-    def observe(self, seen: Observation, current: Catalog, health: Health) -> Learned:
-        """Take the samples of an observation of a target of the catalog in.  Raises StoreError."""
-        groups = self._sorted_out(seen)
+    def observe(self, seen: Sequence[Observation], current: Catalog, health: Health) -> Learned:
+        """Take the samples of observations of one target of the catalog in, oldest first.  Raises StoreError."""
+        target, groups = health.target, self._batches(seen)
         if not groups:
             return Learned()
-        mark = _mark(seen)
-        known = self._store.detectors(seen.target, list(groups))
+        known = self._store.detectors(target, list(groups))
         since = _changed_at(health.findings)
         findings: dict[Stream, Finding | None] = {}
         judged: list[Judged] = []
@@ -92,7 +93,7 @@ class Detection:
         watches: list[Watch] = []
         # A new version first: the answers of the same observation are the first of the comparison.
         for stream in sorted(groups, key=lambda one: one[1] != "version"):
-            taken = self._take(seen.target, stream, groups[stream], mark, known.get(stream), current, since)
+            taken = self._take(target, stream, groups[stream], known.get(stream), current, since)
             if taken is None:
                 continue
             watches.append(taken.watch)
@@ -101,12 +102,21 @@ class Detection:
                 news = _changed_at(one for one in findings.values() if one)
                 if news and not since:
                     since = news
-                    asks += self._golden(seen.target)
+                    asks += self._golden(target)
             judged += self._judged(taken, current)
             if taken.ask and bought(stream[0]):
                 asks.append(stream[0])
-        no_loss = self._settled(seen.target, watches, since, health, findings, current)
+        no_loss = self._settled(target, watches, since, health, findings, current)
         return Learned(findings, tuple(judged), tuple(dict.fromkeys(asks)), no_loss)
+
+    def _batches(self, seen: Sequence[Observation]) -> dict[Stream, list[Batch]]:
+        """The samples of each stream and kind, by the observations that brought them."""
+        found: dict[Stream, list[Batch]] = {}
+        for one in seen:
+            mark = _mark(one)
+            for stream, samples in self._sorted_out(one).items():
+                found.setdefault(stream, []).append((mark, samples))
+        return found
 
     def _sorted_out(self, seen: Observation) -> dict[Stream, list[Sample]]:
         """The samples by stream and kind; those that cannot be are refused, and the log says why."""
@@ -127,8 +137,7 @@ class Detection:
         self,
         target: str,
         stream: Stream,
-        samples: Sequence[Sample],
-        mark: str,
+        batches: Sequence[Batch],
         kept: Kept | None,
         current: Catalog,
         since: float,
@@ -141,7 +150,7 @@ class Detection:
             watch = _watch(stream, kept, digest)
             try:
                 enough = self._enough(target, stream, current)
-                taken = take(watch, samples, mark, terms, self._kit, enough)
+                taken = self._taken(watch, batches, terms, enough)
             except StoreError:
                 raise
             except Exception:
@@ -149,7 +158,7 @@ class Detection:
                 self._logger.exception("a detector failed", target=target, stream=stream[0], kind=stream[1])
                 return None
             if taken.late:
-                why = f"{taken.late} of {len(samples)} values came too late"
+                why = f"{taken.late} values came too late"
                 self._logger.warning("samples were refused", target=target, stream=stream[0], reason=why)
             if taken.watch == watch:
                 return taken
@@ -160,6 +169,16 @@ class Detection:
                 continue
             return taken
         raise Conflict(f"the detector of {target}/{stream[0]}/{stream[1]} changed {TRIES} times while it was updated")
+
+    def _taken(self, watch: Watch, batches: Sequence[Batch], terms: Terms, enough: Callable[[float], bool]) -> Taken:
+        """One batch after the other, as if each had been written before the next came."""
+        fresh: list[Sample] = []
+        late, ask = 0, False
+        for mark, samples in batches:
+            taken = take(watch, samples, mark, terms, self._kit, enough)
+            watch, late, ask = taken.watch, late + taken.late, ask or taken.ask
+            fresh += taken.fresh
+        return Taken(watch, tuple(fresh), late, ask)
 
     def _enough(self, target: str, stream: Stream, current: Catalog) -> Callable[[float], bool]:
         """Whether an e-value may be told among the alarms that stand on all targets; read only when it is asked."""

@@ -73,30 +73,40 @@ class UpdateHealth:
         self._detection = Detection(store, clock=clock, logger=logger, kit=kit, find=find)
         self._troubles = Troubles(store, clock=clock)
         self._measured_at: dict[str, float] = {}
+        self._waiting: dict[str, list[Observation]] = {}
 
     def observe(self, seen: Observation) -> None:
-        """Fold one observation into its target's health, and tell its values to their detectors."""
+        """Fold one observation into its target's health; `learn` tells its values to their detectors."""
         current = self._catalog.read()
         if current is None or seen.target not in current.targets:
             return
-        # The breaker comes first: callers wait for it, and nobody waits for a detector.
+        # The breakers of all come first: callers wait for them, and nobody waits for a detector.
         self._change(seen.target, lambda health: fold(health, seen, current.health, self._rng))
-        if not seen.samples:
-            return
-        try:
-            self._learn(seen, current)
-        except StoreError as error:
-            # Delivered again, its failures would count twice, which is worse than a few values that are missing.
-            failed = [own_failure("StoreErrors")]
-            self._logger.warning("values were not taken in", target=seen.target, error=str(error), metrics=failed)
+        if seen.samples:
+            self._waiting.setdefault(seen.target, []).append(seen)
 
-    def _learn(self, seen: Observation, current: Catalog) -> None:
-        learned = self._detection.observe(seen, current, self._health(seen.target))
-        self._buy(seen.target, learned.asks)
+    def learn(self) -> None:
+        """Tell the values of all that was observed since to their detectors, a target at a time.
+
+        A table that fails costs values and nothing else: delivered again, failures would count twice.
+        """
+        current, waiting, self._waiting = self._catalog.read(), self._waiting, {}
+        for target, seen in waiting.items():
+            if current is None or target not in current.targets:
+                continue
+            try:
+                self._learn(target, seen, current)
+            except StoreError as error:
+                failed = [own_failure("StoreErrors")]
+                self._logger.warning("values were not taken in", target=target, error=str(error), metrics=failed)
+
+    def _learn(self, target: str, seen: Sequence[Observation], current: Catalog) -> None:
+        learned = self._detection.observe(seen, current, self._health(target))
+        self._buy(target, learned.asks)
         if learned.no_loss is not None:
             # Before the finding is gone: whoever sees it go would end the incident without the figures.
-            self._troubles.end(seen.target, "version", learned.no_loss, "accepted, since the comparison showed no loss")
-        self._change(seen.target, lambda health: self._taught(health, learned, current))
+            self._troubles.end(target, "version", learned.no_loss, "accepted, since the comparison showed no loss")
+        self._change(target, lambda health: self._taught(health, learned, current))
 
     def _change(self, target: str, change: Callable[[Health], Health]) -> None:
         """Write the health as it is after a change, where it is one."""
