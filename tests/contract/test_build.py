@@ -18,7 +18,7 @@ MACHINES = {"x86_64": 62, "arm64": 183}
 """e_machine of an ELF header (EM_X86_64, EM_AARCH64)."""
 HASH_UNCHECKED = 0b01
 """Flags of a .pyc that is taken as it is (PEP 552)."""
-ZIP_LIMIT = 8e6
+ZIP_LIMIT = 8.5e6
 START = """
 import importlib, sys
 from importlib.machinery import SourceFileLoader

@@ -38,9 +38,12 @@ routes:
   whole: {{targets: [whole]}}
 ROUTES
 """
-STRUCK = [fault for fault in FAULTS if fault not in ("slow_drip", "slow_first_token", "brownout", "refuse_prefill")]
+STRUCK = [
+    fault for fault in FAULTS if fault not in ("slow_drip", "slow_first_token", "brownout", "refuse_prefill", "swapped")
+]
 # What is the caller's own, or what an answer may be: nobody else is asked.
 KEPT = {"context_length": 400, "refuse_content": 200, "missing_done": 200, "malformed_event": 200}
+KEPT |= dict.fromkeys(("worse", "dearer"), 200)
 # Whoever had a part of the answer gets the rest of it, or is told.
 CUT = {"cut_midstream", "stall_midstream", "end_midstream", "error_midstream", "truncated_json"}
 

@@ -236,6 +236,7 @@ def asked(provider: SimulatedProvider, request: Any, **capabilities: Any) -> lis
 
 REQUEST = chat_request({"model": "chat", "messages": [{"role": "user", "content": "count to 8"}]})
 FINE = "[simulated gemini provider, model m] You said: count to 8 1 2 3 4 5 6 7 8"
+SWAPPED = FINE.replace("[simulated", "Simulated: [", 1)
 SILENT = {"hang", "stall_midstream"}
 # What each fault is where the target streams, and where it answers whole: a failure, or the text that comes.
 OUTCOMES: dict[str, tuple[type[AttemptFailed] | str, type[AttemptFailed] | str]] = {
@@ -266,6 +267,9 @@ OUTCOMES: dict[str, tuple[type[AttemptFailed] | str, type[AttemptFailed] | str]]
     "malformed_event": (FINE, FINE),
     "refuse_prefill": (FINE, FINE),
     "refuse_content": ("", ""),
+    "worse": (FINE, FINE),
+    "dearer": (FINE, FINE),
+    "swapped": (SWAPPED, SWAPPED),
 }
 
 

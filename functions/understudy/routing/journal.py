@@ -61,6 +61,11 @@ class Attempt:
             self.usage, self.estimated = replace(self.usage, completion_tokens=guess.completion_tokens), True
 
     @property
+    def version(self) -> str:
+        """What the provider says answered: the model, with its fingerprint where it gives one; up to 200 characters."""
+        return "/".join(filter(None, (self.model[:100], self.fingerprint[:99])))
+
+    @property
     def cost(self) -> Decimal | None:
         """US dollars; None where the tokens or the price are not known."""
         return cost(self.usage, self.target.price)

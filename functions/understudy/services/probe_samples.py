@@ -17,8 +17,7 @@ def of_target(attempt: Attempt, at: float, run: int = 0) -> list[Sample]:
     samples = [Sample("errors", 0.0, at, run=run)]
     if (speed := rate(attempt)) is not None:
         samples.append(Sample("speed", round(speed, 2), at, run=run))
-    version = " ".join(filter(None, (attempt.model[:100], attempt.fingerprint[:100])))
-    return [*samples, Sample("version", version, at, run=run)] if version else samples
+    return [*samples, Sample("version", attempt.version, at, run=run)] if attempt.version else samples
 
 
 def of_liveness(attempt: Attempt, at: float, run: int = 0) -> list[Sample]:

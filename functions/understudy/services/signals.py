@@ -120,7 +120,7 @@ class Signals:
 
     def _news(self, attempt: Attempt, now: float) -> str:
         """The version that the provider reports, where it is news; else an empty string."""
-        version = f"{attempt.model}/{attempt.fingerprint}" if attempt.fingerprint else attempt.model
+        version = attempt.version
         told = self._versions.setdefault(attempt.target.name, _Told())
         if version == told.last or now - told.at.get(version, float("-inf")) < VERSION_PAUSE:
             return ""

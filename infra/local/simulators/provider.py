@@ -11,7 +11,7 @@ from typing import Any, Literal
 from infra.local.simulators import anthropic, bedrock, gemini, openai, openai_responses
 from infra.local.simulators.answers import Ask
 from infra.local.simulators.faults import FAULTS, Case, broken
-from infra.local.simulators.golden import answered
+from infra.local.simulators.golden import answered, examples
 from infra.local.simulators.replies import RejectedError, Reply
 from infra.local.simulators.seen import RequestLog, SeenRequest, without_credentials
 from infra.local.simulators.server import SimulatorServer
@@ -76,6 +76,8 @@ class SimulatedProvider:
         """Binds the port (OSError when it is taken) and serves in daemon threads."""
         if self._server is not None:
             return
+        # Read now, so that no answer waits for it.
+        examples()
         self._server = SimulatorServer((self.host, self.port), self)
         self.port = self._server.server_address[1]
         self._server.start()

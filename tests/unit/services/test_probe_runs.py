@@ -233,7 +233,7 @@ class TestQuality:
         assert [(0.00021, "sums", n, 1) for n in range(4)] == of(world, "cost")
         assert [(1.0, "sums", n, 1) for n in range(4)] == of(world, "latency")
         assert [(0.0, "", -1, 0)] * 4 == of(world, "errors")
-        assert [("large-2 fp_1", "", -1, 0)] == of(world, "version")
+        assert [("large-2/fp_1", "", -1, 0)] == of(world, "version")
         assert [(4, 0)] == [(seen["ok"], seen["failures"]) for seen in observations(world)]
         assert round(4 * 0.00021, 9) == round(sum(sample.usd for sample in samples(world)), 9)
 

@@ -41,7 +41,7 @@ def test_a_health_check_measures_the_target() -> None:
     assert [
         Sample("errors", 0.0, NOW),
         Sample("speed", 10.0, NOW),
-        Sample("version", "big-1 fp", NOW),
+        Sample("version", "big-1/fp", NOW),
         Sample("latency", 0.25, NOW),
         Sample("tokens", 20.0, NOW, LIVENESS, 0),
         Sample("cost", 0.00021, NOW, LIVENESS, 0),
