@@ -19,6 +19,10 @@ SHIFTS = {"tokens": (0.03, -0.03, 0.08, -0.08, 0.25, -0.25, 0.7, -0.7), "cost": 
 """The alternatives for repeated questions: shifts of the logarithm."""
 STEPS = {"tokens": (0.4, -0.4, 0.9, -0.9), "cost": (0.35, 0.7, 1.4)}
 """The alternatives for one-shot calls, in standard deviations: they differ by what was asked."""
+BROKEN_OFF = -0.35
+"""The logarithm below which the answers of a run on average are so short that the run may be a bad one."""
+WILD = 3
+"""Values that it takes to pass the threshold, however far off they are: one wild answer is not a change."""
 SPENT = {"tokens": -0.3, "cost": 0.0}
 SPENT_ONCE = 0.7
 CAUTION = 0.8
@@ -44,7 +48,7 @@ class Amounts:
     """State: of each question the number, mean and variation of its logarithms and the last one, which waits; the same
     of all one-shot calls; the pooled variation; the excursions."""
 
-    __slots__ = ("_items", "_kind", "_once", "_pool", "_shifts", "_tests", "_threshold", "_waiting")
+    __slots__ = ("_items", "_kind", "_once", "_pool", "_run", "_shifts", "_tests", "_threshold", "_waiting")
 
     def __init__(self, kind: Kind, length: float, *, once: bool, plain: Mapping[str, Any] | None = None) -> None:
         self._kind, self._once = kind, once
@@ -53,13 +57,16 @@ class Amounts:
         known = plain or {}
         self._items: dict[int, list[float]] = unpacked(known.get("items", ""))
         self._pool: list[float] = list(known.get("pool", (0.0, 0.0)))
+        # The number of the run under way, and when it began.
+        self._run: list[float] = list(known.get("run", (-1, 0.0)))
         self._waiting: list[float] = list(known.get("waiting", ()))
         self._tests = Excursions(len(self._shifts), known.get("tests"))
 
     def plain(self) -> dict[str, Any]:
         """JSON-able form."""
         waiting, tests = list(self._waiting), self._tests.plain()
-        return {"items": packed(self._items), "pool": list(self._pool), "waiting": waiting, "tests": tests}
+        kept = {"items": packed(self._items), "pool": list(self._pool), "run": list(self._run)}
+        return kept | {"waiting": waiting, "tests": tests}
 
     def accept(self) -> None:
         """Forget what was normal, not how much it varies."""
@@ -88,6 +95,9 @@ class Amounts:
         return round(math.log(max(LEAST[self._kind], float(seen.value))), 4)
 
     def step(self, seen: Sample) -> Alarm | None:
+        if not seen.value:
+            # An empty answer is absent: a matter of availability.
+            return None
         value, known = self._log(seen), self._items.get(seen.item)
         if known is None:
             if len(self._items) < MOST:
@@ -95,6 +105,10 @@ class Amounts:
             return None
         if self._once:
             return self._step_once(known, value, seen)
+        if seen.run != self._run[0]:
+            if self._broken_off(self._tests.highest()):
+                self._tests.cap(self._threshold / 2)
+            self._run = [seen.run, seen.at]
         ready = known[0] >= LEARN and not seen.calib
         scores, off = self._scores(known, value) if ready else ((), 0.0)
         known.append(value)
@@ -105,7 +119,13 @@ class Amounts:
             return None
         self._tests.add(scores, off, 0.0, seen.at)
         row = self._tests.highest()
-        return self._found(row, seen) if row[0] >= self._threshold else None
+        if row[0] < self._threshold or self._broken_off(row):
+            return None
+        return self._found(row, seen)
+
+    def _broken_off(self, row: Row) -> bool:
+        """Whether it may be no more than a run whose answers broke off; the next one says."""
+        return row[5] >= self._run[1] and row[2] < BROKEN_OFF * row[1]
 
     def _step_once(self, known: list[float], value: float, seen: Sample) -> Alarm | None:
         if seen.calib or known[0] < LEARN_ONCE:
@@ -137,7 +157,8 @@ class Amounts:
         scores = []
         for shift in shifts:
             left = off - math.copysign(unsure, shift)
-            scores.append(weight * (math.log1p(left * left * scale) - math.log1p((left - shift) ** 2 * scale)))
+            score = weight * (math.log1p(left * left * scale) - math.log1p((left - shift) ** 2 * scale))
+            scores.append(min(score, self._threshold / WILD))
         return scores, off
 
     def _learn(self, known: list[float], value: float) -> None:

@@ -48,7 +48,7 @@ class Fingerprints:
     """State: of each prompt its tokens' digests with their counts and the last one, which waits; the chances and news
     from which novelty is learned; the excursions."""
 
-    __slots__ = ("_chances", "_items", "_news", "_tests", "_threshold")
+    __slots__ = ("_chances", "_items", "_news", "_run", "_tests", "_threshold")
 
     def __init__(self, length: float, plain: Mapping[str, Any] | None = None) -> None:
         self._threshold = math.log(length) + SPENT
@@ -56,6 +56,8 @@ class Fingerprints:
         self._items = _unpacked(known.get("items", ""))
         self._chances: float = known.get("chances", 0.0)
         self._news: float = known.get("news", 0.0)
+        # Its number, when it began.
+        self._run: list[float] = list(known.get("run", (-1, 0.0)))
         self._tests = Excursions(len(SWAPS) + 1, known.get("tests"))
 
     def plain(self) -> dict[str, Any]:
@@ -65,6 +67,7 @@ class Fingerprints:
             "items": _packed(self._items),
             "chances": self._chances,
             "news": self._news,
+            "run": list(self._run),
             "tests": self._tests.plain(),
         }
 
@@ -82,6 +85,12 @@ class Fingerprints:
         return _scores(self._normal(counts, digest(str(seen.value)))[0]) if sum(counts.values()) >= LEARN else None
 
     def step(self, seen: Sample) -> Alarm | None:
+        if not seen.value:
+            # An empty answer is absent: a matter of availability.
+            return None
+        if seen.run != self._run[0]:
+            self._tests.cap(self._threshold / 2)
+            self._run = [seen.run, seen.at]
         token = digest(str(seen.value))
         known = self._items.get(seen.item)
         if known is None:
@@ -103,6 +112,8 @@ class Fingerprints:
         )
         row = self._tests.highest()
         enough = row[2] >= FEWEST or row is self._tests.rows[-1]
+        # One batch alone may be a bad batch.
+        enough = enough and (seen.item < 0 or row[5] < self._run[1])
         return self._found(row, seen) if row[0] >= self._threshold and enough else None
 
     def _normal(self, counts: Mapping[str, float], token: str) -> tuple[float, float]:

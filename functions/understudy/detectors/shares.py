@@ -26,6 +26,12 @@ MEMORY = 2000.0
 """Values after which an older one has lost most of its weight: what changed slowly and was borne is normal."""
 CAUTION = 0.7
 """Standard errors by which the normal share is taken lower than it was seen."""
+NEAR = 0.05
+"""The weight of a value in the mean of those just before, about which their correlation is taken: so a level that has
+changed is no correlation."""
+UNSURE = 1.0
+"""Standard errors that are taken off the correlation of a value with the one before.  What repeats the one before says
+less than what stands alone: values count (1 - r) / (1 + r)."""
 SURE = {"quality": 0.985, "errors": 0.99}
 """No share is taken to be higher: a bet on certainty loses everything at the first slip."""
 
@@ -33,7 +39,20 @@ SURE = {"quality": 0.985, "errors": 0.99}
 class Shares:
     """State: the sum and number of normal values, those that wait, the excursions."""
 
-    __slots__ = ("_bets", "_count", "_kind", "_normal", "_tests", "_threshold", "_total", "_waiting")
+    __slots__ = (
+        "_bets",
+        "_count",
+        "_kind",
+        "_lags",
+        "_last",
+        "_near",
+        "_normal",
+        "_tests",
+        "_threshold",
+        "_total",
+        "_waiting",
+        "_worth",
+    )
 
     def __init__(self, kind: Kind, length: float, plain: Mapping[str, Any] | None = None) -> None:
         self._kind: Kind = kind
@@ -43,7 +62,11 @@ class Shares:
         self._count: float = known.get("count", 0.0)
         self._waiting: list[float] = list(known.get("waiting", ()))
         self._tests = Excursions(len(LOSSES[kind]), known.get("tests"))
+        self._lags: list[float] = list(known.get("lags", (0.0, 0.0)))
+        self._last: float = known.get("last", 0.0)
+        self._near: float = known.get("near", 0.0)
         self._normal = 0.0
+        self._worth = 1.0
         self._bets: list[float] = []
         self._settle()
 
@@ -54,6 +77,9 @@ class Shares:
             "kind": self._kind,
             "total": self._total,
             "count": self._count,
+            "lags": list(self._lags),
+            "last": self._last,
+            "near": self._near,
             "waiting": list(self._waiting),
             "tests": tests,
         }
@@ -80,7 +106,7 @@ class Shares:
         return float(seen.value) if self._kind == "quality" else 1.0 - float(seen.value)
 
     def _scores(self, good: float) -> list[float]:
-        return [math.log1p(bet * (self._normal - good)) for bet in self._bets]
+        return [self._worth * math.log1p(bet * (self._normal - good)) for bet in self._bets]
 
     def step(self, seen: Sample) -> Alarm | None:
         good = self._good(seen)
@@ -95,7 +121,13 @@ class Shares:
         if len(self._waiting) > DELAY:
             self._learn(self._waiting.pop(0))
         row = self._tests.highest()
-        return self._found(row, seen) if row[0] >= self._threshold else None
+        if row[0] < self._threshold:
+            return None
+        if row[2] * self._count >= self._total * row[1]:
+            # As good as ever: where nearly nothing is right, nothing can be lost.
+            self._tests.clear()
+            return None
+        return self._found(row, seen)
 
     def _found(self, row: Row, seen: Sample) -> Alarm:
         count, total, normal = int(row[1]), row[2], self._total / self._count
@@ -129,6 +161,14 @@ class Shares:
         if self._count >= MEMORY:
             self._total *= 1 - 1 / MEMORY
             self._count *= 1 - 1 / MEMORY
+            self._lags = [part * (1 - 1 / MEMORY) for part in self._lags]
+        if self._count:
+            off = good - self._near
+            self._near += off * NEAR
+            self._lags = [self._lags[0] + off * off, self._lags[1] + off * self._last]
+            self._last = off
+        else:
+            self._near, self._last = good, 0.0
         self._total += good
         self._count += 1
         self._settle()
@@ -138,6 +178,9 @@ class Shares:
         share = (self._total + 0.5) / (self._count + 1)
         share -= CAUTION * math.sqrt(share * (1 - share) / (self._count + 1))
         self._normal = normal = min(SURE[self._kind], max(0.02, share))
+        square, lag = self._lags
+        memory = lag / square - UNSURE / math.sqrt(self._count + 1) if square else 0.0
+        self._worth = (1 - min(0.8, memory)) / (1 + min(0.8, memory)) if memory > 0 else 1.0
         self._bets = [loss / (1 - normal) for loss in LOSSES[self._kind]]
 
 
