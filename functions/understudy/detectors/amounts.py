@@ -29,7 +29,7 @@ CAUTION = 0.8
 """Standard errors of a one-shot stream's mean that a value may be off without meaning anything."""
 LEARN = 3
 LEARN_ONCE = 60
-MOST = 64
+MOST = 72
 """Questions of one stream; more are left out, or the state would not fit."""
 MEMORY = 60.0
 MEMORY_ONCE = 2000.0
@@ -92,7 +92,7 @@ class Amounts:
         return self._scores(known, self._log(seen))[0] if known and known[0] >= self._learn_for else None
 
     def _log(self, seen: Sample) -> float:
-        return round(math.log(max(LEAST[self._kind], float(seen.value))), 4)
+        return round(math.log(max(LEAST[self._kind], float(seen.value))), 3)
 
     def step(self, seen: Sample) -> Alarm | None:
         if not seen.value:
@@ -171,7 +171,7 @@ class Amounts:
         count += 1
         mean += off / count
         add = off * (value - mean)
-        known[0], known[1], known[2] = count, round(mean, 5), round(variation + add, 5)
+        known[0], known[1], known[2] = count, round(mean, 4), round(variation + add, 5)
         if not self._once and count > 2:
             # One wild answer must not make all questions look wild.
             wild = 25 * self._pool[1] / self._pool[0] if self._pool[0] >= 20 else add

@@ -24,8 +24,9 @@ LEARN = 3
 """Answers to a question before it counts."""
 MEMORY = 60.0
 """Answers to a question after which an older one has begun to lose its weight."""
-MOST = 110
-"""Questions of one stream; more are left out, or the state would not fit."""
+MOST = (110, 220)
+"""Questions of one stream, and of one whose answers are only right or wrong; more are left out, or the state would not
+fit."""
 DELAY = 2
 """Answers to a question that wait before they count as normal: what is about to be found out must not be learned."""
 FIRM = (0.02, 4.0)
@@ -53,6 +54,7 @@ class Canaries:
         "_asked",
         "_chances",
         "_changes",
+        "_fine",
         "_items",
         "_missed",
         "_row",
@@ -73,6 +75,7 @@ class Canaries:
         self._run, self._seen, self._asked, self._missed, self._row = known.get("run", (0, 0, 0, 0, 0))
         # How many values on a second bad run is believed: as many as it takes to ask the same questions again.
         self._spared: float = known.get("spared", 0)
+        self._fine: bool = known.get("fine", False)
         self._tests = Excursions(len(LOSSES), known.get("tests"))
 
     def plain(self) -> dict[str, Any]:
@@ -83,6 +86,7 @@ class Canaries:
             "changes": self._changes,
             "run": [self._run, self._seen, self._asked, self._missed, self._row],
             "spared": self._spared,
+            "fine": self._fine,
             "tests": self._tests.plain(),
         }
 
@@ -106,9 +110,9 @@ class Canaries:
         return None if normal is None else _scores(float(seen.value), normal)
 
     def step(self, seen: Sample) -> Alarm | None:
-        value, known = round(float(seen.value), 3), self._items.get(seen.item)
+        value, known = self._graded(float(seen.value)), self._items.get(seen.item)
         if known is None:
-            if len(self._items) < MOST:
+            if len(self._items) < MOST[not self._fine]:
                 self._items[seen.item] = [0.0, 0.0, value]
             return None
         if seen.run != self._run:
@@ -127,6 +131,13 @@ class Canaries:
         weight = self._weight(value, normal)
         self._tests.add([weight * score for score in _scores(value, normal)], value, normal, seen.at)
         return self._found(seen)
+
+    def _graded(self, value: float) -> float:
+        """Of many questions only right and wrong are kept, since grades take twice the space."""
+        if len(self._items) > MOST[0] and not self._fine:
+            return float(value >= 0.5)
+        self._fine = self._fine or 0.0 < value < 1.0
+        return round(value, 3)
 
     def _weight(self, value: float, normal: float) -> float:
         """What an answer counts within its run."""
