@@ -59,4 +59,4 @@ def test_a_swapped_model_shows_by_its_first_words(stack: LocalStack) -> None:
     firsts = [{s.value for s in run if s.kind == "fingerprint"} for run in (well, other)]
     versions = [{s.value for s in run if s.kind == "version"} for run in (well, other)]
     assert (1, 1, False) == (len(firsts[0]), len(firsts[1]), firsts[0] == firsts[1])
-    assert [{"simulated-gpt fp_simulated"}, {"simulated-gpt fp_swapped"}] == versions
+    assert [{"simulated-gpt/fp_simulated"}, {"simulated-gpt/fp_swapped"}] == versions
