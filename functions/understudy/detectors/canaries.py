@@ -36,7 +36,7 @@ MIXED = 0.3
 FEWEST = (5, 3)
 """Wrong answers without which there is no alarm: within one run, and over several."""
 AGAIN = 1.5
-WORSE = 0.5
+WORSE = 0.9
 """Standard errors by which more must be lost than was gained: another model is not always a worse one."""
 BURST = (1.0, 1.0, 0.5)
 """How much the first, second, third wrong answer of an unbroken row within a run counts; further ones say nothing new:
