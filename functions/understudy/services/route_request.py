@@ -164,7 +164,7 @@ class RouteRequest:
             standing=self._outcomes.standing,
             rng=self._rng,
             bound=bound,
-            outlook=self._outlooks.of(route, fleet, catalog.health.score),
+            outlook=self._outlooks.of(route, fleet, catalog.health),
         )
         if not decision.candidates and estimate_of(request) is None:
             reasons = "; ".join(f"{cause.target}: {cause.reason}" for cause in decision.unfit)
