@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from decimal import Decimal
@@ -25,7 +26,8 @@ from understudy.routing.journal import Attempt, Journal
 from understudy.routing.policy import Decision
 from understudy.routing.resume import Resumption
 from understudy.services.decision_log import Handling
-from understudy.services.signals import AGAIN, FOLLOWED, LONGEST, REMEMBERED, VERSION_PAUSE, Signals, digest, judged
+from understudy.services.signals import AGAIN, FOLLOWED, REMEMBERED, VERSION_PAUSE, Signals, digest
+from understudy.services.validity import LONGEST, judged
 
 NOW = 1_800_000_000.0
 LEAD = target("lead", price=Price(Decimal(1), Decimal(10)))
@@ -214,14 +216,33 @@ PARIS = '{"city": "Paris"}'
 )
 def test_tool_calls_are_held_against_what_was_offered(chunks: list[Chunk], value: float | None) -> None:
     """Right are calls of offered tools with arguments that their schemas allow; what cannot be judged has no value."""
-    found = dict(judged(request(tools=TOOLS), journal(chunks)))
+    found = dict(judged(request(tools=TOOLS), journal(chunks).delivered))
     assert value == found.get("tools")
 
 
 def test_calls_are_judged_only_where_tools_are_offered() -> None:
     """Without the callers' own tools there is nothing to hold a call against."""
     for tools in ({}, {"tools": [{"type": "web_search"}]}):
-        assert None is dict(judged(request(**tools), journal(calls(("weather", PARIS))))).get("tools")
+        assert None is dict(judged(request(**tools), journal(calls(("weather", PARIS))).delivered)).get("tools")
+
+
+def test_judging_an_answer_takes_milliseconds() -> None:
+    """Whatever schemas its caller sent and however many calls it has: an answer has one budget, and then no value."""
+    names = [f"n{i}" for i in range(5000)]
+    slow = [{"items": {"required": names}}, {"items": {f"x-{name}": 1 for name in names}}, {"items": {"anyOf": [{}]}}]
+    forms = [{"properties": {"a": part}} for part in slow] * 4
+    tools = [{"type": "function", "function": {"name": f"t{i}", "parameters": form}} for i, form in enumerate(forms)]
+    chunks = calls(*((f"t{i}", json.dumps({"a": [1] * 1500})) for i in range(12)))
+    told, began = journal(chunks).delivered, time.process_time()
+    assert None is dict(judged(request(tools=tools), told)).get("tools")
+    assert max(0.2, time.process_time() - began) == 0.2
+
+
+def test_the_calls_of_an_answer_share_their_length() -> None:
+    """Calls that are short enough each are not judged where together they are longer than an answer may be."""
+    long = json.dumps({"city": "x" * (LONGEST // 2)})
+    found = [dict(judged(request(tools=TOOLS), journal(calls(*[("weather", long)] * n)).delivered)) for n in (1, 2)]
+    assert [1.0, None] == [one.get("tools") for one in found]
 
 
 def test_a_whole_answer_is_judged_like_a_stream() -> None:
@@ -229,7 +250,7 @@ def test_a_whole_answer_is_judged_like_a_stream() -> None:
     call = {"id": "c", "type": "function", "function": {"name": "weather", "arguments": '{"city": 1}'}}
     message = {"role": "assistant", "content": None, "tool_calls": [call]}
     whole = {"id": "1", "choices": [{"index": 0, "message": message, "finish_reason": "tool_calls"}]}
-    assert 0.0 == dict(judged(request(tools=TOOLS), journal(chunks_from_completion(whole))))["tools"]
+    assert 0.0 == dict(judged(request(tools=TOOLS), journal(chunks_from_completion(whole)).delivered))["tools"]
 
 
 SCHEMA = {"type": "json_schema", "json_schema": {"name": "w", "schema": WEATHER}}
@@ -261,7 +282,7 @@ LOOSE = {"type": "json_schema", "json_schema": {"name": "w", "schema": {"type": 
 )
 def test_json_is_held_against_what_was_asked(form: dict[str, Any], chunks: list[Chunk], value: float | None) -> None:
     """An answer that was to be JSON is judged whole; one that was cut or refused has a signal of its own."""
-    assert value == dict(judged(request(response_format=form), journal(chunks))).get("json")
+    assert value == dict(judged(request(response_format=form), journal(chunks).delivered)).get("json")
 
 
 @pytest.mark.parametrize(
@@ -277,7 +298,7 @@ def test_json_is_held_against_what_was_asked(form: dict[str, Any], chunks: list[
 )
 def test_how_answers_end(chunks: list[Chunk], refusals: float, finish: float | None) -> None:
     """By themselves, at the limit, by a filter, with a refusal, or in a way that nobody knows."""
-    found = dict(judged(request(tools=TOOLS), journal(chunks)))
+    found = dict(judged(request(tools=TOOLS), journal(chunks).delivered))
     assert (refusals, finish) == (found["refusals"], found.get("finish"))
 
 
@@ -287,7 +308,7 @@ def test_several_choices_share_their_ends() -> None:
         "choices": [{"index": i, "delta": {}, "finish_reason": r} for i, r in enumerate(["stop", "length", "stop"])]
     }
     whole = replace(HELLO[0], payload=ends, finish_reasons={0: "stop", 1: "length", 2: "stop"})
-    assert 0.667 == dict(judged(request(n=3), journal([whole])))["finish"]
+    assert 0.667 == dict(judged(request(n=3), journal([whole]).delivered))["finish"]
 
 
 def version(by: Signals, name: str, at: float, fingerprint: str = "") -> Any:
@@ -377,5 +398,5 @@ def test_odd_answers_are_judged_or_not_but_break_nothing(parts: list[Any], finis
     """Whatever a provider sends that can be read as a chunk, and whatever form was asked for."""
     asked = request(tools=TOOLS, response_format={"type": "json_schema", "json_schema": form})
     told = journal([piece("x", tool_calls=parts, finish=finish)])
-    found = dict(judged(asked, told))
+    found = dict(judged(asked, told.delivered))
     assert set() == {name for name, value in found.items() if not 0 <= value <= 1}
