@@ -65,6 +65,9 @@ def _tools(request: ChatRequest, chunks: Sequence[Chunk], left: _Left) -> float 
     unjudged = False
     for name, pieces in calls:
         if name not in offered:
+            if not _all_known(request):
+                unjudged = True
+                continue
             return 0.0
         try:
             if pieces is not None and not _allowed(offered[name], pieces, left):
@@ -72,6 +75,13 @@ def _tools(request: ChatRequest, chunks: Sequence[Chunk], left: _Left) -> float 
         except Unjudgeable:
             unjudged = True
     return None if unjudged else 1.0
+
+
+def _all_known(request: ChatRequest) -> bool:
+    """Whether all tools are in the request's body: those that only one protocol's providers know, such as a shell, are
+    in what the caller wrote alone, and may be called all the same."""
+    written = request.native.body.get("tools") if request.native else None
+    return not isinstance(written, list) or len(written) <= len(request.body.get("tools") or ())
 
 
 def _offered(tools: Iterable[Mapping[str, Any]]) -> Iterator[tuple[str, object]]:

@@ -28,6 +28,7 @@ from understudy.routing.resume import Resumption
 from understudy.services.decision_log import Handling
 from understudy.services.signals import AGAIN, FOLLOWED, REMEMBERED, VERSION_PAUSE, Signals, digest
 from understudy.services.validity import LONGEST, judged
+from understudy.wire.fronts.messages_request import messages_request
 
 NOW = 1_800_000_000.0
 LEAD = target("lead", price=Price(Decimal(1), Decimal(10)))
@@ -224,6 +225,19 @@ def test_calls_are_judged_only_where_tools_are_offered() -> None:
     """Without the callers' own tools there is nothing to hold a call against."""
     for tools in ({}, {"tools": [{"type": "web_search"}]}):
         assert None is dict(judged(request(**tools), journal(calls(("weather", PARIS))).delivered)).get("tools")
+
+
+def test_a_call_of_a_tool_that_the_provider_defines_is_no_mistake() -> None:
+    """Tools that only one protocol's providers know may be called; a call of the caller's own is still judged."""
+    own = {"name": "weather", "input_schema": WEATHER}
+    asked = {"max_tokens": 9, "messages": [{"role": "user", "content": "hello"}], "model": "chat"}
+    both, one = (
+        messages_request({**asked, "tools": tools}, {})
+        for tools in ([{"type": "bash_20250124", "name": "bash"}, own], [own])
+    )
+    shell, wrong = journal(calls(("bash", "{}"))).delivered, journal(calls(("bash", "{}"), ("weather", "{}"))).delivered
+    found = [dict(judged(by, answer)).get("tools") for by, answer in ((both, shell), (one, shell), (both, wrong))]
+    assert [None, 0.0, 0.0] == found
 
 
 def test_judging_an_answer_takes_milliseconds() -> None:
