@@ -15,10 +15,8 @@ from functools import partial
 
 from understudy.catalog import Limits, Route, Target
 from understudy.chat.request import ChatRequest
-from understudy.chat.response import completion_from_chunks
 from understudy.chat.stream import Chunk
 from understudy.chat.unary import UnaryRequest
-from understudy.chat.validity import flaws
 from understudy.detectors.sample import Kind, Sample
 from understudy.errors import AttemptFailed, UnderstudyError
 from understudy.health.latency import Histogram
@@ -35,6 +33,7 @@ from understudy.services.fitness import unfit
 from understudy.services.measures import rate
 from understudy.services.outcomes import LocalOutcomes, bench_until
 from understudy.services.upstream import Upstream
+from understudy.services.validity import flaws
 
 STREAM = "shadow"
 """The stream of samples that copies bring: never mixed with those of callers' requests."""
@@ -141,7 +140,7 @@ class Shadows:
         try:
             async for chunk in engine.run(request, decision, alone, journal, whole=True):
                 chunks.append(chunk)
-            found, outcome = flaws(request, completion_from_chunks(chunks)), "ok"
+            found, outcome = flaws(request, journal.delivered), "ok"
         except UnderstudyError as error:
             outcome = journal.attempts[-1].outcome if journal.attempts else type(error).__name__
         except Exception as error:  # noqa: BLE001 - a copy that breaks breaks nothing else
@@ -177,7 +176,7 @@ class Shadows:
             target=target.name,
             outcome=outcome,
             valid=not found if outcome == "ok" else None,
-            flaws=sorted(set(found)),
+            flaws=found,
             finish=[reason for reason in reasons if reason.isidentifier()],
             characters=sum(len(chunk.text) for chunk in chunks),
             first_token_ms=_ms(attempt.first_token) if attempt else None,

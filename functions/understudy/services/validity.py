@@ -56,6 +56,12 @@ def judged(request: ChatRequest, given: Delivered) -> Iterator[tuple[str, float]
         yield "json", value
 
 
+def flaws(request: ChatRequest, given: Delivered) -> list[str]:
+    """The signals by which a whole answer is not as it should be.  One that was cut at its length is whole as far as it
+    goes: that was asked for."""
+    return [signal for signal, value in judged(request, given) if value < 1 and signal != "finish"]
+
+
 def _tools(request: ChatRequest, chunks: Sequence[Chunk], left: _Left) -> float | None:
     """Whether all calls are of offered tools and as their schemas have it; None where that cannot be said."""
     offered = dict(_offered(request.body.get("tools") or ()))

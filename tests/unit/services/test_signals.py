@@ -27,7 +27,7 @@ from understudy.routing.policy import Decision
 from understudy.routing.resume import Resumption
 from understudy.services.decision_log import Handling
 from understudy.services.signals import AGAIN, FOLLOWED, REMEMBERED, VERSION_PAUSE, Signals, digest
-from understudy.services.validity import LONGEST, judged
+from understudy.services.validity import LONGEST, flaws, judged
 from understudy.wire.fronts.messages_request import messages_request
 
 NOW = 1_800_000_000.0
@@ -297,6 +297,22 @@ LOOSE = {"type": "json_schema", "json_schema": {"name": "w", "schema": {"type": 
 def test_json_is_held_against_what_was_asked(form: dict[str, Any], chunks: list[Chunk], value: float | None) -> None:
     """An answer that was to be JSON is judged whole; one that was cut or refused has a signal of its own."""
     assert value == dict(judged(request(response_format=form), journal(chunks).delivered)).get("json")
+
+
+@pytest.mark.parametrize(
+    ("chunks", "expected"),
+    [
+        (HELLO, []),
+        (calls(("now", "")), []),
+        (calls(("weather", "{}")), ["tools"]),
+        (calls(("find", '{"q": "aaa"}')), []),
+        ([piece("hel", finish="length")], []),
+        ([piece("I", finish="content_filter")], ["refusals"]),
+    ],
+)
+def test_a_copy_is_judged_as_callers_answers_are(chunks: list[Chunk], expected: list[str]) -> None:
+    """A flaw is a signal that is not at its best; one cut at its length, or that cannot be judged, has none."""
+    assert expected == flaws(request(tools=TOOLS), journal(chunks).delivered)
 
 
 @pytest.mark.parametrize(
