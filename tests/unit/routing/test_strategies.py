@@ -19,7 +19,7 @@ from understudy.catalog import Candidate, Constraints, DataFacts, HealthSettings
 from understudy.chat.bound import owner_of_target
 from understudy.compliance import Allowed, judge
 from understudy.detectors.sample import Alarm
-from understudy.errors import Cause, NoCompliantTarget
+from understudy.errors import NoCompliantTarget, NoTargetAnswered
 from understudy.health.finding import Finding, Hold, Quality
 from understudy.health.item import Health
 from understudy.health.standing import Standing
@@ -260,7 +260,15 @@ def test_a_drained_target_is_not_asked() -> None:
     """An operator's drain keeps all requests away, on every route, as long as somebody else can carry them."""
     of = route(at("a", 1), at("b", 2), quarantine="off")
     decision = decided(of, well("a", hold=hold("drained")), standings={"b": DOWN})
-    assert (["(b)"], (Cause("a", "drained by ada: it answers nonsense"),)) == (names(decision), decision.held)
+    assert (["(b)"], ["a"]) == (names(decision), [cause.target for cause in decision.held])
+
+
+def test_who_drained_a_target_is_for_the_log_only() -> None:
+    """Callers are told the reasons when nobody answered: not the operator's name, nor what he wrote."""
+    of = route(at("a", 1), at("b", 2))
+    (cause,) = decided(of, well("a", hold=hold("drained"))).held
+    assert "no target of route 'chat' answered (a: drained by an operator)" == str(NoTargetAnswered("chat", [cause]))
+    assert "drained by ada: it answers nonsense" == cause.kept
 
 
 def test_the_last_compliant_target_serves_though_drained() -> None:
