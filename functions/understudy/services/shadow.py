@@ -155,7 +155,7 @@ class Shadows:
         samples = () if attempt is None else _samples(attempt, self._clock(), whole=whole, valid=valid)
         seen = replace(seen, at=self._clock()).measured(*samples)
         if seen.ok or seen.by_kind:
-            self._outcomes.tell(seen)
+            self._outcomes.copied(seen)
 
     def _log(
         self,
