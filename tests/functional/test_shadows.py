@@ -69,6 +69,13 @@ def test_a_copy_that_hangs_is_cut_off() -> None:
     assert [] == observed(router)
 
 
+def test_a_whole_answer_waits_for_no_copy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long writes may be waited for: a copy that is not in time is cut off when the answer is there."""
+    monkeypatch.setattr("understudy.services.route_request.SETTLE", 1.0)
+    told, router = asyncio.run(played(RawProvider(SAYS), RawProvider(COPY.late(0.3)), stream=False))
+    assert (True, "cut off") == (told.whole("from the lead"), shadow_line(router)["outcome"])
+
+
 def test_a_stream_waits_a_moment_for_its_copy() -> None:
     """A copy that ends a little after a streamed answer is still judged; the caller has the end marker by then."""
     told, router = asyncio.run(played(RawProvider(SAYS), RawProvider(COPY.late(0.1)), stream=True))

@@ -245,9 +245,10 @@ def oddities(document: Mapping[str, Any]) -> Iterator[str]:
     for name, route in document["routes"].items():
         # Documents of before there were shadows have none.
         if (shadow := route.get("shadow")) and route["limits"].get("max_cost_usd") is None:
+            share, target = f"{100 * shadow['share']:.3g}%", shadow["target"]
             yield (
-                f"The route `{name}` copies {100 * shadow['share']:.3g}% of its requests to `{shadow['target']}`, and nothing "
-                f"limits what that costs: set routes.{name}.limits.max_cost_usd, for each copy, and a small share."
+                f"The route `{name}` copies {share} of its requests to `{target}`, and nothing limits what that costs: "
+                f"set routes.{name}.limits.max_cost_usd, for each copy, and a small share."
             )
     yield from protocols.oddities(document)
     yield from probing.oddities(document)

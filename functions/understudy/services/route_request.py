@@ -226,7 +226,7 @@ class RouteRequest:
             if isinstance(request, ChatRequest):
                 pieces = [each for chunk in pieces for each in completed.feed(chunk, handling.model)]
             self._log(handling, None)
-            await self._settle(handling.shadow, SETTLE)
+            await self._settle(handling.shadow)
             body = encode(front.whole(request, pieces, created=created))
             return Answered(200, headers | {"content-type": "application/json"}, body)
         headers |= {"content-type": "text/event-stream; charset=utf-8", "cache-control": "no-cache"}

@@ -1,8 +1,8 @@
 """A copy of a request for a candidate, beside the real one: its answer is judged in form and thrown away.
 
 The caller never hears of it: it has limits of its own, and whatever happens to it is a line in the log.  It runs while
-the real answer is given and a moment longer; then it is cut off, since an execution environment may freeze.  Its cost
-counts for itself, each copy within the route's budget for one request.
+the real answer is given, beside a stream a moment longer; then it is cut off, since an execution environment may
+freeze.  Its cost counts for itself, each copy within the route's budget for one request.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ MOST = 4
 PATIENCE = 0.25
 """Seconds that the end of a stream waits for its copy; the caller has all of the answer before."""
 
-
 CLOSING = 0.02
+"""Seconds at most that a copy which is cut off has for closing its connection."""
 
 
 @dataclass(slots=True)
