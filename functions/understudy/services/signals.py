@@ -2,7 +2,8 @@
 
 Nothing that a caller or a model wrote is in a value: it is a number, or what the provider calls its model.  Streams:
 
-    TRAFFIC                  latency, speed, version; those of a target, whoever asks it (errors: services.outcomes)
+    TRAFFIC                  latency (less what reading the prompt may take), speed, version; those of a target,
+                             whoever asks it (errors: services.outcomes)
     route:ROUTE              tokens, cost; routes are of different tasks, and their mix must not look like a change
     traffic:SIGNAL:ROUTE     quality, where low is bad, of each signal below
 
@@ -24,6 +25,7 @@ from understudy.chat.request import ChatRequest
 from understudy.chat.unary import UnaryRequest
 from understudy.detectors.sample import Sample
 from understudy.routing.journal import Attempt
+from understudy.routing.limits import reading
 from understudy.services.decision_log import Handling
 from understudy.services.measures import rate
 from understudy.services.validity import judged
@@ -41,7 +43,7 @@ VERSIONS = 8
 BEGINNING, END = 2048, 8192
 """Bytes of a body by which it is known again, beside its length: what follows a conversation stands at its end."""
 
-_VERSION = pattern(r"[\w.:/@+-]{1,100}")
+_VERSION = pattern(r"[\w.:/@+-]{1,200}")
 
 
 def digest(client: str, body: bytes) -> int:
@@ -84,7 +86,7 @@ class Signals:
             followed = (name, route) in self._followed
             if attempt.outcome == "ok":
                 values = found.setdefault(name, [])
-                values += self._of_target(attempt, at)
+                values += self._of_target(attempt, at, reading(request.size))
                 if followed:
                     values += _of_route(attempt, f"route:{route}", at)
             elif attempt.outcome == "refusal" and followed:
@@ -101,9 +103,11 @@ class Signals:
                 found.setdefault(asked, []).append(_quality("retries", route, value, at))
         return {name: tuple(values) for name, values in found.items()}
 
-    def _of_target(self, attempt: Attempt, at: float) -> list[Sample]:
-        first_token = attempt.first_token
-        values = [Sample("latency", round(attempt.seconds if first_token is None else first_token, 4), at)]
+    def _of_target(self, attempt: Attempt, at: float, read: float) -> list[Sample]:
+        """`read`: seconds allowed for reading the prompt.  They are no part of the latency, or longer prompts would
+        look like a slower target; but half of it at most, since many read faster than they are allowed."""
+        waited = attempt.seconds if attempt.first_token is None else attempt.first_token
+        values = [Sample("latency", round(max(waited - read, waited / 2), 4), at)]
         if (speed := rate(attempt)) is not None:
             values.append(Sample("speed", round(speed, 2), at))
         if attempt.model and (version := self._news(attempt, at)):

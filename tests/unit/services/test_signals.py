@@ -115,7 +115,7 @@ def values(handling: Handling, by: Signals | None = None, *, whole: bool = True,
     }
 
 
-TIMES = {"traffic latency": 0.5, "traffic speed": 40.0, "traffic version": "big-1"}
+TIMES = {"traffic latency": 0.4998, "traffic speed": 40.0, "traffic version": "big-1"}
 COUNTS = {"route:chat tokens": 100.0, "route:chat cost": 0.002}
 FINE = {f"traffic:{name}:chat quality": 1.0 for name in ("refusals", "finish", "retries")}
 
@@ -144,6 +144,13 @@ def test_what_is_not_known_has_no_value(fields: dict[str, Any], missing: list[st
     assert set(missing) == {*TIMES, *COUNTS} - set(found)
 
 
+@pytest.mark.parametrize(("characters", "expected"), [(5, 0.5), (2_000, 0.4), (5_000, 0.25), (1_000_000, 0.25)])
+def test_reading_a_prompt_is_no_part_of_the_latency(characters: int, expected: float) -> None:
+    """Longer prompts are no slower target: what is allowed for reading them is taken off, up to half of all."""
+    asked = request(messages=[{"role": "user", "content": "x" * characters}])
+    assert pytest.approx(expected, abs=0.001) == values(handled(journal(), asked))["lead"]["traffic latency"]
+
+
 def test_every_attempt_speaks_of_its_own_target() -> None:
     """A failed attempt has no times; a refusal that was routed around is the refusing target's own."""
     told = journal(HELLO, attempt(LEAD, Refusal("no")), attempt(LEAD, Transient("500")), attempt(SPARE))
@@ -162,7 +169,7 @@ def test_other_operations_give_only_what_can_be_compared() -> None:
     """Embeddings have their time and their cost, a count of tokens has neither."""
     embeddings = UnaryRequest("embeddings", "chat", {"input": "x"})
     counted = attempt(first_token=None, usage=Usage(1000, 0), received=0.0)
-    expected = {"traffic latency": 2.0, "traffic version": "big-1", "route:chat cost": 0.001}
+    expected = {"traffic latency": 1.9999, "traffic version": "big-1", "route:chat cost": 0.001}
     assert {"lead": expected} == values(handled(journal([], counted), embeddings))
     assert {} == values(handled(journal([], counted), replace(embeddings, operation="count_tokens")))
 
@@ -352,6 +359,8 @@ def test_a_version_is_told_when_it_is_news() -> None:
     story = [("m-1", 0), ("m-1", 1), ("m-2", 2), ("m-2", 3), ("m-1", 4), ("m-2", 5), ("m-1", VERSION_PAUSE + 1)]
     found = [version(by, name, NOW + at) for name, at in story]
     assert ["m-1", None, "m-2", None, None, None, "m-1"] == found
+    long = "m" * 100, "f" * 99
+    assert "/".join(long) == version(by, long[0], NOW + 401, long[1])
     assert ["m-1/fp_a", "m-1/fp_b"] == [version(by, "m-1", NOW + 400, fp) for fp in ("fp_a", "fp_b")]
 
 
@@ -394,7 +403,7 @@ def test_the_first_routes_of_a_target_have_streams_of_their_own() -> None:
     routes = [replace(CHAT, name=f"r{n}") for n in range(FOLLOWED + 1)]
     by = signals(*routes)
     first, last = (values(handled(journal(), route=route), by)["lead"] for route in (routes[0], routes[-1]))
-    assert (True, {"traffic latency": 0.5, "traffic speed": 40.0}) == ("route:r0 tokens" in first, last)
+    assert (True, {"traffic latency": 0.4998, "traffic speed": 40.0}) == ("route:r0 tokens" in first, last)
     by.follow(catalog(routes[-1]))
     assert f"route:r{FOLLOWED} tokens" in values(handled(journal(), route=routes[-1]), by)["lead"]
 
