@@ -113,6 +113,19 @@ def test_a_copy_keeps_to_the_routes_budget() -> None:
     assert "it may cost $0.00819" == router.decision["shadow"]["reason"][:20]
 
 
+@pytest.mark.parametrize("fault", ["outlooks.outlook", "shadow.kept_back"])
+def test_a_fault_beside_the_answer_costs_no_answer(fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bug in what is known of targets, or in beginning a copy, is counted and logged, and the request is answered."""
+
+    def broken(*_: Any, **__: Any) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(f"understudy.services.{fault}", broken)
+    told, router = asyncio.run(played(RawProvider(SAYS), RawProvider(COPY), stream=False))
+    assert told.whole("from the lead")
+    assert ["the router failed"] == [message for message, _ in router.log.lines if message == "the router failed"]
+
+
 def test_a_caller_who_leaves_takes_the_copy_along() -> None:
     """When the caller is gone, its copy is cut off at once."""
 
