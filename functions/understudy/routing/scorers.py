@@ -35,7 +35,7 @@ AUTOMATIC = "understudy"
 class Rating:
     """What is known of a target, as one route sees it: `quality` 0 to 1, `first_token` in seconds, `price` in dollars
     for a million tokens, None where not known; `worse` says what has degraded, empty where nothing; `hold` is one that
-    counts on this route; `told` is the score in words."""
+    counts on this route."""
 
     score: Score
     quality: float | None = None
@@ -43,7 +43,11 @@ class Rating:
     price: float | None = None
     worse: str = ""
     hold: Hold | None = None
-    told: str = ""
+
+    @property
+    def told(self) -> str:
+        """The score in words: made where it is logged, and not for every target at every read."""
+        return explained(self.score)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +98,7 @@ def rating(
     score = scored(health, settings.score, now, task=route.task, objective=objective, price=price, cheapest=cheapest)
     quality = quality_of(health, route.task, settings.score, now)
     if health is None:
-        return Rating(score, price=price, told=explained(score))
+        return Rating(score, price=price)
     return Rating(
         score,
         quality=quality.mean if quality else None,
@@ -102,7 +106,6 @@ def rating(
         price=price,
         worse="; ".join(one.told for one in health.findings if counts(one, route, settings)),
         hold=health.hold if holds(health.hold, route) else None,
-        told=explained(score),
     )
 
 
