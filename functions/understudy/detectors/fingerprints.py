@@ -17,7 +17,7 @@ from understudy.detectors.shares import interval
 
 SWAPS = (0.15, 0.35, 0.7)
 """The alternatives: this part of the answers comes from another model."""
-SPENT = 1.3
+SPENT = 0.9
 LEARN = 3
 MEMORY = 60.0
 DELAY = 4

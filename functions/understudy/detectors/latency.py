@@ -17,7 +17,7 @@ from understudy.detectors.sample import Alarm, Kind, Sample
 
 SHIFTS = (0.12, 0.22, 0.4, 0.9)
 """The alternatives: by how much the logarithm is worse."""
-SPENT = 1.2
+SPENT = 0.9
 DAY, WEEK = 86400.0, 604800.0
 DAILY, WEEKLY = 3, 2
 """Harmonics."""

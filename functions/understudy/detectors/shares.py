@@ -16,7 +16,7 @@ from understudy.detectors.sample import Alarm, Kind, Sample
 
 LOSSES = {"quality": (0.12, 0.25, 0.4, 0.6, 0.8), "errors": (0.08, 0.2, 0.45, 0.85)}
 """The alternatives: this part of the good answers is gone."""
-SPENT = {"quality": -0.6, "errors": 0.0}
+SPENT = {"quality": -0.8, "errors": -0.9}
 """What is added to log(N) for the threshold, found by simulation (tests/benchmarks/detection.py)."""
 LEARN = 40
 """Values that must be known before an alarm, where nobody said that all was well."""
