@@ -38,6 +38,7 @@ CORE = {
     *("services", "services.decision_log", "services.feedback", "services.fitness", "services.keepsakes"),
     *("services.measures", "services.outcomes", "services.read_model", "services.route_request"),
     *("services.outlooks", "services.request_parts", "services.shadow", "services.signals", "services.upstream"),
+    *("services.validity",),
     *("transport", "transport.eventstream", "transport.http", "transport.secrets", "transport.sigv4"),
 }
 READY = LOGGING | HTTP | {"route_request"} | {"understudy", *(f"understudy.{part}" for part in CORE)}

@@ -18,7 +18,7 @@ from dataclasses import replace
 from decimal import Decimal
 
 from tests.builders import target
-from understudy.catalog import Candidate, Price, Route, ScoreSettings
+from understudy.catalog import Candidate, HealthSettings, Price, Route
 from understudy.health.finding import Quality
 from understudy.health.item import Health
 from understudy.health.standing import Standing
@@ -63,7 +63,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=100)
     rounds = parser.parse_args().rounds
-    settings = ScoreSettings()
+    settings = HealthSettings()
     print(f"µs, medians of {rounds} interleaved rounds of 50")
     for count in (2, 5, 10):
         route, health = world(count)

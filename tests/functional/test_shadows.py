@@ -69,6 +69,13 @@ def test_a_copy_that_hangs_is_cut_off() -> None:
     assert [] == observed(router)
 
 
+def test_a_whole_answer_waits_for_no_copy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long writes may be waited for: a copy that is not in time is cut off when the answer is there."""
+    monkeypatch.setattr("understudy.services.route_request.SETTLE", 1.0)
+    told, router = asyncio.run(played(RawProvider(SAYS), RawProvider(COPY.late(0.3)), stream=False))
+    assert (True, "cut off") == (told.whole("from the lead"), shadow_line(router)["outcome"])
+
+
 def test_a_stream_waits_a_moment_for_its_copy() -> None:
     """A copy that ends a little after a streamed answer is still judged; the caller has the end marker by then."""
     told, router = asyncio.run(played(RawProvider(SAYS), RawProvider(COPY.late(0.1)), stream=True))
@@ -104,6 +111,19 @@ def test_a_copy_keeps_to_the_routes_budget() -> None:
     told, router = asyncio.run(played(RawProvider(SAYS), spare, stream=False, limits=limits, lead_has=lead_has))
     assert (True, 0) == (told.whole("from the lead"), len(spare.calls))
     assert "it may cost $0.00819" == router.decision["shadow"]["reason"][:20]
+
+
+@pytest.mark.parametrize("fault", ["outlooks.outlook", "shadow.kept_back"])
+def test_a_fault_beside_the_answer_costs_no_answer(fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bug in what is known of targets, or in beginning a copy, is counted and logged, and the request is answered."""
+
+    def broken(*_: Any, **__: Any) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(f"understudy.services.{fault}", broken)
+    told, router = asyncio.run(played(RawProvider(SAYS), RawProvider(COPY), stream=False))
+    assert told.whole("from the lead")
+    assert ["the router failed"] == [message for message, _ in router.log.lines if message == "the router failed"]
 
 
 def test_a_caller_who_leaves_takes_the_copy_along() -> None:

@@ -13,10 +13,11 @@ from decimal import Decimal
 from itertools import islice
 from typing import Any
 
-STEPS = 5000
-"""Parts of a value held against parts of a schema; some milliseconds."""
-DEPTH = 64
-"""Schemas inside each other, the followed references included."""
+from understudy.chat.steps import DEPTH, KEYWORDS, STEPS, Budget, SpentError
+
+_LONGEST_REFERENCE = 500
+_LARGEST = 1024
+"""Bits of a whole number that is divided."""
 
 _NOTES = frozenset(
     {"$comment", "$defs", "$schema", "default", "definitions", "deprecated", "description", "example", "examples"}
@@ -36,20 +37,18 @@ _Verdict = str | Unjudgeable | None
 """What is wrong, or why that cannot be said, or None where all is well."""
 
 
-class _SpentError(Exception):
-    """The bounds are reached, so that nothing more is looked at."""
-
-
-def violation(schema: object, value: object) -> str | None:
+def violation(schema: object, value: object, budget: Budget | None = None) -> str | None:
     """The first thing in which a decoded JSON value is not what the schema asks for, in words; None where it is valid.
 
     The words name fields and never quote the value.  A violation that is sure is told even where something else cannot
-    be judged.  Raises Unjudgeable, and nothing else whatever it is given.
+    be judged.  Raises Unjudgeable, and nothing else whatever it is given.  The steps are taken from `budget`.
     """
+    budget = budget or Budget()
+    allowed = budget.left
     try:
-        found = _Judge(schema).verdict(schema, value, None, 0)
-    except _SpentError:
-        raise Unjudgeable(f"it takes more than {STEPS} steps, or is more than {DEPTH} deep") from None
+        found = _Judge(schema, budget).verdict(schema, value, None, 0)
+    except SpentError:
+        raise Unjudgeable(f"it takes more than {allowed} steps, or is more than {DEPTH} deep") from None
     if isinstance(found, Unjudgeable):
         raise found
     return found
@@ -58,32 +57,30 @@ def violation(schema: object, value: object) -> str | None:
 def check_schema(schema: object) -> None:
     """See that every part of a schema can be judged, for those who write one.  Raises Unjudgeable naming the part."""
     try:
-        _walk(_Judge(schema), schema, None, 0)
-    except _SpentError:
+        _walk(_Judge(schema, Budget()), schema, None, 0)
+    except SpentError:
         raise Unjudgeable(f"the schema has more than {STEPS} parts, or is more than {DEPTH} deep") from None
 
 
 class _Judge:
     """One judgement: the schema that references lead into, and the steps that are left."""
 
-    def __init__(self, root: object) -> None:
+    def __init__(self, root: object, budget: Budget) -> None:
         self.root = root
-        self.left = STEPS
-
-    def spend(self, depth: int = 0) -> None:
-        self.left -= 1
-        if self.left < 0 or depth > DEPTH:
-            raise _SpentError
+        self.budget = budget
 
     def verdict(self, schema: object, value: object, at: _At, depth: int) -> _Verdict:
-        self.spend(depth)
+        self.budget.spend(depth)
         if isinstance(schema, bool):
             return None if schema else f"{_named(at)} is not allowed"
         if not isinstance(schema, Mapping):
             return Unjudgeable("a schema must be an object, or true or false")
         here = _Here(self, schema, value, at, depth + 1)
         unjudged: _Verdict = None
+        self.budget.passed(schema, KEYWORDS)
         for keyword, asked in schema.items():
+            if isinstance(asked, list):
+                self.budget.passed(asked)
             check = _checked(keyword, asked)
             found = check if check is None or isinstance(check, Unjudgeable) else check(here, asked)
             if isinstance(found, str):
@@ -103,7 +100,9 @@ class _Judge:
 
     def same(self, one: object, other: object, depth: int = 0) -> bool:
         """Equality as JSON has it: 1 is 1.0, and true is no number."""
-        self.spend(depth)
+        self.budget.spend(depth)
+        if isinstance(one, dict | list):
+            self.budget.passed(one)
         if isinstance(one, dict) and isinstance(other, dict):
             pairs = ((each, other[name]) for name, each in one.items() if name in other)
             return one.keys() == other.keys() and all(self.same(a, b, depth + 1) for a, b in pairs)
@@ -116,8 +115,9 @@ class _Judge:
     def referred(self, reference: str) -> object:
         """What `#/$defs/NAME` and the like lead to; no schema where they lead nowhere."""
         found = self.root
+        self.budget.passed(reference)
         for step in reference.split("/")[1:]:
-            self.spend()
+            self.budget.spend()
             name = step.replace("~1", "/").replace("~0", "~")
             if not isinstance(found, Mapping) or name not in found:
                 return None
@@ -164,7 +164,7 @@ def _checked(keyword: object, asked: object) -> _Check | Unjudgeable | None:
 
 
 def _walk(judge: _Judge, schema: object, at: _At, depth: int) -> None:
-    judge.spend(depth)
+    judge.budget.spend(depth)
     if isinstance(schema, bool):
         return
     where = f" (in {_named(at)})" if at else ""
@@ -244,6 +244,7 @@ def _required(here: _Here, asked: Any) -> _Verdict:
 def _properties(here: _Here, asked: Any) -> _Verdict:
     if not isinstance(here.value, dict):
         return None
+    here.judge.budget.passed(here.value)
     known = ((asked[name], part, (here.at, name)) for name, part in here.value.items() if name in asked)
     return here.judge.every(known, here.depth)
 
@@ -254,6 +255,7 @@ def _additional(here: _Here, asked: Any) -> _Verdict:
     known = here.schema.get("properties", {})
     if "patternProperties" in here.schema or not isinstance(known, Mapping):
         return Unjudgeable("`additionalProperties` cannot be judged beside what is not")
+    here.judge.budget.passed(here.value)
     others = ((asked, part, (here.at, name)) for name, part in here.value.items() if name not in known)
     return here.judge.every(others, here.depth)
 
@@ -313,6 +315,8 @@ def _ref(here: _Here, asked: Any) -> _Verdict:
 def _multiple(here: _Here, asked: Any) -> _Verdict:
     if not _is_number(here.value):
         return None
+    if any(isinstance(number, int) and number.bit_length() > _LARGEST for number in (here.value, asked)):
+        return Unjudgeable("`multipleOf` cannot be judged of such a number")
     try:
         # By their decimals, as they are written: 0.3 is a multiple of 0.1.
         numbers = isinstance(here.value, int) and isinstance(asked, int)
@@ -348,7 +352,7 @@ def _are_types(asked: object) -> bool:
 
 
 def _are_names(asked: object) -> bool:
-    return isinstance(asked, list) and len(asked) <= STEPS and all(isinstance(name, str) for name in asked)
+    return isinstance(asked, list) and all(isinstance(name, str) for name in asked)
 
 
 def _is_schema(asked: object) -> bool:
@@ -360,7 +364,9 @@ def _are_schemas(asked: object) -> bool:
 
 
 def _is_reference(asked: object) -> bool:
-    return isinstance(asked, str) and (asked == "#" or asked.startswith("#/")) and "%" not in asked
+    if not isinstance(asked, str) or len(asked) > _LONGEST_REFERENCE:
+        return False
+    return (asked == "#" or asked.startswith("#/")) and "%" not in asked
 
 
 _KEYWORDS: Mapping[str, tuple[Callable[[object], bool], _Check]] = {

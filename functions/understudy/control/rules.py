@@ -228,7 +228,8 @@ def _breaker(breaker: Mapping[str, Any]) -> Iterator[Finding]:
 
 
 def oddities(document: Mapping[str, Any]) -> Iterator[str]:
-    """Sentences about a canonical document: what nobody uses, targets that constraints deny, protocols."""
+    """Sentences about a canonical document: what nobody uses, targets that constraints deny, copies that
+    may cost anything, protocols."""
     used = {entry["target"] for route in document["routes"].values() for entry in _asked(route)}
     for name in document["targets"]:
         if name not in used:
@@ -241,6 +242,14 @@ def oddities(document: Mapping[str, Any]) -> Iterator[str]:
         broken = _denials(document["targets"][entry["target"]]["data"], document["routes"][name]["constraints"])
         if broken:
             yield f"The route `{name}` never uses its target `{entry['target']}`: {', '.join(broken)}."
+    for name, route in document["routes"].items():
+        # Documents of before there were shadows have none.
+        if (shadow := route.get("shadow")) and route["limits"].get("max_cost_usd") is None:
+            share, target = f"{100 * shadow['share']:.3g}%", shadow["target"]
+            yield (
+                f"The route `{name}` copies {share} of its requests to `{target}`, and nothing limits what that costs: "
+                f"set routes.{name}.limits.max_cost_usd, for each copy, and a small share."
+            )
     yield from protocols.oddities(document)
     yield from probing.oddities(document)
 

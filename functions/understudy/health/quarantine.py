@@ -5,22 +5,37 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from understudy.detectors.sample import bought
+from understudy.detectors.sample import TRAFFIC, bought
 from understudy.health.finding import Finding, Hold
 from understudy.health.item import Health
 
 SELF = "understudy"
 """Who holds what nobody has told to hold."""
 
+MOST = 30
+"""Findings that are kept of a target: its item is read by every router, and each takes some 1.5 KB of it."""
+
 Stream = tuple[str, str]
 
 
 def with_findings(health: Health, found: Mapping[Stream, Finding | None]) -> Health:
-    """The health in which these streams have these findings, or none; those of other streams stay."""
+    """The health in which these streams have these findings, or none; those of other streams stay.
+
+    Of more than MOST the confirmed are kept before the suspected, then those that can be asked again before those of
+    callers' requests, then the older ones.
+    """
     kept = [finding for finding in health.findings if (finding.stream, finding.kind) not in found]
     news = [finding for finding in found.values() if finding is not None]
-    findings = sorted([*kept, *news], key=lambda finding: (finding.since, finding.stream, finding.kind))
-    return replace(health, findings=tuple(findings))
+    first = sorted([*kept, *news], key=lambda one: (*_precedence(one), *_age(one)))[:MOST]
+    return replace(health, findings=tuple(sorted(first, key=_age)))
+
+
+def _precedence(finding: Finding) -> tuple[bool, bool]:
+    return finding.state != "confirmed", not (finding.stream == TRAFFIC or bought(finding.stream))
+
+
+def _age(finding: Finding) -> tuple[float, str, str]:
+    return finding.since, finding.stream, finding.kind
 
 
 def worse(health: Health) -> Finding | None:

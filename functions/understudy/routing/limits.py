@@ -31,7 +31,12 @@ def first_token_limit(target: Target, limits: Limits, seen: Histogram, size: int
     least, most = limits.first_token_min, limits.first_token
     if target.capabilities.reasoning or not target.capabilities.streaming:
         least, most = most, max(most, limits.first_token_reasoning)
-    return _adapted(seen, least, most) + size / CHARACTERS / READING
+    return _adapted(seen, least, most) + reading(size)
+
+
+def reading(size: int) -> float:
+    """Seconds allowed for reading a prompt of so many characters."""
+    return size / CHARACTERS / READING
 
 
 def stall_limit(limits: Limits, seen: Histogram) -> float:

@@ -125,7 +125,11 @@ def _undrained(fit: list[Candidate], outlook: Outlook) -> tuple[list[Candidate],
     drained = {c.target.name: hold for c in fit if (hold := _hold(c.target, outlook)) and hold.state == "drained"}
     if len(drained) in (0, len(fit)):
         return fit, ()
-    causes = tuple(Cause(name, f"drained by {hold.by}: {hold.cause}") for name, hold in drained.items())
+    # Who drained it, and why, is for operators: causes are told to callers as well.
+    causes = tuple(
+        Cause(name, "drained by an operator", kept=f"drained by {hold.by}: {hold.cause}")
+        for name, hold in drained.items()
+    )
     return [candidate for candidate in fit if candidate.target.name not in drained], causes
 
 

@@ -19,7 +19,8 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from understudy.catalog import Route, ScoreSettings, Target
+from understudy.catalog import HealthSettings, Route, ScoreSettings, Target
+from understudy.detectors.sample import TRAFFIC
 from understudy.health.finding import Finding, Hold
 from understudy.health.item import Health
 from understudy.health.latency import quantile
@@ -34,7 +35,7 @@ AUTOMATIC = "understudy"
 class Rating:
     """What is known of a target, as one route sees it: `quality` 0 to 1, `first_token` in seconds, `price` in dollars
     for a million tokens, None where not known; `worse` says what has degraded, empty where nothing; `hold` is one that
-    counts on this route; `told` is the score in words."""
+    counts on this route."""
 
     score: Score
     quality: float | None = None
@@ -42,7 +43,11 @@ class Rating:
     price: float | None = None
     worse: str = ""
     hold: Hold | None = None
-    told: str = ""
+
+    @property
+    def told(self) -> str:
+        """The score in words: made where it is logged, and not for every target at every read."""
+        return explained(self.score)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +62,7 @@ class Outlook:
 
 
 def outlook(
-    route: Route, health: Mapping[str, Health], settings: ScoreSettings, now: float, before: Outlook | None = None
+    route: Route, health: Mapping[str, Health], settings: HealthSettings, now: float, before: Outlook | None = None
 ) -> Outlook:
     """What is known of a route's targets at `now`; `before` is the one that it follows, so that orders are kept."""
     targets = route.asked
@@ -69,13 +74,13 @@ def outlook(
     if places is None:
         return Outlook(ratings)
     known = before or Outlook()
-    found = {name: places(name, ratings[name], route, settings, known.within) for name in names}
+    found = {name: places(name, ratings[name], route, settings.score, known.within) for name in names}
     kept = [name for name in known.order if name in found]
     kept += [name for name in names if name not in kept]
     if not known.order:
         kept.sort(key=lambda name: -found[name].points)
     kept.sort(key=lambda name: found[name].group)
-    order = reordered(kept, found, settings.hysteresis)
+    order = reordered(kept, found, settings.score.hysteresis)
     within = frozenset(name for name in names if found[name].group == 0)
     return Outlook(ratings, order, {name: place.reason for name, place in found.items()}, within)
 
@@ -83,32 +88,39 @@ def outlook(
 def rating(
     health: Health | None,
     route: Route,
-    settings: ScoreSettings,
+    settings: HealthSettings,
     now: float,
     price: float | None,
     cheapest: float | None,
 ) -> Rating:
     """One target as a route sees it; `cheapest` is the lowest price of the route."""
     objective = route.first_token_objective
-    score = scored(health, settings, now, task=route.task, objective=objective, price=price, cheapest=cheapest)
-    quality = quality_of(health, route.task, settings, now)
+    score = scored(health, settings.score, now, task=route.task, objective=objective, price=price, cheapest=cheapest)
+    quality = quality_of(health, route.task, settings.score, now)
     if health is None:
-        return Rating(score, price=price, told=explained(score))
+        return Rating(score, price=price)
     return Rating(
         score,
         quality=quality.mean if quality else None,
         first_token=health.usual.recent if health.usual else quantile(health.first_tokens, 0.5),
         price=price,
-        worse="; ".join(one.told for one in health.findings if counts(one, route)),
+        worse="; ".join(one.told for one in health.findings if counts(one, route, settings)),
         hold=health.hold if holds(health.hold, route) else None,
-        told=explained(score),
     )
 
 
-def counts(finding: Finding, route: Route) -> bool:
-    """Whether a finding speaks against a target on this route: not where it is about another task than the route's."""
-    task = finding.alarm.evidence.get("task")
-    return finding.degrades and (not task or not route.task or task == route.task)
+def counts(finding: Finding, route: Route, settings: HealthSettings) -> bool:
+    """Whether a finding speaks against a target on this route.
+
+    One on calls to the target whoever made them: later, or failing more often.  Or one on questions that are bought
+    again and again: of a set for all targets, or of the route's own.  All others are told and rank nothing: what
+    callers ask and say may be their own change, and who gets no more of it could never prove to be well again.
+    """
+    if not finding.degrades:
+        return False
+    if finding.stream == TRAFFIC:
+        return finding.kind in ("latency", "errors")
+    return finding.stream in settings.quality.sets or finding.stream in route.golden_sets
 
 
 def holds(hold: Hold | None, route: Route) -> bool:

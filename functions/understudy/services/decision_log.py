@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,9 +14,12 @@ from understudy.errors import Cause
 from understudy.keys import ClientKey
 from understudy.ports import Logger
 from understudy.routing.journal import Journal
-from understudy.routing.policy import Decision, Ranked
+from understudy.routing.policy import Decision
 from understudy.services import measures
 from understudy.services.shadow import Shadow
+
+SCORED = 5
+"""Candidates whose scores are logged: each takes some 280 bytes of every request's line."""
 
 
 @dataclass(slots=True)
@@ -76,7 +79,7 @@ def log_decision(logger: Logger, handling: Handling, error: BaseException | None
         target=answering.target.name if answering else None,
         reported_model=answering.model if answering else None,
         strategy=decision.strategy,
-        candidates=[_candidate(ranked, decision) for ranked in decision.candidates],
+        candidates=list(_candidates(decision)),
         canary=decision.canary or None,
         shadow=handling.shadow.fields() if handling.shadow else None,
         held=_told(decision.held),
@@ -104,10 +107,12 @@ def refusal(error: BaseException) -> dict[str, Any]:
     return {"outcome": type(error).__name__, **named, "causes": _told(getattr(error, "causes", ()))}
 
 
-def _candidate(ranked: Ranked, decision: Decision) -> dict[str, Any]:
-    known = decision.ratings.get(ranked.target.name)
-    told = {"target": ranked.target.name, "reason": ranked.reason}
-    return told if known is None else told | {"score": known.score.value, "parts": known.told}
+def _candidates(decision: Decision) -> Iterator[dict[str, Any]]:
+    """Every candidate with its reason; the first ones, which are asked first, with their scores."""
+    for place, ranked in enumerate(decision.candidates):
+        told = {"target": ranked.target.name, "reason": ranked.reason}
+        known = decision.ratings.get(ranked.target.name) if place < SCORED else None
+        yield told if known is None else told | {"score": known.score.value, "parts": known.told}
 
 
 def _told(causes: Sequence[Cause]) -> list[dict[str, str]]:

@@ -60,6 +60,8 @@ class LocalOutcomes:
         self._benched: dict[str, float] = {}
         self._tallies: dict[str, Observation] = {}
         self._values: dict[str, list[Sample]] = {}
+        self._copies: dict[str, Observation] = {}
+        self._copied_at: dict[str, float] = {}
         self._flushed_at: dict[str, float] = {}
         self._writes: set[asyncio.Task[None]] = set()
         self._leases: dict[str, asyncio.Task[float]] = {}
@@ -185,9 +187,11 @@ class LocalOutcomes:
         if self._writes and self._trusted:
             await asyncio.wait(self._writes, timeout=patience)
 
-    def tell(self, seen: Observation) -> None:
-        """Start writing what is news of its own and changes nothing here; satisfied by `settle`."""
-        self._start(self._write(seen))
+    def copied(self, seen: Observation) -> None:
+        """What a copy has shown: it changes nothing here, so that even failures wait for the next flush."""
+        before = self._copies.get(seen.target)
+        self._copies[seen.target] = before.merged(seen) if before else seen
+        self.flush_due()
 
     def flush_due(self) -> None:
         """Start the writes whose time has come, and see to it that failures are not left waiting."""
@@ -202,6 +206,9 @@ class LocalOutcomes:
                 self._flush(name)
             elif tally.by_kind and name not in self._timers:
                 self._timers[name] = asyncio.get_running_loop().call_later(left, self._flush, name)
+        for name in [name for name in self._copies if now - self._copied_at.get(name, 0.0) >= self._settings.flush]:
+            self._copied_at[name] = now
+            self._start(self._write(self._copies.pop(name)))
 
     def _add(self, target: Target, seen: Observation, probe: bool) -> None:
         name = target.name
@@ -236,11 +243,13 @@ class LocalOutcomes:
             await self._in_thread(self._store.add_observation, seen)
         except StoreError as error:
             self._store_failed("an observation could not be written; it is kept", seen.target, error)
-            later = self._tallies.get(seen.target)
-            if seen.source == "traffic":
-                self._tallies[seen.target] = seen.merged(later) if later else seen
+            kept = {"traffic": self._tallies, "shadow": self._copies}.get(seen.source)
+            if kept is not None:
+                later = kept.get(seen.target)
+                kept[seen.target] = seen.merged(later) if later else seen
         finally:
-            self._writing.discard(seen.target)
+            if seen.source == "traffic":
+                self._writing.discard(seen.target)
             # What came meanwhile has its own time, which nobody else may look at.
             self.flush_due()
 

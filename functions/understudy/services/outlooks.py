@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from understudy.catalog import Route, ScoreSettings
+from understudy.catalog import HealthSettings, Route
 from understudy.health.item import Health
 from understudy.ports import Clock
 from understudy.routing.scorers import Outlook, outlook
@@ -20,7 +20,7 @@ class Outlooks:
         self._clock = clock
         self._made: dict[str, tuple[Route, Mapping[str, Health], float, Outlook]] = {}
 
-    def of(self, route: Route, health: Mapping[str, Health], settings: ScoreSettings) -> Outlook:
+    def of(self, route: Route, health: Mapping[str, Health], settings: HealthSettings) -> Outlook:
         """The outlook of a route by the health that was read last."""
         now, known = self._clock(), self._made.get(route.name)
         if known and known[0] is route and known[1] is health and now - known[2] < LASTS:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from understudy.catalog import Catalog
+from understudy.catalog import Catalog, HealthSettings, Route
 from understudy.chat.bound import owner_of_target, owners
 from understudy.chat.complete import Completed
 from understudy.chat.request import ChatRequest
@@ -25,12 +25,14 @@ from understudy.errors import (
     UnknownPath,
     WrongMethod,
 )
+from understudy.health.item import Health
 from understudy.keys import ClientKey
 from understudy.metrics import own_failure
 from understudy.ports import Clock, Logger
 from understudy.routing.attempts import Attempts
 from understudy.routing.journal import Journal
 from understudy.routing.policy import decide
+from understudy.routing.scorers import Outlook
 from understudy.runtime.gateway import ApiRequest
 from understudy.services.decision_log import Handling, log_decision, refusal
 from understudy.services.feedback import PATH as FEEDBACK
@@ -164,7 +166,7 @@ class RouteRequest:
             standing=self._outcomes.standing,
             rng=self._rng,
             bound=bound,
-            outlook=self._outlooks.of(route, fleet, catalog.health.score),
+            outlook=self._outlook(route, fleet, catalog.health, request_id),
         )
         if not decision.candidates and estimate_of(request) is None:
             reasons = "; ".join(f"{cause.target}: {cause.reason}" for cause in decision.unfit)
@@ -196,14 +198,7 @@ class RouteRequest:
             return await self._estimated(handling, front, headers)
         ask = partial(self._upstream, route=route)
         engine = Attempts(ask, self._outcomes, self._outcomes.lease, rng=self._rng)
-        handling.shadow = self._shadows.begin(
-            request,
-            route,
-            handling.limits,
-            handling.decision.ratings,
-            request_id=handling.id,
-            bound=bool(handling.bound),
-        )
+        handling.shadow = self._shadow(handling)
         whole = route.assured or not request.stream or request.is_structured
         given = engine.run(request, handling.decision, handling.limits, handling.journal, whole=whole)
         chunks = self._kept(handling.client, given)
@@ -226,12 +221,31 @@ class RouteRequest:
             if isinstance(request, ChatRequest):
                 pieces = [each for chunk in pieces for each in completed.feed(chunk, handling.model)]
             self._log(handling, None)
-            await self._settle(handling.shadow, SETTLE)
+            await self._settle(handling.shadow)
             body = encode(front.whole(request, pieces, created=created))
             return Answered(200, headers | {"content-type": "application/json"}, body)
         headers |= {"content-type": "text/event-stream; charset=utf-8", "cache-control": "no-cache"}
         writer = front.writer(request, created=created)
         return Answered(200, headers, self._stream(handling, first, chunks, completed, writer))
+
+    def _outlook(self, route: Route, fleet: Mapping[str, Health], settings: HealthSettings, request_id: str) -> Outlook:
+        """What is known of the targets; nothing where working it out fails, which must not cost the answer."""
+        try:
+            return self._outlooks.of(route, fleet, settings)
+        except Exception:  # noqa: BLE001 - the route's own order serves as well
+            self._failed(request_id)
+            return Outlook()
+
+    def _shadow(self, handling: Handling) -> Shadow | None:
+        """The copy of a request, where there is one; none where beginning it fails."""
+        ratings, bound = handling.decision.ratings, bool(handling.bound)
+        try:
+            return self._shadows.begin(
+                handling.request, handling.route, handling.limits, ratings, request_id=handling.id, bound=bound
+            )
+        except Exception:  # noqa: BLE001 - a copy must not cost the answer
+            self._failed(handling.id)
+            return None
 
     async def _estimated(self, handling: Handling, front: Front, headers: dict[str, str]) -> Answered:
         """What stands for the answer where nobody on the route can give one."""

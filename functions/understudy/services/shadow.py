@@ -1,8 +1,8 @@
 """A copy of a request for a candidate, beside the real one: its answer is judged in form and thrown away.
 
 The caller never hears of it: it has limits of its own, and whatever happens to it is a line in the log.  It runs while
-the real answer is given and a moment longer; then it is cut off, since an execution environment may freeze.  Its cost
-counts for itself, each copy within the route's budget for one request.
+the real answer is given, beside a stream a moment longer; then it is cut off, since an execution environment may
+freeze.  Its cost counts for itself, each copy within the route's budget for one request.
 """
 
 from __future__ import annotations
@@ -15,10 +15,8 @@ from functools import partial
 
 from understudy.catalog import Limits, Route, Target
 from understudy.chat.request import ChatRequest
-from understudy.chat.response import completion_from_chunks
 from understudy.chat.stream import Chunk
 from understudy.chat.unary import UnaryRequest
-from understudy.chat.validity import flaws
 from understudy.detectors.sample import Kind, Sample
 from understudy.errors import AttemptFailed, UnderstudyError
 from understudy.health.latency import Histogram
@@ -35,6 +33,7 @@ from understudy.services.fitness import unfit
 from understudy.services.measures import rate
 from understudy.services.outcomes import LocalOutcomes, bench_until
 from understudy.services.upstream import Upstream
+from understudy.services.validity import flaws
 
 STREAM = "shadow"
 """The stream of samples that copies bring: never mixed with those of callers' requests."""
@@ -43,8 +42,8 @@ MOST = 4
 PATIENCE = 0.25
 """Seconds that the end of a stream waits for its copy; the caller has all of the answer before."""
 
-
 CLOSING = 0.02
+"""Seconds at most that a copy which is cut off has for closing its connection."""
 
 
 @dataclass(slots=True)
@@ -141,7 +140,7 @@ class Shadows:
         try:
             async for chunk in engine.run(request, decision, alone, journal, whole=True):
                 chunks.append(chunk)
-            found, outcome = flaws(request, completion_from_chunks(chunks)), "ok"
+            found, outcome = flaws(request, journal.delivered), "ok"
         except UnderstudyError as error:
             outcome = journal.attempts[-1].outcome if journal.attempts else type(error).__name__
         except Exception as error:  # noqa: BLE001 - a copy that breaks breaks nothing else
@@ -156,7 +155,7 @@ class Shadows:
         samples = () if attempt is None else _samples(attempt, self._clock(), whole=whole, valid=valid)
         seen = replace(seen, at=self._clock()).measured(*samples)
         if seen.ok or seen.by_kind:
-            self._outcomes.tell(seen)
+            self._outcomes.copied(seen)
 
     def _log(
         self,
@@ -177,7 +176,7 @@ class Shadows:
             target=target.name,
             outcome=outcome,
             valid=not found if outcome == "ok" else None,
-            flaws=sorted(set(found)),
+            flaws=found,
             finish=[reason for reason in reasons if reason.isidentifier()],
             characters=sum(len(chunk.text) for chunk in chunks),
             first_token_ms=_ms(attempt.first_token) if attempt else None,

@@ -2,38 +2,33 @@
 
 Nothing that a caller or a model wrote is in a value: it is a number, or what the provider calls its model.  Streams:
 
-    TRAFFIC                  latency, speed, version; those of a target, whoever asks it (errors: services.outcomes)
+    TRAFFIC                  latency (less what reading the prompt may take), speed, version; those of a target,
+                             whoever asks it (errors: services.outcomes)
     route:ROUTE              tokens, cost; routes are of different tasks, and their mix must not look like a change
     traffic:SIGNAL:ROUTE     quality, where low is bad, of each signal below
 
-    tools     every tool call names an offered tool and has arguments that its schema allows (0 or 1)
-    json      an answer that was to be JSON is, and what its schema asks for (0 or 1)
-    refusals  0 where the model or the provider's filter refused
-    finish    the share of choices that came to their own end, and not to the limit of tokens
-    retries   0 where the caller sent the same request again soon after the answer
+    tools, json, refusals, finish    as services.validity has them
+    retries                          0 where the caller sent the same request again soon after the answer
 
 What cannot be judged surely has no value.
 """
 
 from __future__ import annotations
 
-import json
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from re import compile as pattern
-from typing import Any
 
 from understudy.catalog import Catalog
 from understudy.chat.request import ChatRequest
-from understudy.chat.schema import Unjudgeable, violation
-from understudy.chat.stream import Chunk, index_of
 from understudy.chat.unary import UnaryRequest
 from understudy.detectors.sample import Sample
-from understudy.routing.journal import Attempt, Journal
-from understudy.routing.resume import Delivered
+from understudy.routing.journal import Attempt
+from understudy.routing.limits import reading
 from understudy.services.decision_log import Handling
 from understudy.services.measures import rate
+from understudy.services.validity import judged
 
 AGAIN = 60.0
 """Seconds within which the same request of the same caller is taken for a retry."""
@@ -45,13 +40,10 @@ VERSION_PAUSE = 300.0
 """Seconds until a version that was told is told again: providers may serve several side by side."""
 VERSIONS = 8
 """Versions of one target that are remembered."""
-LONGEST = 64 * 1024
-"""Characters of JSON that are judged; reading more would take longer than a millisecond."""
 BEGINNING, END = 2048, 8192
 """Bytes of a body by which it is known again, beside its length: what follows a conversation stands at its end."""
 
-_FINISHES = {"stop": 1.0, "tool_calls": 1.0, "function_call": 1.0, "length": 0.0}
-_VERSION = pattern(r"[\w.:/@+-]{1,100}")
+_VERSION = pattern(r"[\w.:/@+-]{1,200}")
 
 
 def digest(client: str, body: bytes) -> int:
@@ -94,7 +86,7 @@ class Signals:
             followed = (name, route) in self._followed
             if attempt.outcome == "ok":
                 values = found.setdefault(name, [])
-                values += self._of_target(attempt, at)
+                values += self._of_target(attempt, at, reading(request.size))
                 if followed:
                     values += _of_route(attempt, f"route:{route}", at)
             elif attempt.outcome == "refusal" and followed:
@@ -103,15 +95,19 @@ class Signals:
         if whole and answering is not None and not journal.resumptions and isinstance(request, ChatRequest):
             name = answering.target.name
             if (name, route) in self._followed:
-                found[name] += [_quality(signal, route, value, at) for signal, value in judged(request, journal)]
+                found[name] += [
+                    _quality(signal, route, value, at) for signal, value in judged(request, journal.delivered)
+                ]
             asked, value = self._asked_before(handling, name, at)
             if (asked, route) in self._followed:
                 found.setdefault(asked, []).append(_quality("retries", route, value, at))
         return {name: tuple(values) for name, values in found.items()}
 
-    def _of_target(self, attempt: Attempt, at: float) -> list[Sample]:
-        first_token = attempt.first_token
-        values = [Sample("latency", round(attempt.seconds if first_token is None else first_token, 4), at)]
+    def _of_target(self, attempt: Attempt, at: float, read: float) -> list[Sample]:
+        """`read`: seconds allowed for reading the prompt.  They are no part of the latency, or longer prompts would
+        look like a slower target; but half of it at most, since many read faster than they are allowed."""
+        waited = attempt.seconds if attempt.first_token is None else attempt.first_token
+        values = [Sample("latency", round(max(waited - read, waited / 2), 4), at)]
         if (speed := rate(attempt)) is not None:
             values.append(Sample("speed", round(speed, 2), at))
         if attempt.model and (version := self._news(attempt, at)):
@@ -145,24 +141,6 @@ class Signals:
         return name, 1.0
 
 
-def judged(request: ChatRequest, journal: Journal) -> Iterator[tuple[str, float]]:
-    """The signals of a whole answer, each with its value."""
-    given = journal.delivered
-    reasons = given.reasons.values()
-    refused = given.refused or "content_filter" in reasons
-    yield "refusals", 0.0 if refused else 1.0
-    known = [_FINISHES[reason] for reason in reasons if reason in _FINISHES]
-    if known:
-        yield "finish", round(sum(known) / len(known), 3)
-    if refused or len(known) < len(reasons) or 0.0 in known:
-        # What was refused or cut is not whole, for a reason that has a signal of its own.
-        return
-    if given.calls and (value := _tools(request, given.calls)) is not None:
-        yield "tools", value
-    if request.is_structured and not given.calls and (value := _structured(request, given)) is not None:
-        yield "json", value
-
-
 def _of_route(attempt: Attempt, stream: str, at: float) -> list[Sample]:
     """What its provider counted; an answer that only goes on with another's is no answer to the whole question."""
     if attempt.usage is None or attempt.estimated or attempt.how != "fresh":
@@ -186,105 +164,3 @@ def _first_routes(catalog: Catalog) -> Iterator[tuple[str, str]]:
             counts[name] = counts.get(name, 0) + 1
             if counts[name] <= FOLLOWED:
                 yield name, route.name
-
-
-def _tools(request: ChatRequest, chunks: Sequence[Chunk]) -> float | None:
-    """Whether all calls are of offered tools and as their schemas have it; None where that cannot be said."""
-    offered = dict(_offered(request.body.get("tools") or ()))
-    calls = _calls(chunks) if offered else None
-    if not calls:
-        return None
-    unjudged = False
-    for name, pieces in calls:
-        if name not in offered:
-            return 0.0
-        try:
-            if pieces is not None and not _allowed(offered[name], pieces):
-                return 0.0
-        except Unjudgeable:
-            unjudged = True
-    return None if unjudged else 1.0
-
-
-def _offered(tools: Iterable[Mapping[str, Any]]) -> Iterator[tuple[str, object]]:
-    """The callers' own tools by name, each with the schema of its arguments."""
-    for tool in tools:
-        about = tool.get(tool["type"]) if tool.get("type") in ("function", "custom") else None
-        if isinstance(about, Mapping) and isinstance(about.get("name"), str):
-            yield about["name"], about.get("parameters", True)
-
-
-def _calls(chunks: Sequence[Chunk]) -> list[tuple[str, list[object] | None]] | None:
-    """The name of each call with the pieces of its arguments, or None where its input is free text; None where it is
-    not clear which piece belongs to which call."""
-    calls: dict[tuple[int, int | None], tuple[object, str, list[object] | None]] = {}
-    for chunk in chunks:
-        for choice in chunk.payload.get("choices") or ():
-            for part in (choice.get("delta") or {}).get("tool_calls") or ():
-                index, id, about = part.get("index"), part.get("id"), part.get("function")
-                key = (index_of(choice), index if isinstance(index, int) else None)
-                if not isinstance(about, Mapping):
-                    custom = part.get("custom")
-                    if isinstance(custom, Mapping) and key not in calls:
-                        calls[key] = (id, str(custom.get("name")), None)
-                    continue
-                known = calls.get(key)
-                if known is None:
-                    known = calls[key] = (id, str(about.get("name")), [])
-                elif id and id != known[0]:
-                    return None
-                if known[2] is not None and (piece := about.get("arguments")) is not None:
-                    known[2].append(piece)
-    return [(name, pieces) for _, name, pieces in calls.values()]
-
-
-def _allowed(schema: object, pieces: list[object]) -> bool:
-    """Raises Unjudgeable."""
-    if len(pieces) == 1 and isinstance(pieces[0], Mapping):
-        # Some servers send the object itself.
-        return violation(schema, pieces[0]) is None
-    if not all(isinstance(piece, str) for piece in pieces):
-        raise Unjudgeable("the arguments are no text")
-    text = "".join(map(str, pieces))
-    found = _read(text) if text.strip() else {}
-    return isinstance(found, Mapping) and violation(schema, found) is None
-
-
-def _structured(request: ChatRequest, given: Delivered) -> float | None:
-    """Whether the answer is the JSON that was asked for; None where that cannot be said."""
-    form = request.body["response_format"]
-    texts = [text for (_, channel), text in given.texts.items() if channel == "content"]
-    schema: object = {"type": "object"}
-    if form["type"] == "json_schema":
-        about = form.get("json_schema")
-        schema = about.get("schema", True) if isinstance(about, Mapping) else True
-    elif form["type"] != "json_object":
-        return None
-    try:
-        return float(all(_is_json(schema, text) for text in texts)) if texts else None
-    except Unjudgeable:
-        return None
-
-
-def _is_json(schema: object, text: str) -> bool:
-    found = _read(text)
-    return found is not _UNREADABLE and violation(schema, found) is None
-
-
-_UNREADABLE = object()
-
-
-def _no_number(word: str) -> object:
-    raise ValueError(f"{word} is no number")
-
-
-def _read(text: str) -> object:
-    """The JSON of a text, or _UNREADABLE.  Raises Unjudgeable where it is too long or too deep."""
-    if len(text) > LONGEST:
-        raise Unjudgeable(f"it is longer than {LONGEST} characters")
-    try:
-        return json.loads(text, parse_constant=_no_number)
-    except RecursionError:
-        raise Unjudgeable("it is nested too deeply") from None
-    except ValueError:
-        return _UNREADABLE

@@ -123,6 +123,26 @@ def test_judging_takes_bounded_time() -> None:
     assert max(0.5, time.process_time() - began) == 0.5
 
 
+def test_what_is_only_passed_over_counts_as_well() -> None:
+    """Names, keywords and fields that a check goes through without judging them are paid for at every visit."""
+    names = [f"n{i}" for i in range(5000)]
+    ones, fields = [1] * 4900, dict.fromkeys(names, 1)
+    began = time.process_time()
+    for schema, value in [
+        ({"items": {"required": names}}, ones),
+        ({"items": {f"x-{name}": 1 for name in names}}, ones),
+        ({"items": {"$ref": "#/" + "a/" * 200}}, ones),
+        ({"items": {"$ref": "#/" + "a/" * 50_000}}, ones),
+        ({"allOf": [{"properties": {}}] * 5000}, fields),
+        ({"allOf": [{"additionalProperties": True, "properties": fields}] * 5000}, fields),
+        ({"anyOf": [{"const": dict.fromkeys(names, 2)}] * 5000}, fields),
+        ({"items": {"multipleOf": 10**2000 + 1}}, [10**4200] * 15),
+    ]:
+        with pytest.raises(Unjudgeable):
+            violation(schema, value)
+    assert max(0.5, time.process_time() - began) == 0.5
+
+
 @pytest.mark.parametrize(
     ("schema", "words"),
     [

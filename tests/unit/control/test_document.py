@@ -153,6 +153,17 @@ def test_what_nobody_uses_is_a_warning(text: str) -> None:
     assert expected == warnings(parse(odd))
 
 
+def test_copies_that_may_cost_anything_are_a_warning(text: str) -> None:
+    """A shadow on a route without a limit of money is told; with a limit there is nothing to say."""
+    copied = changed(text, "[lead, second]", "[lead, second]\n    shadow: {target: second, share: 1}")
+    limited = changed(copied, "share: 1}", 'share: 1}\n    limits: {max_cost_usd: "0.05"}')
+    expected = (
+        "The route `chat` copies 100% of its requests to `second`, and nothing limits what that costs: "
+        "set routes.chat.limits.max_cost_usd, for each copy, and a small share."
+    )
+    assert ([expected], []) == (warnings(parse(copied)), warnings(parse(limited)))
+
+
 def test_a_document_must_fit_into_one_item(text: str) -> None:
     """The text is bounded, and so is what is stored of it and its canonical form; the message says how large it is."""
     assert parse(text) == parse(text + "#" * (MAX_BYTES - len(text) - 1) + "\n")

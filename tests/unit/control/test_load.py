@@ -160,7 +160,8 @@ def test_strategies_and_trials_arrive(text: str) -> None:
         quarantine="off",
     )
     assert (expected, {"lead": lead, "second": second}) == (route, route.asked)
-    assert [] == warnings(document)
+    (told,) = warnings(document)
+    assert "The route `chat` copies 100% of its requests to `lead`" in told
 
 
 def test_fields_of_a_newer_document_are_passed_over(text: str) -> None:

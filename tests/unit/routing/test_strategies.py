@@ -15,11 +15,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.builders import target
-from understudy.catalog import Candidate, Constraints, DataFacts, Price, Route, ScoreSettings, Share, Target
+from understudy.catalog import Candidate, Constraints, DataFacts, HealthSettings, Price, Route, Share, Target
 from understudy.chat.bound import owner_of_target
 from understudy.compliance import Allowed, judge
 from understudy.detectors.sample import Alarm
-from understudy.errors import Cause, NoCompliantTarget
+from understudy.errors import NoCompliantTarget, NoTargetAnswered
 from understudy.health.finding import Finding, Hold, Quality
 from understudy.health.item import Health
 from understudy.health.standing import Standing
@@ -28,7 +28,7 @@ from understudy.routing.policy import Decision, Ranked, decide
 from understudy.routing.scorers import Outlook, outlook
 
 NOW = 1_000_000.0
-SETTINGS = ScoreSettings()
+SETTINGS = HealthSettings()
 STRATEGIES = ["ordered", "weighted", "fastest", "cheapest", "best", "adaptive"]
 DOWN = Standing(0.0, "breaker open")
 
@@ -75,9 +75,9 @@ def names(decision: Decision) -> list[str]:
     return [f"({r.target.name})" if r.last_resort else r.target.name for r in decision.candidates]
 
 
-def degraded(**evidence: Any) -> tuple[Finding, ...]:
-    alarm = Alarm("quality", "degraded", NOW, NOW - 60, 30, before=0.9, after=0.6, evidence=evidence)
-    return (Finding("basics", "confirmed", NOW, alarm),)
+def degraded(stream: str = "core", kind: Any = "quality") -> tuple[Finding, ...]:
+    alarm = Alarm(kind, "degraded", NOW, NOW - 60, 30, before=0.9, after=0.6)
+    return (Finding(stream, "confirmed", NOW, alarm),)
 
 
 # each strategy
@@ -209,11 +209,30 @@ def test_the_last_one_serves_though_degraded() -> None:
     assert ["a", "b"] == names(decided(of, well("a", findings=degraded()), well("b", findings=degraded())))
 
 
-def test_a_finding_of_another_task_is_no_reason() -> None:
-    """On a route of one task a finding about another does not count; one about its own does."""
-    a = well("a", findings=degraded(task="sums"))
-    orders = [names(decided(route(at("a", 1), at("b", 2), task=task), a)) for task in ("poems", "sums", "")]
-    assert [["a", "b"], ["b", "a"], ["b", "a"]] == orders
+@pytest.mark.parametrize(
+    ("stream", "kind", "ranks"),
+    [
+        ("core", "quality", True),
+        ("core", "tokens", True),
+        ("own", "quality", True),
+        ("of-another-route", "quality", False),
+        ("", "latency", True),
+        ("", "errors", True),
+        ("", "speed", False),
+        ("traffic:finish:chat", "quality", False),
+        ("traffic:retries:other", "quality", False),
+        ("feedback:chat", "quality", False),
+        ("route:chat", "cost", False),
+        ("shadow", "quality", False),
+        ("liveness", "tokens", False),
+        ("drift", "fingerprint", False),
+    ],
+)
+def test_only_what_can_be_asked_again_ranks(stream: str, kind: str, ranks: bool) -> None:
+    """A finding counts on questions asked for this route, and on calls failing or later; callers' own are only told."""
+    of = route(at("a", 1), at("b", 2), golden_sets=frozenset({"own"}))
+    decision = decided(of, well("a", findings=degraded(stream, kind)))
+    assert (["b", "a"] if ranks else ["a", "b"]) == names(decision)
 
 
 def hold(state: Any, by: str = "ada") -> Hold:
@@ -241,7 +260,15 @@ def test_a_drained_target_is_not_asked() -> None:
     """An operator's drain keeps all requests away, on every route, as long as somebody else can carry them."""
     of = route(at("a", 1), at("b", 2), quarantine="off")
     decision = decided(of, well("a", hold=hold("drained")), standings={"b": DOWN})
-    assert (["(b)"], (Cause("a", "drained by ada: it answers nonsense"),)) == (names(decision), decision.held)
+    assert (["(b)"], ["a"]) == (names(decision), [cause.target for cause in decision.held])
+
+
+def test_who_drained_a_target_is_for_the_log_only() -> None:
+    """Callers are told the reasons when nobody answered: not the operator's name, nor what he wrote."""
+    of = route(at("a", 1), at("b", 2))
+    (cause,) = decided(of, well("a", hold=hold("drained"))).held
+    assert "no target of route 'chat' answered (a: drained by an operator)" == str(NoTargetAnswered("chat", [cause]))
+    assert "drained by ada: it answers nonsense" == cause.kept
 
 
 def test_the_last_compliant_target_serves_though_drained() -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from tests.builders import Log, request, target
 from tests.unit.services.worlds import NOW, Clock, World
-from understudy.catalog import Candidate, Limits, Route, ScoreSettings, Share
+from understudy.catalog import Candidate, HealthSettings, Limits, Route, Share
 from understudy.chat.stream import Chunk
 from understudy.chat.unary import UnaryRequest
 from understudy.health.finding import Hold
@@ -98,7 +98,7 @@ def test_copies_under_way_are_bounded() -> None:
 def test_an_outlook_is_made_when_health_was_read() -> None:
     """Between two reads the same outlook serves every request; a read, a new document or age makes another."""
     clock = Clock()
-    outlooks, settings, health = Outlooks(clock), ScoreSettings(), {"lead": Health("lead", last_ok_at=NOW)}
+    outlooks, settings, health = Outlooks(clock), HealthSettings(), {"lead": Health("lead", last_ok_at=NOW)}
     first = outlooks.of(ROUTE, health, settings)
     assert first is outlooks.of(ROUTE, health, settings)
     read_again = outlooks.of(ROUTE, dict(health), settings)
@@ -112,7 +112,7 @@ def test_an_outlook_is_made_when_health_was_read() -> None:
 
 def test_a_kept_order_belongs_to_its_strategy() -> None:
     """When a document changes the strategy the order begins anew; with the same strategy it is kept."""
-    outlooks, settings = Outlooks(Clock()), ScoreSettings()
+    outlooks, settings = Outlooks(Clock()), HealthSettings()
     two = (Candidate(target("a"), 1), Candidate(target("b"), 2))
     adaptive, fastest = Route("chat", two, strategy="adaptive"), Route("chat", two, strategy="fastest")
 

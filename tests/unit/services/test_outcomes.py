@@ -12,6 +12,7 @@ from understudy.detectors.sample import Sample
 from understudy.errors import AttemptFailed, Credential, Overloaded, RateLimited, Silent
 from understudy.health.breaker import Breaker
 from understudy.health.item import Health
+from understudy.health.observation import Observation
 
 
 class TestTelling:
@@ -41,6 +42,28 @@ class TestTelling:
             return [(round(seen["at"] - NOW, 2), seen["failures"]) for seen in observations(world)]
 
         assert [(0.0, 1), (0.15, 3)] == play(story)
+
+    def test_copies_write_once_in_ten_seconds(self) -> None:
+        """What copies show is added up, failures too, since they are nobody's breaker; a table that was down costs
+        nothing of it."""
+
+        async def story(world: World) -> list[tuple[int, int, int]]:
+            local, copy = Local(world), Observation("lead", NOW, source="shadow")
+            for number in range(1200):
+                world.table.down = 990 < number < 1100
+                one = copy.failure(NOW, BOOM) if number % 2 else copy.success(NOW, 0.1)
+                local.copied(one.measured(Sample("quality", 1.0, NOW, "shadow")))
+                await asyncio.sleep(0.0101)
+            local.good()
+            await asyncio.sleep(10)
+            local.flush_due()
+            await local.settle(2)
+            seen = [one for one in observations(world) if one["source"] == "shadow"]
+            return [(one["ok"], one["failures"], len(one["samples"])) for one in seen]
+
+        written = sorted(play(story))
+        assert [(1, 0, 1), 1200] == [written[0], sum(ok + failed for ok, failed, _ in written)]
+        assert (2, True) == (len(written), all(samples <= 48 for *_, samples in written))
 
     def test_values_go_with_what_is_counted(self) -> None:
         """A call's outcome is a value too, told at once where it failed; others wait for the next flush, and come

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from decimal import Decimal
@@ -25,7 +26,9 @@ from understudy.routing.journal import Attempt, Journal
 from understudy.routing.policy import Decision
 from understudy.routing.resume import Resumption
 from understudy.services.decision_log import Handling
-from understudy.services.signals import AGAIN, FOLLOWED, LONGEST, REMEMBERED, VERSION_PAUSE, Signals, digest, judged
+from understudy.services.signals import AGAIN, FOLLOWED, REMEMBERED, VERSION_PAUSE, Signals, digest
+from understudy.services.validity import LONGEST, flaws, judged
+from understudy.wire.fronts.messages_request import messages_request
 
 NOW = 1_800_000_000.0
 LEAD = target("lead", price=Price(Decimal(1), Decimal(10)))
@@ -112,7 +115,7 @@ def values(handling: Handling, by: Signals | None = None, *, whole: bool = True,
     }
 
 
-TIMES = {"traffic latency": 0.5, "traffic speed": 40.0, "traffic version": "big-1"}
+TIMES = {"traffic latency": 0.4998, "traffic speed": 40.0, "traffic version": "big-1"}
 COUNTS = {"route:chat tokens": 100.0, "route:chat cost": 0.002}
 FINE = {f"traffic:{name}:chat quality": 1.0 for name in ("refusals", "finish", "retries")}
 
@@ -141,6 +144,13 @@ def test_what_is_not_known_has_no_value(fields: dict[str, Any], missing: list[st
     assert set(missing) == {*TIMES, *COUNTS} - set(found)
 
 
+@pytest.mark.parametrize(("characters", "expected"), [(5, 0.5), (2_000, 0.4), (5_000, 0.25), (1_000_000, 0.25)])
+def test_reading_a_prompt_is_no_part_of_the_latency(characters: int, expected: float) -> None:
+    """Longer prompts are no slower target: what is allowed for reading them is taken off, up to half of all."""
+    asked = request(messages=[{"role": "user", "content": "x" * characters}])
+    assert pytest.approx(expected, abs=0.001) == values(handled(journal(), asked))["lead"]["traffic latency"]
+
+
 def test_every_attempt_speaks_of_its_own_target() -> None:
     """A failed attempt has no times; a refusal that was routed around is the refusing target's own."""
     told = journal(HELLO, attempt(LEAD, Refusal("no")), attempt(LEAD, Transient("500")), attempt(SPARE))
@@ -159,7 +169,7 @@ def test_other_operations_give_only_what_can_be_compared() -> None:
     """Embeddings have their time and their cost, a count of tokens has neither."""
     embeddings = UnaryRequest("embeddings", "chat", {"input": "x"})
     counted = attempt(first_token=None, usage=Usage(1000, 0), received=0.0)
-    expected = {"traffic latency": 2.0, "traffic version": "big-1", "route:chat cost": 0.001}
+    expected = {"traffic latency": 1.9999, "traffic version": "big-1", "route:chat cost": 0.001}
     assert {"lead": expected} == values(handled(journal([], counted), embeddings))
     assert {} == values(handled(journal([], counted), replace(embeddings, operation="count_tokens")))
 
@@ -214,14 +224,46 @@ PARIS = '{"city": "Paris"}'
 )
 def test_tool_calls_are_held_against_what_was_offered(chunks: list[Chunk], value: float | None) -> None:
     """Right are calls of offered tools with arguments that their schemas allow; what cannot be judged has no value."""
-    found = dict(judged(request(tools=TOOLS), journal(chunks)))
+    found = dict(judged(request(tools=TOOLS), journal(chunks).delivered))
     assert value == found.get("tools")
 
 
 def test_calls_are_judged_only_where_tools_are_offered() -> None:
     """Without the callers' own tools there is nothing to hold a call against."""
     for tools in ({}, {"tools": [{"type": "web_search"}]}):
-        assert None is dict(judged(request(**tools), journal(calls(("weather", PARIS))))).get("tools")
+        assert None is dict(judged(request(**tools), journal(calls(("weather", PARIS))).delivered)).get("tools")
+
+
+def test_a_call_of_a_tool_that_the_provider_defines_is_no_mistake() -> None:
+    """Tools that only one protocol's providers know may be called; a call of the caller's own is still judged."""
+    own = {"name": "weather", "input_schema": WEATHER}
+    asked = {"max_tokens": 9, "messages": [{"role": "user", "content": "hello"}], "model": "chat"}
+    both, one = (
+        messages_request({**asked, "tools": tools}, {})
+        for tools in ([{"type": "bash_20250124", "name": "bash"}, own], [own])
+    )
+    shell, wrong = journal(calls(("bash", "{}"))).delivered, journal(calls(("bash", "{}"), ("weather", "{}"))).delivered
+    found = [dict(judged(by, answer)).get("tools") for by, answer in ((both, shell), (one, shell), (both, wrong))]
+    assert [None, 0.0, 0.0] == found
+
+
+def test_judging_an_answer_takes_milliseconds() -> None:
+    """Whatever schemas its caller sent and however many calls it has: an answer has one budget, and then no value."""
+    names = [f"n{i}" for i in range(5000)]
+    slow = [{"items": {"required": names}}, {"items": {f"x-{name}": 1 for name in names}}, {"items": {"anyOf": [{}]}}]
+    forms = [{"properties": {"a": part}} for part in slow] * 4
+    tools = [{"type": "function", "function": {"name": f"t{i}", "parameters": form}} for i, form in enumerate(forms)]
+    chunks = calls(*((f"t{i}", json.dumps({"a": [1] * 1500})) for i in range(12)))
+    told, began = journal(chunks).delivered, time.process_time()
+    assert None is dict(judged(request(tools=tools), told)).get("tools")
+    assert max(0.2, time.process_time() - began) == 0.2
+
+
+def test_the_calls_of_an_answer_share_their_length() -> None:
+    """Calls that are short enough each are not judged where together they are longer than an answer may be."""
+    long = json.dumps({"city": "x" * (LONGEST // 2)})
+    found = [dict(judged(request(tools=TOOLS), journal(calls(*[("weather", long)] * n)).delivered)) for n in (1, 2)]
+    assert [1.0, None] == [one.get("tools") for one in found]
 
 
 def test_a_whole_answer_is_judged_like_a_stream() -> None:
@@ -229,7 +271,7 @@ def test_a_whole_answer_is_judged_like_a_stream() -> None:
     call = {"id": "c", "type": "function", "function": {"name": "weather", "arguments": '{"city": 1}'}}
     message = {"role": "assistant", "content": None, "tool_calls": [call]}
     whole = {"id": "1", "choices": [{"index": 0, "message": message, "finish_reason": "tool_calls"}]}
-    assert 0.0 == dict(judged(request(tools=TOOLS), journal(chunks_from_completion(whole))))["tools"]
+    assert 0.0 == dict(judged(request(tools=TOOLS), journal(chunks_from_completion(whole)).delivered))["tools"]
 
 
 SCHEMA = {"type": "json_schema", "json_schema": {"name": "w", "schema": WEATHER}}
@@ -261,7 +303,23 @@ LOOSE = {"type": "json_schema", "json_schema": {"name": "w", "schema": {"type": 
 )
 def test_json_is_held_against_what_was_asked(form: dict[str, Any], chunks: list[Chunk], value: float | None) -> None:
     """An answer that was to be JSON is judged whole; one that was cut or refused has a signal of its own."""
-    assert value == dict(judged(request(response_format=form), journal(chunks))).get("json")
+    assert value == dict(judged(request(response_format=form), journal(chunks).delivered)).get("json")
+
+
+@pytest.mark.parametrize(
+    ("chunks", "expected"),
+    [
+        (HELLO, []),
+        (calls(("now", "")), []),
+        (calls(("weather", "{}")), ["tools"]),
+        (calls(("find", '{"q": "aaa"}')), []),
+        ([piece("hel", finish="length")], []),
+        ([piece("I", finish="content_filter")], ["refusals"]),
+    ],
+)
+def test_a_copy_is_judged_as_callers_answers_are(chunks: list[Chunk], expected: list[str]) -> None:
+    """A flaw is a signal that is not at its best; one cut at its length, or that cannot be judged, has none."""
+    assert expected == flaws(request(tools=TOOLS), journal(chunks).delivered)
 
 
 @pytest.mark.parametrize(
@@ -277,7 +335,7 @@ def test_json_is_held_against_what_was_asked(form: dict[str, Any], chunks: list[
 )
 def test_how_answers_end(chunks: list[Chunk], refusals: float, finish: float | None) -> None:
     """By themselves, at the limit, by a filter, with a refusal, or in a way that nobody knows."""
-    found = dict(judged(request(tools=TOOLS), journal(chunks)))
+    found = dict(judged(request(tools=TOOLS), journal(chunks).delivered))
     assert (refusals, finish) == (found["refusals"], found.get("finish"))
 
 
@@ -287,7 +345,7 @@ def test_several_choices_share_their_ends() -> None:
         "choices": [{"index": i, "delta": {}, "finish_reason": r} for i, r in enumerate(["stop", "length", "stop"])]
     }
     whole = replace(HELLO[0], payload=ends, finish_reasons={0: "stop", 1: "length", 2: "stop"})
-    assert 0.667 == dict(judged(request(n=3), journal([whole])))["finish"]
+    assert 0.667 == dict(judged(request(n=3), journal([whole]).delivered))["finish"]
 
 
 def version(by: Signals, name: str, at: float, fingerprint: str = "") -> Any:
@@ -301,6 +359,8 @@ def test_a_version_is_told_when_it_is_news() -> None:
     story = [("m-1", 0), ("m-1", 1), ("m-2", 2), ("m-2", 3), ("m-1", 4), ("m-2", 5), ("m-1", VERSION_PAUSE + 1)]
     found = [version(by, name, NOW + at) for name, at in story]
     assert ["m-1", None, "m-2", None, None, None, "m-1"] == found
+    long = "m" * 100, "f" * 99
+    assert "/".join(long) == version(by, long[0], NOW + 401, long[1])
     assert ["m-1/fp_a", "m-1/fp_b"] == [version(by, "m-1", NOW + 400, fp) for fp in ("fp_a", "fp_b")]
 
 
@@ -343,7 +403,7 @@ def test_the_first_routes_of_a_target_have_streams_of_their_own() -> None:
     routes = [replace(CHAT, name=f"r{n}") for n in range(FOLLOWED + 1)]
     by = signals(*routes)
     first, last = (values(handled(journal(), route=route), by)["lead"] for route in (routes[0], routes[-1]))
-    assert (True, {"traffic latency": 0.5, "traffic speed": 40.0}) == ("route:r0 tokens" in first, last)
+    assert (True, {"traffic latency": 0.4998, "traffic speed": 40.0}) == ("route:r0 tokens" in first, last)
     by.follow(catalog(routes[-1]))
     assert f"route:r{FOLLOWED} tokens" in values(handled(journal(), route=routes[-1]), by)["lead"]
 
@@ -377,5 +437,5 @@ def test_odd_answers_are_judged_or_not_but_break_nothing(parts: list[Any], finis
     """Whatever a provider sends that can be read as a chunk, and whatever form was asked for."""
     asked = request(tools=TOOLS, response_format={"type": "json_schema", "json_schema": form})
     told = journal([piece("x", tool_calls=parts, finish=finish)])
-    found = dict(judged(asked, told))
+    found = dict(judged(asked, told.delivered))
     assert set() == {name for name, value in found.items() if not 0 <= value <= 1}
