@@ -19,8 +19,8 @@ from understudy.detectors.packing import packed, unpacked
 from understudy.detectors.sample import TEXTS, Alarm, Kind, Sample
 from understudy.detectors.stream import IN_CONTROL_LENGTH, Detector, detector, detector_from
 
-MARKS = 64
-"""Batches that are known again; of more than one target, and split where one fails, the stream delivers 100 at once."""
+MARKS = 128
+"""Batches that are known again: the table's stream delivers 100 observations at once, which may be of one target."""
 LATE = 3600.0
 TREND = 24
 """Means of the newest batches that are kept, for people."""
