@@ -152,8 +152,9 @@ class Fingerprints:
 
 
 class Versions:
-    """The version that the provider reports.  State: digests of those it has reported, the one seen last at the end; how
-    many of them were seen since the newest one was told; the last one in words; the news that waits for a second time.
+    """The version that the provider reports.  State: digests of those it has reported, the one seen last at the end;
+    how many of them were seen since the newest one was told; the last one in words; the news that waits for a second
+    time.
 
     What has been reported once before is no news: a provider may serve two builds side by side.
     """
@@ -179,7 +180,7 @@ class Versions:
         return [-5.0 if _name(str(seen.value)) in self._known else 5.0] if self._known else None
 
     def accept(self) -> None:
-        """Those that were seen since the newest one was told are normal; the others are gone, and news if they return."""
+        """Those seen since the newest one was told are normal; the others are gone, and news if they return."""
         self._known, self._news = self._known[len(self._known) - self._since :], []
 
     def step(self, seen: Sample) -> Alarm | None:

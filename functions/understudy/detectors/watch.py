@@ -145,6 +145,19 @@ def accepted(watch: Watch, kit: Kit, *, in_control_length: float) -> Watch:
     return replace(after, detector=machine.plain())
 
 
+def renewed(watch: Watch, digest: str) -> Watch:
+    """The watch of a stream whose questions are others now: all is learned anew.
+
+    A confirmed alarm stands until somebody accepts it: that the questions were changed does not make answers good, and
+    the baseline that could tell is gone.  A suspicion is dropped.
+    """
+    inquiry = watch.inquiry if watch.inquiry is not None and watch.inquiry.state == "confirmed" else None
+    if inquiry is not None and not inquiry.stale:
+        words = "its questions were changed: nothing can show that it is over, so it stands until it is accepted"
+        inquiry = replace(inquiry, look=(), stale=True).did(watch.newest, words)
+    return Watch(watch.stream, watch.kind, digest=digest, marks=watch.marks, inquiry=inquiry, rev=watch.rev)
+
+
 def _stepped(watch: Watch, regular: Sequence[Sample], terms: Terms, kit: Kit) -> Watch:
     """With the values told to the detector one by one, and an inquiry where it gave an alarm."""
     if not regular:
@@ -166,7 +179,7 @@ def _stepped(watch: Watch, regular: Sequence[Sample], terms: Terms, kit: Kit) ->
         alarm = machine.step(sample)
         if alarm is not None and (inquiry is None or _outranks(alarm, inquiry)):
             inquiry = _opened(alarm, before, watch, length)
-        elif inquiry is not None and len(inquiry.look) < MOST_LOOK:
+        elif inquiry is not None and not inquiry.stale and len(inquiry.look) < MOST_LOOK:
             inquiry = replace(inquiry, look=(*inquiry.look, sample))
     return replace(watch, detector=machine.plain(), inquiry=inquiry)
 
@@ -190,7 +203,7 @@ def _looks(
     """With the second looks that are due, and whether another run should be bought."""
     inquiry, ask = watch.inquiry, False
     bought = [sample for sample in timely if sample.run < 0]
-    if inquiry is None or inquiry.alarm.kind == "version":
+    if inquiry is None or inquiry.stale or inquiry.alarm.kind == "version":
         return watch, False
     was = inquiry.state
     for samples in (bought, inquiry.look if inquiry.due else ()):

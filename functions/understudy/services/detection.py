@@ -18,7 +18,7 @@ from understudy.catalog import Catalog
 from understudy.detectors.checks import problem
 from understudy.detectors.discovery import PERIOD, discovered
 from understudy.detectors.sample import TRAFFIC, Sample, bought
-from understudy.detectors.watch import Kit, Taken, Terms, Watch, accepted, take, watch_from
+from understudy.detectors.watch import Kit, Taken, Terms, Watch, accepted, renewed, take, watch_from
 from understudy.errors import Conflict, StoreError
 from understudy.health.finding import Finding
 from understudy.health.item import Health
@@ -268,12 +268,11 @@ def accept(store: DetectorStore, kit: Kit, target: str, stream: Stream, current:
 
 
 def _watch(stream: Stream, kept: Kept | None, digest: str) -> Watch:
-    """The watch that is kept, or a new one where its questions are others now."""
-    fresh = Watch(stream[0], stream[1], digest=digest)  # type: ignore[arg-type]  # checked before
+    """The watch that is kept, or a new one; learned anew where its questions are others now."""
     if kept is None:
-        return fresh
+        return Watch(stream[0], stream[1], digest=digest)  # type: ignore[arg-type]  # checked before
     known = watch_from(kept.plain, kept.rev)
-    return known if known.digest == digest else replace(fresh, rev=kept.rev)
+    return known if known.digest == digest else renewed(known, digest)
 
 
 def _finding(watch: Watch) -> Finding | None:

@@ -58,6 +58,17 @@ def test_a_batch_counts_once() -> None:
     assert 6 * MARKS == stream.watch.detector["steps"]  # type: ignore[index]
 
 
+def test_a_whole_delivery_of_the_stream_is_known_again() -> None:
+    """A hundred observations of one target, delivered again, change nothing."""
+    stream = Stream()
+    for number in range(100):
+        stream.run(RIGHT, mark=f"m{number}")
+    before = stream.watch
+    for number in range(100):
+        stream.run(WRONG, mark=f"m{number}")
+    assert before == stream.watch
+
+
 def test_what_comes_much_too_late_is_left_out() -> None:
     """An hour after newer values the rest of a batch counts and the late part does not."""
     watch = take(Watch("core", "quality"), samples("quality", RIGHT, NOW), "1", TERMS, KIT, bool).watch

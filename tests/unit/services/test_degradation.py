@@ -183,13 +183,29 @@ def test_all_streams_of_an_observation_are_one_read() -> None:
 
 
 def test_other_questions_are_another_stream() -> None:
-    """A golden set whose content changed is learned from nothing, and its alarms are gone."""
-    watched = confirmed()
+    """A golden set whose content changed is learned from nothing, and what was only suspected is dropped."""
+    watched = suspected()
     watched.questions.digest = "two"
     watched.answers(WRONG)
     assert ([], None) == (watched.states(), watched.health().hold)
     (stream,) = watched.world.store.streams("lead")
     assert 6 == watched.world.store.detector("lead", stream).plain["detector"]["steps"]
+
+
+def test_a_proved_loss_outlives_its_questions() -> None:
+    """Editing a set frees no target: the finding and the hold stand, whatever is answered, until somebody accepts."""
+    watched = confirmed()
+    watched.questions.digest = "two"
+    for number in range(5):
+        watched.answers(WRONG if number < 3 else RIGHT, run=-2 - number if number % 2 else 0)
+    assert ([("quality", "confirmed")], True) == (watched.states(), watched.health().hold is not None)
+    told = watched.world.store.incident("lead", "quality")
+    assert ("open", True) == (told.status, any("its questions were changed" in what for _, what in told.actions))
+    before = watched.health()
+    accept(watched.world.store, "lead", "core", by="ann", now=watched.world.clock.now, kit=KIT)
+    watched.react(before, watched.health())
+    watched.answers(WRONG)
+    assert ([], None) == (watched.states(), watched.health().hold)
 
 
 def test_quality_is_known_by_task() -> None:
