@@ -143,12 +143,11 @@ class Detection:
         since: float,
     ) -> Taken | None:
         """The stream's watch after these samples; None where its detector cannot go on, which is logged."""
-        questions = self._find(current, stream[0]) if bought(stream[0]) else None
-        digest = questions.digest if questions else ""
         terms = replace(terms_of(current), changed_at=since if stream[0] != TRAFFIC else 0.0)
         for _ in range(TRIES):
-            watch = _watch(stream, kept, digest)
             try:
+                questions = self._find(current, stream[0]) if bought(stream[0]) else None
+                watch = _watch(stream, kept, questions.digest if questions else "")
                 enough = self._enough(target, stream, current)
                 taken = self._taken(watch, batches, terms, enough)
             except StoreError:

@@ -39,6 +39,10 @@ TRIES = 8
 """Times a conditional write is tried again after losing to another writer."""
 NEXT_PROBE = 1.0
 """Seconds between the probes that prove a recovery."""
+LEARNING = 20.0
+"""Seconds from the beginning of a batch after which no further target's values are taken in; the room has 30 in all."""
+LONGEST = 500
+"""Characters of a list of names in the log."""
 MEASURE = 50.0
 """Seconds between two measures of a target that does not change: about one for each minute that CloudWatch keeps."""
 
@@ -85,20 +89,29 @@ class UpdateHealth:
         if seen.samples:
             self._waiting.setdefault(seen.target, []).append(seen)
 
-    def learn(self) -> None:
-        """Tell the values of all that was observed since to their detectors, a target at a time.
+    def learn(self, began: float | None = None) -> None:
+        """Tell the values of all that was observed since to their detectors, a target at a time, for so long as a batch
+        that `began` then may take.
 
-        A table that fails costs values and nothing else: delivered again, failures would count twice.
+        What fails, or finds no time, costs values and nothing else: delivered again, failures would count twice.
         """
         current, waiting, self._waiting = self._catalog.read(), self._waiting, {}
-        for target, seen in waiting.items():
-            if current is None or target not in current.targets:
+        until = (self._clock() if began is None else began) + LEARNING
+        failed = [own_failure("StoreErrors")]
+        while waiting and current is not None and self._clock() < until:
+            target = next(iter(waiting))
+            seen = waiting.pop(target)
+            if target not in current.targets:
                 continue
             try:
                 self._learn(target, seen, current)
             except StoreError as error:
-                failed = [own_failure("StoreErrors")]
                 self._logger.warning("values were not taken in", target=target, error=str(error), metrics=failed)
+            except Exception:
+                self._logger.exception("values were not taken in", target=target)
+        if waiting and current is not None:
+            count, names = sum(map(len, waiting.values())), ", ".join(sorted(waiting))[:LONGEST]
+            self._logger.warning("values were left out, for time was up", observations=count, targets=names)
 
     def _learn(self, target: str, seen: Sequence[Observation], current: Catalog) -> None:
         learned = self._detection.observe(seen, current, self._health(target))

@@ -8,14 +8,16 @@ from typing import Any
 
 import pytest
 
-from tests.detecting import KIT, ROW, WATCHED, Watched, samples
+from tests.detecting import KIT, ROW, WATCHED, Asked, Watched, samples
 from tests.unit.services.worlds import World
 from understudy.detectors.inquiry import LOOK
 from understudy.detectors.sample import Sample
-from understudy.errors import StoreError
+from understudy.errors import DocumentError, StoreError
 from understudy.health.finding import Hold
+from understudy.health.observation import Observation
 from understudy.health.quality import ALL
 from understudy.services.operate import accept, release
+from understudy.services.update_health import LEARNING
 
 RIGHT, WRONG = [1.0] * 6, [0.0] * 6
 
@@ -125,7 +127,7 @@ def test_callers_requests_are_looked_at_a_second_time() -> None:
 
 
 @pytest.mark.parametrize("broken", [
-    {"value": float("nan")}, {"at": 1e11}, {"kind": "mood"}, {"kind": "version"}, {"stream": "a#b"},
+    {"value": float("nan")}, {"value": 10**400}, {"at": 1e11}, {"kind": "mood"}, {"kind": "version"}, {"stream": "a#b"},
 ])  # fmt: skip
 def test_a_bad_value_is_refused_and_the_rest_goes_on(broken: dict[str, Any]) -> None:
     """The log names the place and the reason; the others are taken in."""
@@ -148,6 +150,67 @@ def test_a_detector_that_fails_costs_its_own_stream_only() -> None:
     watched.see(*samples("quality", RIGHT, now), *samples("cost", [1.0], now))
     assert ["a detector failed"] == [message for message, _ in watched.world.log.lines if "detector" in message]
     assert 2 == len(watched.world.store.streams("lead"))
+
+
+def test_a_golden_set_that_cannot_be_read_costs_its_own_stream_only() -> None:
+    """The log says so; the other streams of the target, and what was learned of this one, stay."""
+    watched = Watched(twice=False)
+    watched.answers(RIGHT)
+    watched.questions = Unreadable()
+    now = watched.world.clock.now + 600
+    watched.see(*samples("quality", RIGHT, now), *samples("latency", [1.0], now, stream=""))
+    assert ["a detector failed"] == [message for message, _ in watched.world.log.lines if "detector" in message]
+    assert {("core", "quality"), ("", "latency")} == set(watched.world.store.streams("lead"))
+
+
+class Unreadable(Asked):
+    """Questions of a document that is wrong."""
+
+    @property
+    def digest(self) -> str:  # type: ignore[override]
+        raise DocumentError([])
+
+
+class Forgetful(Asked):
+    """Fails when it is asked of a task for the first time."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def task(self, item: int) -> tuple[str, float] | None:
+        self.asked += 1
+        if self.asked == 1:
+            raise LookupError("no such question")
+        return super().task(item)
+
+
+def test_a_target_whose_values_break_everything_costs_the_others_nothing() -> None:
+    """What nobody foresaw is logged, and the next target is learned."""
+    watched = Watched(twice=False)
+    watched.update.observe(seen_now(watched, "lead"))
+    watched.update.observe(seen_now(watched, "spare"))
+    watched.questions = Forgetful()
+    watched.update.learn()
+    assert ["values were not taken in"] == [message for message, _ in watched.world.log.lines]
+    assert ({}, {ALL, "sums", "words"}) == (watched.health().quality, set(watched.health("spare").quality))
+
+
+def test_learning_ends_in_time() -> None:
+    """Breakers come first: values for which a batch has no time left are dropped, and the log says whose."""
+    watched = Watched(twice=False)
+    for target in ("lead", "spare"):
+        watched.update.observe(seen_now(watched, target))
+    watched.update.learn(watched.world.clock.now - LEARNING)
+    assert [("values were left out, for time was up", 2, "lead, spare")] == [
+        (message, fields["observations"], fields["targets"]) for message, fields in watched.world.log.lines
+    ]
+    watched.update.learn()
+    assert [] == [stream for target in ("lead", "spare") for stream in watched.world.store.streams(target)]
+
+
+def seen_now(watched: Watched, target: str) -> Observation:
+    now = watched.world.clock.now
+    return Observation(target, now, ok=1, last_ok_at=now).measured(*samples("quality", RIGHT, now))
 
 
 def test_a_target_that_is_not_in_the_document_is_passed_over() -> None:
