@@ -136,8 +136,11 @@ def take(
 
 
 def accepted(watch: Watch, kit: Kit, *, in_control_length: float) -> Watch:
-    """The watch whose stream is normal as it is: the alarm is over and the baseline is learned again."""
-    after = replace(watch, inquiry=None, before={}, changed_at=0.0, comparison=None)
+    """The watch whose stream is normal as it is: the alarm is over and the baseline is learned again.
+
+    A comparison of versions goes on: it is over when the version is accepted, by the terms of the next batch.
+    """
+    after = replace(watch, inquiry=None)
     if watch.detector is None:
         return after
     machine = kit.restore(watch.detector, in_control_length=in_control_length)

@@ -219,6 +219,15 @@ def test_a_second_change_is_compared_with_what_was_accepted_last() -> None:
     assert "loss" == (stream.watch.comparison or {})["verdict"]
 
 
+def test_a_comparison_outlives_the_end_of_another_alarm() -> None:
+    """Whatever is accepted meanwhile, the new version is compared with the old one and not with itself."""
+    stream = compared_after([1.0] * 20)
+    changed_at, before = stream.watch.changed_at, stream.watch.before
+    stream.watch = accepted(stream.watch, KIT, in_control_length=1e5)
+    stream.run([0.0] * 40, bought=True, terms=replace(TERMS, changed_at=changed_at))
+    assert (before, "loss") == (stream.watch.before, (stream.watch.comparison or {})["verdict"])
+
+
 def test_the_trend_is_that_of_the_newest_batches() -> None:
     """Means of batches, oldest first; texts have none."""
     stream = Stream(name="")
