@@ -20,7 +20,7 @@ from understudy.golden.drift import DRIFT
 from understudy.health.finding import Finding
 from understudy.health.item import Health, settled
 from understudy.incidents.evidence import KIND, Found, actions, facts, summary
-from understudy.incidents.incident import PROVIDER, Action, Incident, Kind, Severity, observed, resolved
+from understudy.incidents.incident import OVER, PROVIDER, Action, Incident, Kind, Severity, observed, resolved
 from understudy.ports import Clock, IncidentStore, SnapshotStore, Stream
 from understudy.services.sweep import asked_of
 
@@ -77,7 +77,7 @@ class Troubles:
         if kind == "outage" and after.state == "open":
             return
         found = _found_of(after, findings)
-        subject, siblings = after.target, _siblings(after.target, current)
+        subject, siblings = after.target, siblings_of(after.target, current)
         if len(siblings) > 1 and kind != "outage":
             shared = self._shared(kind, findings[0], found, after.target, siblings)
             provider = PROVIDER + current.targets[after.target].provider.name
@@ -107,11 +107,15 @@ class Troubles:
         return sorted([*found, *others], key=lambda one: (not one.confirmed, one.target, one.stream))
 
     def _gone(self, kind: Kind, was: Sequence[Finding], before: Health, after: Health, current: Catalog) -> None:
-        why = {"over": _why(was, after, current)}
-        now = self._clock()
-        over = partial(resolved, now=now, facts=why, actions=_held(before, after, now))
+        why, now = _why(was, after, current), self._clock()
+
+        def over(incident: Incident | None) -> Incident | None:
+            # Who is about to end it has said why.
+            facts = {} if incident is None or OVER in incident.facts else {OVER: why}
+            return resolved(incident, now=now, facts=facts, actions=_held(before, after, now))
+
         self._change(after.target, kind, over)
-        siblings = _siblings(after.target, current)
+        siblings = siblings_of(after.target, current)
         provider = PROVIDER + current.targets[after.target].provider.name
         if len(siblings) > 1 and self._is_open(provider, kind):
             health = self._store.snapshot([name for name in siblings if name != after.target], []).health
@@ -210,7 +214,8 @@ def _found_of(health: Health, findings: Sequence[Finding]) -> list[Found]:
     return [Found(health.target, one.stream, one.state == "confirmed", one.alarm) for one in findings]
 
 
-def _siblings(target: str, current: Catalog) -> list[str]:
+def siblings_of(target: str, current: Catalog) -> list[str]:
+    """The targets of the same provider, itself included."""
     provider = current.targets[target].provider.name
     return [name for name, one in current.targets.items() if one.provider.name == provider]
 

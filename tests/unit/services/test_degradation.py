@@ -92,6 +92,15 @@ def test_good_runs_lift_the_quarantine_and_end_the_incident() -> None:
     assert ([True, True, False], []) == (held, watched.states())
     assert "[resolved] lead answers as well as it did" == watched.titles()[-1]
     assert [("lead", "core")] * 3 == watched.confirms.sent
+    assert "3 good looks in a row" == watched.world.store.incident("lead", "quality").facts["over"]
+
+
+def test_an_end_that_nothing_shows_claims_no_looks() -> None:
+    """A finding that is gone without good looks says no more than that."""
+    watched = confirmed()
+    before = watched.health()
+    watched.react(before, replace(before, findings=(), hold=None))
+    assert "it no longer stands" == watched.world.store.incident("lead", "quality").facts["over"]
 
 
 def test_a_hold_that_an_operator_lifted_does_not_come_back() -> None:
