@@ -15,7 +15,7 @@ from understudy.detectors.sample import Sample
 from understudy.errors import DocumentError, StoreError
 from understudy.health.finding import Hold
 from understudy.health.observation import Observation
-from understudy.health.quality import ALL
+from understudy.health.quality import ALL, Judged, judged
 from understudy.services.operate import accept, release
 from understudy.services.update_health import LEARNING
 
@@ -289,6 +289,12 @@ def test_quality_is_known_by_task() -> None:
     assert {ALL: (0.5, 48, 0.5), "sums": (1.0, 24, 1.0), "words": (0.0, 24, 0.0)} == {
         task: (round(one.mean, 6), one.weight, one.baseline) for task, one in quality.items()
     }
+
+
+def test_an_answer_may_weigh_more_than_all_that_is_remembered() -> None:
+    """Its quality is then that of the answer, and stays between 0 and 1."""
+    known = judged({}, [Judged("sums", 1.0, 1.0, 1000.0), Judged("sums", 0.0, 2.0, 1000.0)])
+    assert 0.0 == known["sums"].mean
 
 
 def test_a_lost_request_for_a_run_is_logged_and_not_the_end() -> None:
