@@ -287,10 +287,13 @@ def _operator() -> str:
         return "unknown"
 
 
-def _positive(text: str) -> float:
-    number = float(text)
+def _length(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
     if not 100 <= number <= 1e9:
-        raise argparse.ArgumentTypeError("expected a number from 100 to 1e9")
+        raise argparse.ArgumentTypeError(f"expected a number from 100 to 1e9, not {text!r}")
     return number
 
 
@@ -323,7 +326,7 @@ def _parser() -> argparse.ArgumentParser:
     replay.set_defaults(run=_replay)
     replay.add_argument(
         "--in-control-length",
-        type=_positive,
+        type=_length,
         default=100_000,
         metavar="N",
         help="observations between two false alarms of a stream, on average (100000)",

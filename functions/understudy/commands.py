@@ -62,10 +62,11 @@ def standing(health: Mapping[str, Health]) -> list[str]:
 def _hold(store: Any, options: argparse.Namespace, by: str) -> str:
     from understudy.services.operate import hold
 
-    hold(store, options.target, options.state, by=by, because=options.because, now=time.time())
-    return (
-        f"{options.target} is {options.state}; routers follow within seconds. Undo: understudy release {options.target}"
-    )
+    deaf = hold(store, options.target, options.state, by=by, because=options.because, now=time.time())
+    follow = "routers follow within seconds"
+    if deaf:
+        follow += f", but not for {', '.join(deaf)} (`quarantine: off`; `understudy drain` counts for all)"
+    return f"{options.target} is {options.state}; {follow}. Undo: understudy release {options.target}"
 
 
 def _release(store: Any, options: argparse.Namespace, by: str) -> str:  # noqa: ARG001 - every command is told who
@@ -79,6 +80,8 @@ def _accept(store: Any, options: argparse.Namespace, by: str) -> str:
     from understudy.services.operate import accept
 
     over = accept(store, options.target, options.stream, by=by, now=time.time())
+    if not over:
+        return f"{options.target}: nothing was found that stands; the incidents that were left of it are ended"
     told = "; ".join(summary([Found(options.target, one.stream, True, one.alarm)]) for one in over)
     return f"{options.target}: accepted, and learned anew from now on: {told}"
 

@@ -119,8 +119,8 @@ class ProbingStore(Protocol):
         """In one batch read, eventually consistent, of the day that `now` is of; every target is in it."""
 
     def take_run(self, target: str, stream: str, before: Rota, after: Rota) -> bool:
-        """Write how far a stream has come; False where it is no longer `before`, for somebody else has taken the run.
-        Raises Conflict where too many write at once."""
+        """Write what `after` moves of how far a stream has come; False where that is no longer as in `before`, for
+        somebody else has taken the run.  Raises Conflict where too many write at once."""
 
     def spend(self, target: str, amounts: Mapping[str, Decimal], now: float) -> None:
         """Add US dollars, by kind of probe, to what the day has cost; atomic."""
@@ -201,12 +201,16 @@ class ProbeQueue(Protocol):
         """Ask for a recovery probe of `target` in `delay` seconds."""
 
 
+CONFIRM_GAP = 30.0
+"""Seconds between the beginnings of two runs that confirm an alarm of one stream, at least."""
+
+
 class ConfirmQueue(Protocol):
     def send(self, target: str, stream: str) -> None:
-        """Ask for a run of the stream's questions now, to confirm what a detector found there.
+        """Ask for a run of a golden set's questions in CONFIRM_GAP seconds, to confirm what a detector found there.
 
-        It comes as one observation whose samples of that stream have a negative `run`.  A second one within five
-        minutes is not bought.
+        It comes as one observation whose samples of that stream have a negative `run`.  One that is asked for twice
+        within that time is bought once.
         """
 
 

@@ -7,6 +7,7 @@ Time: 30 s for a batch.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from functools import cache
 from typing import Any
@@ -27,8 +28,9 @@ def service() -> UpdateHealth:
 
 
 def handler(event: Mapping[str, Any], context: object) -> dict[str, Any]:  # noqa: ARG001
+    began = time.time()
     done = in_order(event, _handle, JsonLogger("update_health", settings().log_level))
-    service().learn()
+    service().learn(began)
     return done
 
 

@@ -64,12 +64,26 @@ def test_messages_travel_ten_at_a_time(sqs: Any, url: str, sent: list[Any], coun
     assert [{"target": f"t{number}", "due": NOW} for number in range(count)] == found
 
 
+class Ordered:
+    """Keeps what SQS was told to send."""
+
+    def __init__(self) -> None:
+        self.orders: list[dict[str, Any]] = []
+
+    def send_message(self, **order: Any) -> None:
+        self.orders.append(order)
+
+
 def test_runs_say_what_they_ask(sqs: Any, url: str) -> None:
     """A run names its stream; a confirmation has no time of its own."""
     SqsDueQueue(url, lambda _: sqs).send([Due("a", NOW, 0, "quality", "core")])
-    SqsConfirmQueue(url, lambda _: sqs).send("a", "drift")
+    ordered = Ordered()
+    SqsConfirmQueue(url, lambda _: ordered).send("a", "core")
+    # It comes when a run that has just asked for it is no longer too near.
+    assert [30] == [order.pop("DelaySeconds") for order in ordered.orders]
+    sqs.send_message(**ordered.orders[0])
     found = sorted(received(sqs, url), key=lambda body: str(body["ask"]))
-    confirm = {"target": "a", "ask": "confirm", "set": "drift"}
+    confirm = {"target": "a", "ask": "confirm", "set": "core"}
     assert [confirm, {"target": "a", "due": NOW, "ask": "quality", "set": "core"}] == found
     assert [("confirm", None), ("quality", NOW)] == [
         (c.ask, c.due) for c in (call_from(json.dumps(f), 1) for f in found)

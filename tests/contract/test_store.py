@@ -685,6 +685,13 @@ class TestProbing:
         assert ([True, True], [False, True]) == (taken, again)
         assert {"core": Rota(2, NOW + 9, 20), "drift": drift} == store.probing(["a"], NOW)["a"].rotas
 
+    def test_a_run_and_a_confirmation_of_one_stream_are_both_taken(self, store: Store) -> None:
+        """Each moves its own part of what both have read; neither is taken twice."""
+        regular, confirming = Rota(1, NOW, 10), Rota(confirmations=1, confirmed_at=NOW)
+        taken = [store.take_run("a", "core", Rota(), after) for after in (regular, confirming, regular, confirming)]
+        assert [True, True, False, False] == taken
+        assert {"core": Rota(1, NOW, 10, 1, NOW)} == store.probing(["a"], NOW)["a"].rotas
+
     def test_a_run_is_taken_by_one_of_many(self, store: Store) -> None:
         """Of fifty workers that want the same run one gets it."""
         with ThreadPoolExecutor(RIVALS) as pool:

@@ -58,4 +58,4 @@ def test_a_budget_that_makes_no_sense(length: str, capsys: pytest.CaptureFixture
     with pytest.raises(SystemExit) as stopped:
         main(["replay", "--in-control-length", length])
     assert 2 == stopped.value.code
-    assert "--in-control-length" in capsys.readouterr().err
+    assert f"--in-control-length: expected a number from 100 to 1e9, not {length!r}" in capsys.readouterr().err

@@ -45,7 +45,11 @@ def _wrong_value(kind: str, value: Any) -> str | None:
 
 
 def _finite(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    try:
+        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    except OverflowError:
+        # A whole number may be larger than any float.
+        return False
 
 
 def _shown(value: Any) -> str:

@@ -38,6 +38,10 @@ FEWEST = 4
 """Answers that are off without which there is no alarm."""
 DIGEST = 4
 """Characters that are kept of a token's digest: what callers or models say is not stored."""
+MOST_VERSIONS = 64
+"""Versions that are known at once, those seen last."""
+WORDS = 200
+"""Characters of the last version that are kept for people: the name of a model and what tells its builds apart."""
 
 
 Prompt = tuple[dict[str, float], list[str]]
@@ -148,45 +152,50 @@ class Fingerprints:
 
 
 class Versions:
-    """The version that the provider reports.  State: those it has reported, and the news that waits for a second time.
+    """The version that the provider reports.  State: digests of those it has reported, the one seen last at the end;
+    how many of them were seen since the newest one was told; the last one in words; the news that waits for a second
+    time.
 
     What has been reported once before is no news: a provider may serve two builds side by side.
     """
 
-    __slots__ = ("_count", "_known", "_news")
+    __slots__ = ("_count", "_known", "_last", "_news", "_since")
 
     def __init__(self, plain: Mapping[str, Any] | None = None) -> None:
         known = plain or {}
-        self._known: list[str] = list(known.get("known", ()))
+        self._known: list[str] = known.get("digests", "").split()
+        self._since: int = known.get("since", 0)
+        self._last: str = known.get("last", "")
         self._count: int = known.get("count", 0)
         self._news: list[Any] = list(known.get("news", ()))
 
     def plain(self) -> dict[str, Any]:
         """JSON-able form."""
-        return {"kind": "version", "known": list(self._known), "count": self._count, "news": list(self._news)}
+        digests = " ".join(self._known)
+        kept = {"digests": digests, "since": self._since, "last": self._last}
+        return {"kind": "version", **kept, "count": self._count, "news": list(self._news)}
 
     def scores(self, seen: Sample) -> list[float] | None:
         """As sure as can be: it is known or it is not."""
-        return [-5.0 if str(seen.value)[:60] in self._known else 5.0] if self._known else None
+        return [-5.0 if _name(str(seen.value)) in self._known else 5.0] if self._known else None
 
     def accept(self) -> None:
-        """Forget them all: the next one is the first."""
-        self._known, self._news = [], []
+        """Those seen since the newest one was told are normal; the others are gone, and news if they return."""
+        self._known, self._news = self._known[len(self._known) - self._since :], []
 
     def step(self, seen: Sample) -> Alarm | None:
-        version = str(seen.value)[:60]
+        version = str(seen.value)
+        name = _name(version)
         self._count += 1
-        if version in self._known:
+        if name in self._known or seen.calib or not self._known:
+            self._saw(name, version)
             return None
-        if seen.calib or not self._known:
-            self._add(version)
+        if not self._news or self._news[0] != name:
+            self._news = [name, seen.at, self._count]
             return None
-        if not self._news or self._news[0] != version:
-            self._news = [version, seen.at, self._count]
-            return None
-        before, (_, since, place) = self._known[-1], self._news
-        self._add(version)
-        self._news = []
+        before, (_, since, place) = self._last, self._news
+        self._saw(name, version)
+        self._since, self._news = 1, []
         return Alarm(
             kind="version",
             verdict="changed",
@@ -196,11 +205,19 @@ class Versions:
             unit="version",
             statistic=2.0,
             threshold=2.0,
-            evidence={"before": before, "after": version},
+            evidence={"before": before, "after": self._last},
         )
 
-    def _add(self, version: str) -> None:
-        self._known = [*self._known, version][-8:]
+    def _saw(self, name: str, version: str) -> None:
+        if self._since and name not in self._known[-self._since :]:
+            self._since = min(MOST_VERSIONS, self._since + 1)
+        self._known = [*(other for other in self._known if other != name), name][-MOST_VERSIONS:]
+        self._last = version[:WORDS]
+
+
+def _name(version: str) -> str:
+    """What is kept of a version that is known."""
+    return hashlib.blake2b(version.encode(errors="surrogatepass"), digest_size=4).hexdigest()
 
 
 def _packed(items: Mapping[int, Prompt]) -> str:

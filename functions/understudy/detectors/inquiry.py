@@ -24,8 +24,9 @@ class Inquiry:
     """`baseline` is the detector as it was before the values that set it off: what it has learned since is what is in
     doubt.  `look` are the values since the last look, `e_value` what the alarm is worth by now, `unsure` the looks of a
     suspicion that said nothing, `good` those in a row by which a confirmed one is over, `asks` the runs that were
-    bought.  `doubt`: two looks said nothing, and the alarm alone is worth being told.  `actions` are times and words,
-    for people."""
+    bought.  `doubt`: two looks said nothing, and the alarm alone is worth being told.  `stale`: its questions are
+    others by now, so that no look says anything of it, and it stands until it is accepted.  `actions` are times and
+    words, for people."""
 
     alarm: Alarm
     baseline: Mapping[str, Any]
@@ -36,6 +37,7 @@ class Inquiry:
     good: int = 0
     asks: int = 0
     doubt: bool = False
+    stale: bool = False
     actions: tuple[tuple[float, str], ...] = ()
 
     def plain(self) -> dict[str, Any]:

@@ -19,8 +19,8 @@ from understudy.detectors.packing import packed, unpacked
 from understudy.detectors.sample import TEXTS, Alarm, Kind, Sample
 from understudy.detectors.stream import IN_CONTROL_LENGTH, Detector, detector, detector_from
 
-MARKS = 64
-"""Batches that are known again; of more than one target, and split where one fails, the stream delivers 100 at once."""
+MARKS = 128
+"""Batches that are known again: the table's stream delivers 100 observations at once, which may be of one target."""
 LATE = 3600.0
 TREND = 24
 """Means of the newest batches that are kept, for people."""
@@ -136,13 +136,29 @@ def take(
 
 
 def accepted(watch: Watch, kit: Kit, *, in_control_length: float) -> Watch:
-    """The watch whose stream is normal as it is: the alarm is over and the baseline is learned again."""
-    after = replace(watch, inquiry=None, before={}, changed_at=0.0, comparison=None)
+    """The watch whose stream is normal as it is: the alarm is over and the baseline is learned again.
+
+    A comparison of versions goes on: it is over when the version is accepted, by the terms of the next batch.
+    """
+    after = replace(watch, inquiry=None)
     if watch.detector is None:
         return after
     machine = kit.restore(watch.detector, in_control_length=in_control_length)
     machine.accept()
     return replace(after, detector=machine.plain())
+
+
+def renewed(watch: Watch, digest: str) -> Watch:
+    """The watch of a stream whose questions are others now: all is learned anew.
+
+    A confirmed alarm stands until somebody accepts it: that the questions were changed does not make answers good, and
+    the baseline that could tell is gone.  A suspicion is dropped.
+    """
+    inquiry = watch.inquiry if watch.inquiry is not None and watch.inquiry.state == "confirmed" else None
+    if inquiry is not None and not inquiry.stale:
+        words = "its questions were changed: nothing can show that it is over, so it stands until it is accepted"
+        inquiry = replace(inquiry, look=(), stale=True).did(watch.newest, words)
+    return Watch(watch.stream, watch.kind, digest=digest, marks=watch.marks, inquiry=inquiry, rev=watch.rev)
 
 
 def _stepped(watch: Watch, regular: Sequence[Sample], terms: Terms, kit: Kit) -> Watch:
@@ -166,7 +182,7 @@ def _stepped(watch: Watch, regular: Sequence[Sample], terms: Terms, kit: Kit) ->
         alarm = machine.step(sample)
         if alarm is not None and (inquiry is None or _outranks(alarm, inquiry)):
             inquiry = _opened(alarm, before, watch, length)
-        elif inquiry is not None and len(inquiry.look) < MOST_LOOK:
+        elif inquiry is not None and not inquiry.stale and len(inquiry.look) < MOST_LOOK:
             inquiry = replace(inquiry, look=(*inquiry.look, sample))
     return replace(watch, detector=machine.plain(), inquiry=inquiry)
 
@@ -190,7 +206,7 @@ def _looks(
     """With the second looks that are due, and whether another run should be bought."""
     inquiry, ask = watch.inquiry, False
     bought = [sample for sample in timely if sample.run < 0]
-    if inquiry is None or inquiry.alarm.kind == "version":
+    if inquiry is None or inquiry.stale or inquiry.alarm.kind == "version":
         return watch, False
     was = inquiry.state
     for samples in (bought, inquiry.look if inquiry.due else ()):

@@ -45,7 +45,8 @@ def _after(known: Quality | None, answer: Judged) -> Quality:
     if known is None:
         known = Quality(answer.value, 0.0, answer.at)
     weight = min(known.weight, MEMORY - answer.weight) + answer.weight
-    mean = known.mean + (answer.value - known.mean) * answer.weight / weight
+    # An answer may weigh more than all that is remembered.
+    mean = known.mean + (answer.value - known.mean) * min(1.0, answer.weight / weight)
     baseline = known.baseline
     if baseline is None and weight >= KNOWN:
         baseline = round(mean, 4)

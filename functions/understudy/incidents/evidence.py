@@ -118,4 +118,4 @@ def when(moment: float) -> str:
 
 def _shown(alarm: Alarm) -> dict[str, str]:
     """The alarm's own evidence, one short word each."""
-    return {name: str(value)[:120] for name, value in alarm.evidence.items() if name not in HIDDEN}
+    return {name: str(value)[:200] for name, value in alarm.evidence.items() if name not in HIDDEN}

@@ -20,6 +20,8 @@ Action = tuple[float, str]
 """When, and what was done, in words."""
 
 MOST_ACTIONS = 20
+OVER = "over"
+"""The fact that says why an incident ended."""
 PROVIDER = "provider:"
 """Begins the subject of an incident that all targets of a provider share; the name of a target cannot."""
 
@@ -133,6 +135,15 @@ def acknowledged(current: Incident | None, *, now: float, by: str) -> Incident |
         return None
     actions = _joined(current.actions, [(now, f"acknowledged by {by}")])
     return replace(current, changed_at=now, acknowledged_at=now, acknowledged_by=by, actions=actions)
+
+
+def ending(current: Incident | None, *, now: float, why: str) -> Incident | None:
+    """The incident with the reason for which it is about to end, which is not told yet; None where none is open."""
+    if current is None or current.status == "resolved":
+        return None
+    return replace(
+        current, changed_at=now, facts={**current.facts, OVER: why}, actions=_joined(current.actions, [(now, why)])
+    )
 
 
 def resolved(

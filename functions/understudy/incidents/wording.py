@@ -37,9 +37,11 @@ DID: dict[Kind, str] = {
     "latency": "It keeps its traffic; routes that choose by score send it less. Waits follow its own times.",
     "quality": "Routes that choose by score send it less. Where a route says `quarantine: automatic` it is kept from "
     "callers until it is good again.",
-    "tokens": "Nothing: it keeps its traffic. What is normal is not learned anew before somebody accepts it.",
+    "tokens": "Nothing: it keeps its traffic. What is normal is not learned anew before somebody accepts it, or the "
+    "new version with which it came is accepted.",
     "cost": "It keeps its traffic; routes that choose by cost or score send it less.",
-    "changed": "Nothing: it keeps its traffic. What is normal is not learned anew before somebody accepts it.",
+    "changed": "Nothing: it keeps its traffic. What is normal is not learned anew before somebody accepts it, or the "
+    "new version with which it came is accepted.",
     "version": "It is asked the same questions as before the change. Without a loss the new version is accepted; with "
     "one there is a second incident, of its quality.",
 }

@@ -15,22 +15,29 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from understudy.catalog import Catalog
-from understudy.detectors.checks import problem
+from understudy.detectors.checks import MOST_ITEMS, problem
+from understudy.detectors.comparison import Comparison, compared
 from understudy.detectors.discovery import PERIOD, discovered
-from understudy.detectors.sample import TRAFFIC, Sample, bought
-from understudy.detectors.watch import Kit, Taken, Terms, Watch, accepted, take, watch_from
+from understudy.detectors.sample import TRAFFIC, Kind, Sample, bought
+from understudy.detectors.watch import Kit, Taken, Terms, Watch, accepted, renewed, take, watch_from
 from understudy.errors import Conflict, StoreError
 from understudy.health.finding import Finding
 from understudy.health.item import Health
 from understudy.health.observation import Observation
 from understudy.health.quality import Judged
 from understudy.ports import Clock, DetectorStore, Kept, Logger, SnapshotStore, Stream
+from understudy.services.sweep import asked_of
 
 TRIES = 8
 MOST_STREAMS = 32
 """Streams of one observation."""
 ASKED = 2 * PERIOD
 """Seconds within which a stream had values, so that a comparison of versions waits for it."""
+
+
+NEAR = 3600.0
+"""Seconds before a version was first reported from which on a change counts as its own: when a change began is an
+estimate, and questions come by the hour."""
 
 
 class Questions(Protocol):
@@ -56,12 +63,14 @@ class Store(DetectorStore, SnapshotStore, Protocol):
 @dataclass(frozen=True, slots=True)
 class Learned:
     """What an observation taught: the findings that stand now, or None, by stream; judged answers; the streams of which
-    a run should be bought; the comparison by which a new version was accepted, in figures."""
+    a run should be bought; the comparison by which a new version was accepted, in figures, and the kinds of values
+    whose changes were accepted with it."""
 
     findings: Mapping[Stream, Finding | None] = field(default_factory=dict)
     judged: tuple[Judged, ...] = ()
     asks: tuple[str, ...] = ()
     no_loss: Mapping[str, object] | None = None
+    accepted: tuple[Kind, ...] = ()
 
 
 class Detection:
@@ -106,8 +115,8 @@ class Detection:
             judged += self._judged(taken, current)
             if taken.ask and bought(stream[0]):
                 asks.append(stream[0])
-        no_loss = self._settled(target, watches, since, health, findings, current)
-        return Learned(findings, tuple(judged), tuple(dict.fromkeys(asks)), no_loss)
+        no_loss, over = self._settled(target, watches, since, health, findings, current)
+        return Learned(findings, tuple(judged), tuple(dict.fromkeys(asks)), no_loss, over)
 
     def _batches(self, seen: Sequence[Observation]) -> dict[Stream, list[Batch]]:
         """The samples of each stream and kind, by the observations that brought them."""
@@ -143,12 +152,11 @@ class Detection:
         since: float,
     ) -> Taken | None:
         """The stream's watch after these samples; None where its detector cannot go on, which is logged."""
-        questions = self._find(current, stream[0]) if bought(stream[0]) else None
-        digest = questions.digest if questions else ""
         terms = replace(terms_of(current), changed_at=since if stream[0] != TRAFFIC else 0.0)
         for _ in range(TRIES):
-            watch = _watch(stream, kept, digest)
             try:
+                questions = self._find(current, stream[0]) if bought(stream[0]) else None
+                watch = _watch(stream, kept, questions.digest if questions else "")
                 enough = self._enough(target, stream, current)
                 taken = self._taken(watch, batches, terms, enough)
             except StoreError:
@@ -220,29 +228,56 @@ class Detection:
         health: Health,
         findings: dict[Stream, Finding | None],
         current: Catalog,
-    ) -> Mapping[str, object] | None:
-        """Accept a new version where the last of its comparisons has shown no loss; the figures, or None."""
+    ) -> tuple[Mapping[str, object] | None, tuple[Kind, ...]]:
+        """Accept a new version where all questions together show no loss; the figures and what was accepted with it,
+        or None and nothing."""
+        asked = {watch.stream: watch for watch in watches if watch.kind == "quality" and bought(watch.stream)}
         # The change itself is told first, so what the very observation that brought it says of it waits for the next.
-        if not _changed_at(health.findings) or not any(_no_loss(watch, since) for watch in watches):
-            return None
-        others = self._store.detectors(target, [(stream, "quality") for stream in self._golden(target)])
-        every = [watch_from(kept.plain, kept.rev) for kept in others.values()]
-        every = [w for w in every if w.stream not in {watch.stream for watch in watches if watch.kind == "quality"}]
-        recent = [watch for watch in every if self._clock() - watch.newest < ASKED]
-        if not all(_no_loss(watch, since) for watch in recent):
-            return None
+        if not _changed_at(health.findings) or not asked:
+            return None, ()
+        found = self._together(target, asked, since, current)
+        if found is None or found.verdict != "no loss":
+            return None, ()
         told = {(one.stream, one.kind): one for one in health.findings} | {k: v for k, v in findings.items() if v}
-        for stream, finding in told.items():
-            if finding is not None and finding.alarm.verdict == "changed":
-                accept(self._store, self._kit, target, stream, current, self._clock())
-                findings[stream] = None
-        best = next(watch for watch in watches if _no_loss(watch, since))
-        figures = dict(best.comparison or {})
+        over = [stream for stream, finding in told.items() if _came_with(finding, since)]
+        for stream in over:
+            accept(self._store, self._kit, target, stream, current, self._clock())
+            findings[stream] = None
         return {
-            "questions compared": figures["questions"],
-            "quality before and after": f"{figures['before']:.3f}, {figures['after']:.3f}",
-            "difference, 95 % interval": f"{figures['low']:+.3f} to {figures['high']:+.3f}",
-        }
+            "questions compared": found.questions,
+            "quality before and after": f"{found.before:.3f}, {found.after:.3f}",
+            "difference, 95 % interval": f"{found.low:+.3f} to {found.high:+.3f}",
+        }, tuple(dict.fromkeys(told[stream].kind for stream in over))
+
+    def _together(self, target: str, asked: Mapping[str, Watch], since: float, current: Catalog) -> Comparison | None:
+        """The comparison of two versions by the questions of all sets that the target is asked; None while one of them
+        has not answered since, and where one of them alone shows a loss.
+
+        A set of a few questions can never exclude a loss by itself, so it must not be asked to.
+        """
+        still = asked_of(target, current) or {}
+        names = [(name, "quality") for name in self._golden(target) if name not in asked and name in still]
+        others = (self._read(target, kept) for kept in self._store.detectors(target, names).values())
+        recent = [watch for watch in others if watch is not None and self._clock() - watch.newest < ASKED]
+        before: dict[int, tuple[float, float]] = {}
+        after: dict[int, tuple[float, float]] = {}
+        for place, watch in enumerate((*asked.values(), *recent)):
+            lost = watch.comparison is not None and watch.comparison["verdict"] == "loss"
+            if watch.changed_at != since or lost:
+                return None
+            if watch.before and not watch.before.keys() & watch.answers.keys():
+                return None
+            before |= {place * MOST_ITEMS + item: answer for item, answer in watch.before.items()}
+            after |= {place * MOST_ITEMS + item: answer for item, answer in watch.answers.items()}
+        return compared(before, after, max_loss=current.health.detection.max_loss)
+
+    def _read(self, target: str, kept: Kept) -> Watch | None:
+        """The watch that is kept; None where it cannot be read, which is logged."""
+        try:
+            return watch_from(kept.plain, kept.rev)
+        except Exception:
+            self._logger.exception("a detector failed", target=target)
+            return None
 
 
 def terms_of(current: Catalog) -> Terms:
@@ -268,12 +303,11 @@ def accept(store: DetectorStore, kit: Kit, target: str, stream: Stream, current:
 
 
 def _watch(stream: Stream, kept: Kept | None, digest: str) -> Watch:
-    """The watch that is kept, or a new one where its questions are others now."""
-    fresh = Watch(stream[0], stream[1], digest=digest)  # type: ignore[arg-type]  # checked before
+    """The watch that is kept, or a new one; learned anew where its questions are others now."""
     if kept is None:
-        return fresh
+        return Watch(stream[0], stream[1], digest=digest)  # type: ignore[arg-type]  # checked before
     known = watch_from(kept.plain, kept.rev)
-    return known if known.digest == digest else replace(fresh, rev=kept.rev)
+    return known if known.digest == digest else renewed(known, digest)
 
 
 def _finding(watch: Watch) -> Finding | None:
@@ -290,9 +324,11 @@ def _changed_at(findings: Iterable[Finding]) -> float:
     return min((one.alarm.changed_at for one in findings if one.kind == "version"), default=0.0)
 
 
-def _no_loss(watch: Watch, since: float) -> bool:
-    compared = watch.comparison if watch.changed_at == since else None
-    return compared is not None and compared["verdict"] == "no loss"
+def _came_with(finding: Finding, since: float) -> bool:
+    """Whether a change is the version's or began when the version changed; what was there before is another matter."""
+    return finding.alarm.verdict == "changed" and (
+        finding.kind == "version" or finding.alarm.changed_at >= since - NEAR
+    )
 
 
 def _mark(seen: Observation) -> str:

@@ -15,14 +15,16 @@ from understudy.health.item import Health
 from understudy.health.quality import relearned
 from understudy.health.quarantine import quarantined, with_findings
 from understudy.incidents.evidence import KIND
-from understudy.incidents.incident import KINDS, acknowledged, resolved
+from understudy.incidents.incident import KINDS, OVER, PROVIDER, Incident, acknowledged, ending, resolved
 from understudy.ports import ControlStore, DetectorStore, HealthStore, IncidentStore, Stream
 from understudy.services.current_catalog import CurrentCatalog
 from understudy.services.detection import accept as accept_stream
-from understudy.services.trouble import changed, told
+from understudy.services.trouble import changed, siblings_of, told
 
 TRIES = 8
 LONGEST = 300
+ORPHANS = tuple(kind for kind in KINDS if kind not in ("outage", "credential"))
+"""The kinds of incidents that stand on findings alone; a breaker sees to the others."""
 
 
 class Store(ControlStore, HealthStore, DetectorStore, IncidentStore, Protocol):
@@ -35,13 +37,16 @@ class OperatorError(UnderstudyError):
 
 def hold(
     store: Store, target: str, state: Literal["drained", "quarantined"], *, by: str, because: str, now: float
-) -> None:
-    """Keep a target from callers until it is released; a hold that is there is replaced."""
-    _current(store, target)
+) -> list[str]:
+    """Keep a target from callers until it is released; a hold that is there is replaced.  Returns the routes that use
+    the target all the same, since a quarantine does not count for them."""
+    current = _current(store, target)
     cause = " ".join(because.split())[:LONGEST]
     if not cause:
         raise OperatorError("say why with --because: whoever is on call next will ask")
     _change(store, target, lambda health: replace(health, hold=Hold(state, now, by, cause)))
+    using = (route for route in current.routes.values() if target in route.asked)
+    return [route.name for route in using if state == "quarantined" and route.quarantine == "off"]
 
 
 def release(store: Store, target: str) -> Hold:
@@ -67,18 +72,21 @@ def accept(
     current = _current(store, target)
     known = store.health([target]).get(target) or Health(target)
     over = [one for one in known.findings if stream is None or one.stream == stream]
+    ends = partial(resolved, now=now, facts={OVER: f"accepted by {by}"}, actions=[(now, f"accepted by {by}")])
     if not over:
+        if stream is None and _ended_orphans(store, known, current, ends):
+            return []
         of = f" of stream {stream!r}" if stream is not None else ""
         raise OperatorError(f"{target} has no finding{of} to accept; `understudy status` shows what was found")
     for one in over:
         accept_stream(store, kit or Kit(), target, (one.stream, one.kind), current, now)
     gone: dict[Stream, Finding | None] = {(one.stream, one.kind): None for one in over}
-    # Before the findings are gone: whoever sees them go would end the incidents without the name.
     standing = told(with_findings(known, gone))
-    end = partial(resolved, now=now, facts={"over": f"accepted by {by}"}, actions=[(now, f"accepted by {by}")])
-    for kind in dict.fromkeys(KIND[one.kind] for one in over):
-        if kind not in standing:
-            changed(store, target, kind, end)
+    kinds = [kind for kind in dict.fromkeys(KIND[one.kind] for one in over) if kind not in standing]
+    # Named before the findings are gone, since whoever sees them go ends the incidents; ended after it, since whoever
+    # sees them stand would open them again.
+    for kind in kinds:
+        changed(store, target, kind, partial(ending, now=now, why=f"accepted by {by}"))
 
     def change(health: Health) -> Health:
         after = with_findings(health, gone)
@@ -87,7 +95,25 @@ def accept(
         return quarantined(health, after, automatic=False, now=now)
 
     _change(store, target, change)
+    for kind in kinds:
+        changed(store, target, kind, ends)
     return over
+
+
+def _ended_orphans(
+    store: Store, health: Health, current: Catalog, ends: Callable[[Incident | None], Incident | None]
+) -> bool:
+    """End incidents of a target without findings, and those of its provider where no other target has findings of that
+    kind: the record by which they would have ended was lost.  False where there are none."""
+    siblings = siblings_of(health.target, current)
+    every = [told(one) for one in store.health(siblings).values()]
+    ended = False
+    for kind in ORPHANS:
+        if kind not in told(health):
+            ended |= changed(store, health.target, kind, ends)
+        if not any(kind in found for found in every):
+            ended |= changed(store, PROVIDER + current.targets[health.target].provider.name, kind, ends)
+    return ended
 
 
 def acknowledge(store: Store, subject: str, kind: str, *, by: str, now: float) -> None:

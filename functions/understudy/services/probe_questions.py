@@ -1,4 +1,4 @@
-"""What a run asks: which questions of a golden set are next, the drift prompts, or the question of a health check."""
+"""What a run asks: which questions of a golden set are next, or the drift prompts."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import Any
 from understudy.catalog import Catalog, Route, Target
 from understudy.chat.request import ChatRequest, chat_request
 from understudy.chat.unary import UnaryRequest
-from understudy.detectors.sample import LIVENESS, TRAFFIC
 from understudy.errors import UnderstudyError
 from understudy.golden.checkers import needs_judge
 from understudy.golden.drift import DRIFT, PROMPTS, drift_body
@@ -18,13 +17,8 @@ from understudy.golden.judge import judge_body
 from understudy.golden.sets import find
 from understudy.ports import Logger, Rota
 from understudy.services.fitness import unfit
-from understudy.services.probe_call import liveness
 from understudy.services.sweep import Call
 
-CONFIRM_CALLS = 8
-"""Health checks that confirm an alarm in the stream of traffic."""
-CONFIRM_DRIFT = 24
-"""Most drift prompts that confirm an alarm of theirs."""
 _NOBODYS = Route("probe", ())
 """A route that agrees to nothing's being lost."""
 
@@ -54,11 +48,8 @@ class Questions:
         """What is asked now, and how far its stream has come by it.  Questions that the target cannot take are passed
         over, and those for a judge where there is none (`judged`)."""
         quality, drift, confirms = current.health.quality, current.health.drift, call.ask == "confirm"
-        if call.stream in (TRAFFIC, LIVENESS):
-            request = liveness(target, current)
-            return [Question(0, request)] * CONFIRM_CALLS, replace(rota, confirmations=rota.confirmations + 1)
         if call.stream == DRIFT:
-            all_, count = _prompts(target), CONFIRM_DRIFT if confirms else drift.prompts
+            all_, count = _prompts(target), drift.prompts
         else:
             all_ = self._items(call.stream, target, current, judged=judged)
             count = quality.confirm_items if confirms else quality.items

@@ -1,4 +1,4 @@
-"""Runs: the questions of a golden set, the drift prompts, or a few health checks, asked together and told as one.
+"""Runs: the questions of a golden set, or the drift prompts, asked together and told as one.
 
 A run is taken by a conditional write before it begins, so that two workers never pay for the same one; a run whose
 worker dies is not made up for.  What is not answered in time is missing, and detectors bear that.
@@ -14,17 +14,17 @@ from decimal import Decimal
 from typing import Any, Protocol
 
 from understudy.catalog import Catalog, Route, Target
-from understudy.detectors.sample import LIVENESS, TRAFFIC, Kind, Sample
+from understudy.detectors.sample import Kind, Sample, bought
 from understudy.golden.checkers import judged
 from understudy.golden.drift import first_token
 from understudy.golden.item import Item
 from understudy.golden.judge import judge_value
 from understudy.health.observation import Observation
-from understudy.ports import Clock, Logger, ObservationStore, Probing, ProbingStore, Rota
+from understudy.ports import CONFIRM_GAP, Clock, Logger, ObservationStore, Probing, ProbingStore, Rota
 from understudy.services.probe_call import Asked, Caller, Seen, measured, probe_limits, seen_of
 from understudy.services.probe_questions import Question, Questions, judge_question
-from understudy.services.probe_samples import of_item, of_liveness, of_target
-from understudy.services.spend import counted, estimated, too_dear
+from understudy.services.probe_samples import of_item, of_target
+from understudy.services.spend import counted, estimated, reserved, too_dear
 from understudy.services.sweep import Call, allowing, judge_for, overdue, runs_of, well
 
 AT_ONCE = 4
@@ -35,8 +35,6 @@ LEAST = 5.0
 """Seconds without which no further question is asked."""
 ENOUGH = 2
 """Failures after which a run asks nothing more: it is the breaker's business then."""
-CONFIRM_GAP = 300.0
-"""Seconds between two confirmations of one stream."""
 
 
 class Store(ObservationStore, ProbingStore, Protocol):
@@ -72,9 +70,9 @@ class ProbeRuns:
         self._logger = logger
         self._questions = Questions(logger)
 
-    async def run(self, call: Call, current: Catalog, known: Mapping[str, Probing]) -> bool:
+    async def run(self, call: Call, current: Catalog, known: dict[str, Probing]) -> bool:
         """Do what a message asks for; False where there was nothing to do.  `known` has the call's target, and the
-        judge where there is one."""
+        judge where there is one; what the run may cost is added there, for those that share it."""
         target, mine = current.targets.get(call.target), known[call.target]
         routes = allowing(current).get(call.target, [])
         if target is None or not routes or not self._wanted(call, target, mine, current, routes):
@@ -84,7 +82,7 @@ class ProbeRuns:
             judge = None
         rota = mine.rotas.get(call.stream, Rota())
         asked, after = self._questions.next(call, target, current, rota, judged=judge is not None)
-        if not asked or self._dear(call, target, asked, mine, current, judge):
+        if not asked or self._dear(call, target, asked, known, current, judge):
             return False
         if not await self._took(call, after, mine):
             return False
@@ -92,9 +90,18 @@ class ProbeRuns:
         seen = seen_of(target.name, mine.health, self._clock)
         until = asyncio.get_running_loop().time() + ROOM
         run = _Run(target, current, call.stream, number, until, seen)
-        # Health checks measure latency: one beside another would measure itself.
-        await self._ask_all(run, asked, 1 if call.stream in (TRAFFIC, LIVENESS) else AT_ONCE)
-        await self._tell(call, run, len(asked), await self._judged(run, judge))
+        costs: dict[str, Decimal] = {}
+        try:
+            try:
+                await self._ask_all(run, asked)
+            finally:
+                costs[call.ask] = counted(seen.attempts)
+            await self._judged(run, judge, costs)
+        finally:
+            # First of all, and whatever happens: what was paid counts, told or not.
+            if paid := {kind: usd for kind, usd in costs.items() if usd}:
+                await asyncio.to_thread(self._store.spend, target.name, paid, self._clock())
+        await self._tell(call, run, len(asked), costs)
         return True
 
     def _wanted(self, call: Call, target: Target, mine: Probing, current: Catalog, routes: Sequence[Route]) -> bool:
@@ -103,7 +110,7 @@ class ProbeRuns:
         if not well(mine.health, now):
             return False
         if call.ask == "confirm":
-            known = call.stream in (TRAFFIC, LIVENESS) or call.stream in streams
+            known = bought(call.stream) and call.stream in streams
             return known and now - rota.confirmed_at >= CONFIRM_GAP
         ask, period = streams.get(call.stream, ("liveness", 0.0))
         # The moments of a run are a period apart, so what is nearer is the same one, asked for twice.
@@ -114,7 +121,7 @@ class ProbeRuns:
         call: Call,
         target: Target,
         asked: Sequence[Question],
-        mine: Probing,
+        known: dict[str, Probing],
         current: Catalog,
         judge: Target | None,
     ) -> bool:
@@ -122,10 +129,12 @@ class ProbeRuns:
         if judge is not None:
             items = [q.item for q in asked if q.item is not None and q.judged]
             price += estimated((judge_question(item, {}, judge, current) for item in items), judge)
-        why = too_dear(call.ask, price, mine, current.health)
+        why = too_dear(call.ask, price, known[target.name], current.health)
         if why is not None:
             said = f"{call.ask} {call.stream}".strip()
             self._logger.warning("a probe was left out for its cost", target=target.name, ask=said, why=why)
+        else:
+            known[target.name] = reserved(known[target.name], price)
         return why is not None
 
     async def _took(self, call: Call, after: Rota, mine: Probing) -> bool:
@@ -134,7 +143,7 @@ class ProbeRuns:
         rota = replace(after, confirmed_at=now) if call.ask == "confirm" else replace(after, at=call.due or now)
         return await asyncio.to_thread(self._store.take_run, call.target, call.stream, before, rota)
 
-    async def _ask_all(self, run: _Run, asked: Sequence[Question], at_once: int) -> None:
+    async def _ask_all(self, run: _Run, asked: Sequence[Question]) -> None:
         left = deque(asked)
 
         async def work() -> None:
@@ -147,15 +156,12 @@ class ProbeRuns:
                 limits = replace(limits, request=min(limits.request, room))
                 self._note(run, question, await self._caller.ask(question.request, run.target, limits, run.seen))
 
-        await asyncio.gather(*(work() for _ in range(at_once)))
+        await asyncio.gather(*(work() for _ in range(AT_ONCE)))
 
     def _note(self, run: _Run, question: Question, asked: Asked) -> None:
         """Keep what one answer says."""
         attempt, at = asked.attempt, asked.at
         if attempt is None:
-            return
-        if run.stream in (TRAFFIC, LIVENESS):
-            run.samples += of_liveness(attempt, at, run.number)
             return
         for sample in of_target(attempt, at):
             if sample.kind == "version":
@@ -178,10 +184,10 @@ class ProbeRuns:
         value = judged(item, message).value
         return [] if value is None else [("quality", value)]
 
-    async def _judged(self, run: _Run, judge: Target | None) -> Decimal:
-        """Have the judge say how right the answers are that no checker can judge; returns what that cost."""
+    async def _judged(self, run: _Run, judge: Target | None, costs: dict[str, Decimal]) -> None:
+        """Have the judge say how right the answers are that no checker can judge; `costs` has what that cost."""
         if judge is None or not run.unjudged:
-            return Decimal(0)
+            return
         seen, left = seen_of(judge.name, None, self._clock), deque(run.unjudged)
 
         async def work() -> None:
@@ -195,18 +201,17 @@ class ProbeRuns:
                     usd = round(float(counted([said.attempt] if said.attempt else [])), 9)
                     run.samples.append(Sample("quality", value, asked.at, run.stream, item.number, run.number, usd=usd))
 
-        await asyncio.gather(*(work() for _ in range(AT_ONCE)))
-        return counted(seen.attempts)
+        try:
+            await asyncio.gather(*(work() for _ in range(AT_ONCE)))
+        finally:
+            costs["judge"] = counted(seen.attempts)
 
-    async def _tell(self, call: Call, run: _Run, asked: int, judging: Decimal) -> None:
+    async def _tell(self, call: Call, run: _Run, asked: int, costs: Mapping[str, Decimal]) -> None:
         seen, attempts = run.seen, run.seen.attempts
         version = (run.version,) if run.version else ()
         # The samples come as one: an observation that is added to others may lose some.
         told: Observation = replace(seen.observation, at=self._clock(), samples=(*run.samples, *version))
         await asyncio.to_thread(self._store.add_observation, told)
-        costs = {call.ask: counted(attempts), "judge": judging}
-        if paid := {kind: usd for kind, usd in costs.items() if usd}:
-            await asyncio.to_thread(self._store.spend, run.target.name, paid, self._clock())
         right = [float(sample.value) for sample in run.samples if sample.kind == "quality"]
         self._logger.info(
             "probe run",

@@ -7,26 +7,26 @@ from understudy.routing.journal import Attempt
 from understudy.services.measures import rate
 
 
-def of_target(attempt: Attempt, at: float, run: int = 0) -> list[Sample]:
+def of_target(attempt: Attempt, at: float) -> list[Sample]:
     """Whether it failed, how fast its answer came and which version gave it: they say the same whatever was asked.
 
     A call that ended by no fault of the target's (rate limits, our own deadline, a question it cannot take) is none.
     """
     if attempt.outcome != "ok":
-        return [Sample("errors", 1.0, at, run=run)] if attempt.hurt else []
-    samples = [Sample("errors", 0.0, at, run=run)]
+        return [Sample("errors", 1.0, at)] if attempt.hurt else []
+    samples = [Sample("errors", 0.0, at)]
     if (speed := rate(attempt)) is not None:
-        samples.append(Sample("speed", round(speed, 2), at, run=run))
-    return [*samples, Sample("version", attempt.version, at, run=run)] if attempt.version else samples
+        samples.append(Sample("speed", round(speed, 2), at))
+    return [*samples, Sample("version", attempt.version, at)] if attempt.version else samples
 
 
-def of_liveness(attempt: Attempt, at: float, run: int = 0) -> list[Sample]:
+def of_liveness(attempt: Attempt, at: float) -> list[Sample]:
     """Of the fixed question of a health check: its latency is like that of any request, its tokens and its cost are
     not, so they are told apart."""
-    samples = of_target(attempt, at, run)
+    samples = of_target(attempt, at)
     if attempt.outcome == "ok":
-        samples.append(Sample("latency", _first(attempt), at, TRAFFIC, run=run))
-        samples += _counted(attempt, at, LIVENESS, 0, run)
+        samples.append(Sample("latency", _first(attempt), at, TRAFFIC))
+        samples += _counted(attempt, at, LIVENESS, 0, 0)
     return samples
 
 

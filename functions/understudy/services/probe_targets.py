@@ -29,7 +29,7 @@ from understudy.services.probe_call import Caller, Seen, liveness, measured, pro
 from understudy.services.probe_runs import ProbeRuns
 from understudy.services.probe_samples import of_liveness
 from understudy.services.read_model import Reads
-from understudy.services.spend import counted, estimated, too_dear
+from understudy.services.spend import counted, estimated, reserved, too_dear
 from understudy.services.sweep import Call, allowing, call_from, due, late, plan
 
 LEASE_TRIES = 5
@@ -87,7 +87,7 @@ class ProbeTargets:
         current = await asyncio.to_thread(self._catalog.read) if swept else None
         if current is not None and current.health.quality.judge:
             swept |= {current.health.quality.judge}
-        known = await asyncio.to_thread(self._store.probing, sorted(swept), self._clock()) if swept else {}
+        known = dict(await asyncio.to_thread(self._store.probing, sorted(swept), self._clock())) if swept else {}
         done = await asyncio.gather(*(self._done(call, current, known) for call in calls.values()))
         return failed + [ident for ident, well in zip(calls, done, strict=True) if not well]
 
@@ -102,24 +102,28 @@ class ProbeTargets:
                 failed.append(ident)
         return calls, failed
 
-    async def _done(self, call: Call, current: Catalog | None, known: Mapping[str, Probing]) -> bool:
+    async def _done(self, call: Call, current: Catalog | None, known: dict[str, Probing]) -> bool:
         try:
             if call.recovery:
                 await self.recover(call.target)
             elif current is not None and call.ask != "liveness":
                 await self._runs.run(call, current, known)
             elif current is not None:
-                await self._sweep(call, current, known[call.target])
+                await self._sweep(call, current, known)
         except Exception:
             # Its message comes again; the others are done.
             self._logger.exception("a probe failed", target=call.target)
             return False
         return True
 
-    async def _sweep(self, call: Call, current: Catalog, known: Probing) -> None:
+    async def _sweep(self, call: Call, current: Catalog, known: dict[str, Probing]) -> None:
         target, now = current.targets.get(call.target), self._clock()
         # Traffic may have proved it since the tick, and the document may have changed.
-        if target is not None and due(known.health, current.health, now) and not late(call, current.health, now):
+        if (
+            target is not None
+            and due(known[target.name].health, current.health, now)
+            and not late(call, current.health, now)
+        ):
             await self._probe(target, known, current)
 
     async def recover(self, name: str) -> bool:
@@ -136,19 +140,22 @@ class ProbeTargets:
         if 0 < early <= EARLIEST:
             await self._sleep(early)
         spent = (await asyncio.to_thread(self._store.probing, [name], self._clock()))[name]
-        await self._probe(current.targets[name], replace(spent, health=health), current)
+        await self._probe(current.targets[name], {name: replace(spent, health=health)}, current)
         return True
 
-    async def _probe(self, target: Target, known: Probing, current: Catalog) -> None:
+    async def _probe(self, target: Target, known: dict[str, Probing], current: Catalog) -> None:
         if target.name not in allowing(current):
             return
-        health = known.health
+        mine = known[target.name]
+        health = mine.health
         recovering = health is not None and health.state != "closed"
         times = current.health.breaker.successes_to_close if recovering else 1
-        why = too_dear("liveness", times * estimated([liveness(target, current)], target), known, current.health)
+        price = times * estimated([liveness(target, current)], target)
+        why = too_dear("liveness", price, mine, current.health)
         if why is not None:
             self._logger.warning("a probe was left out for its cost", target=target.name, ask="liveness", why=why)
             return
+        known[target.name] = reserved(mine, price)
         limits = _limits(target, current, health or Health(target.name), times)
         if recovering:
             health = await self._leased(target.name, current, lasting=times * limits.request + 1)
@@ -159,10 +166,11 @@ class ProbeTargets:
 
     async def _tell(self, target: Target, seen: Seen) -> None:
         observation = seen.observation
-        await asyncio.to_thread(self._store.add_observation, observation)
         paid: Decimal = counted(seen.attempts)
         if paid:
+            # First of all: what was paid counts, told or not.
             await asyncio.to_thread(self._store.spend, target.name, {"liveness": paid}, self._clock())
+        await asyncio.to_thread(self._store.add_observation, observation)
         self._logger.info(
             "probe",
             target=target.name,

@@ -21,6 +21,8 @@ ASSUMED = Price(Decimal(3), Decimal(15), "assumed: about that of the larger mode
 BEYOND = 2
 """Health checks, and what confirms an alarm, go on up to so many times the allowance: they are few tokens, and without
 them nobody would know that a target is down, or that it is not."""
+RESERVED = "under way"
+"""Where the price of probes counts that are not paid yet."""
 _FIRST_TO_GO = frozenset({"quality", "drift"})
 
 
@@ -39,6 +41,11 @@ def counted(attempts: Iterable[Attempt]) -> Decimal:
 def priced(target: Target) -> Target:
     """The target, with a price in any case."""
     return target if target.price else replace(target, price=ASSUMED)
+
+
+def reserved(known: Probing, price: Decimal) -> Probing:
+    """What is known of a target when a probe that may cost `price` has begun: others may share the same reading."""
+    return replace(known, spent={**known.spent, RESERVED: known.spent.get(RESERVED, Decimal(0)) + price})
 
 
 def too_dear(ask: AskKind, price: Decimal, known: Probing, settings: HealthSettings) -> str | None:

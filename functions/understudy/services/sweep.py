@@ -174,6 +174,17 @@ def runs_of(target: Target, routes: Sequence[Route], settings: HealthSettings) -
     return found
 
 
+def asked_of(name: str, current: Catalog) -> dict[str, Run] | None:
+    """The streams in which a target of the catalog is asked again and again; None where no route may use it."""
+    target = current.targets[name]
+    routes = [
+        route
+        for route in current.routes.values()
+        if name in route.asked and isinstance(judge(target, route.constraints), Allowed)
+    ]
+    return runs_of(target, routes, current.health) if routes else None
+
+
 def judge_for(target: Target, stream: str, routes: Sequence[Route], current: Catalog) -> Target | None:
     """The target that judges the answers to a set, where there is one that may see them.
 

@@ -8,17 +8,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, Protocol
 
 from understudy.catalog import Catalog
 from understudy.detectors.discovery import PERIOD
+from understudy.detectors.sample import bought
 from understudy.errors import Conflict
+from understudy.golden.drift import DRIFT
 from understudy.health.finding import Finding
 from understudy.health.item import Health, settled
 from understudy.incidents.evidence import KIND, Found, actions, facts, summary
-from understudy.incidents.incident import PROVIDER, Action, Incident, Kind, Severity, observed, resolved
-from understudy.ports import Clock, IncidentStore, SnapshotStore
+from understudy.incidents.incident import OVER, PROVIDER, Action, Incident, Kind, Severity, observed, resolved
+from understudy.ports import Clock, IncidentStore, SnapshotStore, Stream
+from understudy.services.sweep import asked_of
 
 TRIES = 8
 """Times a conditional write is tried again after losing to another writer."""
@@ -73,7 +77,7 @@ class Troubles:
         if kind == "outage" and after.state == "open":
             return
         found = _found_of(after, findings)
-        subject, siblings = after.target, _siblings(after.target, current)
+        subject, siblings = after.target, siblings_of(after.target, current)
         if len(siblings) > 1 and kind != "outage":
             shared = self._shared(kind, findings[0], found, after.target, siblings)
             provider = PROVIDER + current.targets[after.target].provider.name
@@ -103,13 +107,15 @@ class Troubles:
         return sorted([*found, *others], key=lambda one: (not one.confirmed, one.target, one.stream))
 
     def _gone(self, kind: Kind, was: Sequence[Finding], before: Health, after: Health, current: Catalog) -> None:
-        confirmed = any(one.state == "confirmed" for one in was)
-        good = current.health.evaluations_to_resolve
-        why = {"over": f"{good} good looks in a row" if confirmed else "a further look did not confirm it"}
-        now = self._clock()
-        over = partial(resolved, now=now, facts=why, actions=_held(before, after, now))
+        why, now = _why(was, after, current), self._clock()
+
+        def over(incident: Incident | None) -> Incident | None:
+            # Who is about to end it has said why.
+            facts = {} if incident is None or OVER in incident.facts else {OVER: why}
+            return resolved(incident, now=now, facts=facts, actions=_held(before, after, now))
+
         self._change(after.target, kind, over)
-        siblings = _siblings(after.target, current)
+        siblings = siblings_of(after.target, current)
         provider = PROVIDER + current.targets[after.target].provider.name
         if len(siblings) > 1 and self._is_open(provider, kind):
             health = self._store.snapshot([name for name in siblings if name != after.target], []).health
@@ -181,11 +187,35 @@ def told(health: Health) -> dict[Kind, list[Finding]]:
     return found
 
 
+def unasked(health: Health, current: Catalog) -> list[Stream]:
+    """The streams of findings that the target is no longer asked: they would stand for ever, since no value comes.
+
+    Where no route may use the target at all they stay, for when one may again.
+    """
+    asked = asked_of(health.target, current) if health.findings else None
+    streams = ((one.stream, one.kind) for one in health.findings if bought(one.stream) or one.stream == DRIFT)
+    return [stream for stream in streams if stream[0] not in asked] if asked is not None else []
+
+
+def _why(was: Sequence[Finding], after: Health, current: Catalog) -> str:
+    """Why findings are over, as far as they show it themselves."""
+    confirmed = [one for one in was if one.state == "confirmed"]
+    good = current.health.evaluations_to_resolve
+    if len(unasked(replace(after, findings=tuple(was)), current)) == len(was):
+        return "its questions are asked no more"
+    if not confirmed:
+        return "a further look did not confirm it"
+    if all(one.alarm.evidence.get("good", 0) >= good - 1 for one in confirmed):
+        return f"{good} good looks in a row"
+    return "it no longer stands"
+
+
 def _found_of(health: Health, findings: Sequence[Finding]) -> list[Found]:
     return [Found(health.target, one.stream, one.state == "confirmed", one.alarm) for one in findings]
 
 
-def _siblings(target: str, current: Catalog) -> list[str]:
+def siblings_of(target: str, current: Catalog) -> list[str]:
+    """The targets of the same provider, itself included."""
     provider = current.targets[target].provider.name
     return [name for name, one in current.targets.items() if one.provider.name == provider]
 

@@ -7,7 +7,7 @@ changes nothing that matters (a health item is only written by the revision that
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Protocol
 
@@ -19,6 +19,7 @@ from understudy.health.observation import Observation
 from understudy.health.quality import judged, relearned
 from understudy.health.quarantine import quarantined, with_findings
 from understudy.health.score import scored
+from understudy.incidents.evidence import KIND
 from understudy.metrics import Measured, own_failure
 from understudy.ports import (
     Clock,
@@ -30,15 +31,20 @@ from understudy.ports import (
     Logger,
     ProbeQueue,
     SnapshotStore,
+    Stream,
 )
 from understudy.services.current_catalog import CurrentCatalog
 from understudy.services.detection import Detection, Find, Learned
-from understudy.services.trouble import Troubles
+from understudy.services.trouble import Troubles, told, unasked
 
 TRIES = 8
 """Times a conditional write is tried again after losing to another writer."""
 NEXT_PROBE = 1.0
 """Seconds between the probes that prove a recovery."""
+LEARNING = 20.0
+"""Seconds from the beginning of a batch after which no further target's values are taken in; the room has 30 in all."""
+LONGEST = 500
+"""Characters of a list of names in the log."""
 MEASURE = 50.0
 """Seconds between two measures of a target that does not change: about one for each minute that CloudWatch keeps."""
 
@@ -85,27 +91,41 @@ class UpdateHealth:
         if seen.samples:
             self._waiting.setdefault(seen.target, []).append(seen)
 
-    def learn(self) -> None:
-        """Tell the values of all that was observed since to their detectors, a target at a time.
+    def learn(self, began: float | None = None) -> None:
+        """Tell the values of all that was observed since to their detectors, a target at a time, for so long as a batch
+        that `began` then may take.
 
-        A table that fails costs values and nothing else: delivered again, failures would count twice.
+        What fails, or finds no time, costs values and nothing else: delivered again, failures would count twice.
         """
         current, waiting, self._waiting = self._catalog.read(), self._waiting, {}
-        for target, seen in waiting.items():
-            if current is None or target not in current.targets:
+        until = (self._clock() if began is None else began) + LEARNING
+        failed = [own_failure("StoreErrors")]
+        while waiting and current is not None and self._clock() < until:
+            target = next(iter(waiting))
+            seen = waiting.pop(target)
+            if target not in current.targets:
                 continue
             try:
                 self._learn(target, seen, current)
             except StoreError as error:
-                failed = [own_failure("StoreErrors")]
                 self._logger.warning("values were not taken in", target=target, error=str(error), metrics=failed)
+            except Exception:
+                self._logger.exception("values were not taken in", target=target)
+        if waiting and current is not None:
+            count, names = sum(map(len, waiting.values())), ", ".join(sorted(waiting))[:LONGEST]
+            self._logger.warning("values were left out, for time was up", observations=count, targets=names)
 
     def _learn(self, target: str, seen: Sequence[Observation], current: Catalog) -> None:
-        learned = self._detection.observe(seen, current, self._health(target))
+        health = self._health(target)
+        learned = self._detection.observe(seen, current, health)
         self._buy(target, learned.asks)
         if learned.no_loss is not None:
-            # Before the finding is gone: whoever sees it go would end the incident without the figures.
-            self._troubles.end(target, "version", learned.no_loss, "accepted, since the comparison showed no loss")
+            # Before the findings are gone: whoever sees them go would end the incidents without the figures.
+            standing = told(with_findings(health, learned.findings))
+            for kind in dict.fromkeys(KIND[one] for one in learned.accepted):
+                if kind not in standing:
+                    words = "accepted, since the comparison of versions showed no loss"
+                    self._troubles.end(target, kind, learned.no_loss, words)
         self._change(target, lambda health: self._taught(health, learned, current))
 
     def _change(self, target: str, change: Callable[[Health], Health]) -> None:
@@ -129,6 +149,8 @@ class UpdateHealth:
             return
         self._tell(before or Health(after.target), after, current.health.score)
         self._troubles.react(before or Health(after.target), after, current)
+        if gone := unasked(after, current):
+            self._change(after.target, lambda health: self._without(health, gone))
         self._next_probe(before, after, current)
 
     def _health(self, target: str) -> Health:
@@ -148,6 +170,11 @@ class UpdateHealth:
             route.quarantine == "automatic" for route in current.routes.values() if after.target in route.asked
         )
         return quarantined(before, after, automatic=automatic, now=self._clock())
+
+    def _without(self, before: Health, gone: Iterable[Stream]) -> Health:
+        """The health without findings to which nothing can be added any more, and without a hold that followed."""
+        after = with_findings(before, dict.fromkeys(gone))
+        return quarantined(before, after, automatic=False, now=self._clock())
 
     def _buy(self, target: str, streams: Sequence[str]) -> None:
         """Ask for the runs that confirm an alarm; without one, the stream's next values are the second look."""

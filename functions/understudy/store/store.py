@@ -99,9 +99,12 @@ class Store:
         for _ in range(RUN_TRIES):
             item = self._table.get(keys.probing(target))
             rotas, rev = _rotas(item), item.rev if item else 0
-            if rotas.get(stream, Rota()) != before:
+            known = rotas.get(stream, Rota())
+            # A run and a confirmation of one stream move different parts of it, and neither takes the other's place.
+            moved = {name: value for name, value in asdict(after).items() if value != getattr(before, name)}
+            if any(getattr(known, name) != getattr(before, name) for name in moved):
                 return False
-            body = {"rotas": {name: asdict(rota) for name, rota in {**rotas, stream: after}.items()}}
+            body = {"rotas": {name: asdict(one) for name, one in {**rotas, stream: replace(known, **moved)}.items()}}
             try:
                 self._table.put(Item(keys.probing(target), body, rev=rev + 1), seen=rev)
             except Conflict:

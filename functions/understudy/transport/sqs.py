@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from understudy.errors import QueueError
-from understudy.ports import Due
+from understudy.ports import CONFIRM_GAP, Due
 
 MAX_DELAY = 900
 """Seconds, the longest delay of an SQS message (Amazon SQS API reference, SendMessage)."""
@@ -45,7 +45,10 @@ class SqsConfirmQueue:
 
     def send(self, target: str, stream: str) -> None:
         body = {"target": target, "ask": "confirm", "set": stream}
-        self._client("sqs").send_message(QueueUrl=self._url, MessageBody=json.dumps(body))
+        # A run that asks for a further one would otherwise find its own beginning too near.
+        self._client("sqs").send_message(
+            QueueUrl=self._url, MessageBody=json.dumps(body), DelaySeconds=math.ceil(CONFIRM_GAP)
+        )
 
 
 class SqsDueQueue:

@@ -181,6 +181,25 @@ class TestVersions:
         fed(watch, once("version", ["m/a", "m/b", "m/b"] * 3))
         assert [] == fed(watch, once("version", ["m/a", "m/b"] * 20))
 
+    def test_acceptance_keeps_the_versions_that_are_still_served(self) -> None:
+        """Builds that take turns stay accepted; one that was gone by then is news when it returns."""
+        watch = detector("version")
+        assert 1 == len(fed(watch, once("version", ["m/a"] * 5 + ["m/b", "m/b", "m/a"])))
+        watch.accept()
+        assert [] == fed(watch, once("version", ["m/a", "m/a", "m/b", "m/b"] * 5))
+        assert 1 == len(fed(watch, once("version", ["m/c"] * 3)))
+        watch.accept()
+        assert 1 == len(fed(watch, once("version", ["m/a"] * 3)))
+
+    def test_many_builds_in_rotation_are_each_told_once(self) -> None:
+        """Also where their names differ at the end only, behind a long name of a model; the state stays small."""
+        watch = detector("version")
+        names = [f"{'m' * 90}/{number}" for number in range(60)]
+        assert 59 == len(fed(watch, once("version", [name for name in names for _ in range(2)])))
+        assert [] == fed(watch, once("version", names * 2))
+        fed(watch, once("version", [f"{name}/{again}" for again in range(3) for name in names for _ in range(2)]))
+        assert len(json.dumps(watch.plain())) < 1200
+
 
 class TestState:
     def test_the_largest_states_fit(self) -> None:

@@ -58,6 +58,17 @@ def test_a_batch_counts_once() -> None:
     assert 6 * MARKS == stream.watch.detector["steps"]  # type: ignore[index]
 
 
+def test_a_whole_delivery_of_the_stream_is_known_again() -> None:
+    """A hundred observations of one target, delivered again, change nothing."""
+    stream = Stream()
+    for number in range(100):
+        stream.run(RIGHT, mark=f"m{number}")
+    before = stream.watch
+    for number in range(100):
+        stream.run(WRONG, mark=f"m{number}")
+    assert before == stream.watch
+
+
 def test_what_comes_much_too_late_is_left_out() -> None:
     """An hour after newer values the rest of a batch counts and the late part does not."""
     watch = take(Watch("core", "quality"), samples("quality", RIGHT, NOW), "1", TERMS, KIT, bool).watch
@@ -206,6 +217,15 @@ def test_a_second_change_is_compared_with_what_was_accepted_last() -> None:
     stream = compared_after([1.0] * 20)
     stream.run([0.0] * 40, bought=True, terms=replace(TERMS, changed_at=stream.now + 1))
     assert "loss" == (stream.watch.comparison or {})["verdict"]
+
+
+def test_a_comparison_outlives_the_end_of_another_alarm() -> None:
+    """Whatever is accepted meanwhile, the new version is compared with the old one and not with itself."""
+    stream = compared_after([1.0] * 20)
+    changed_at, before = stream.watch.changed_at, stream.watch.before
+    stream.watch = accepted(stream.watch, KIT, in_control_length=1e5)
+    stream.run([0.0] * 40, bought=True, terms=replace(TERMS, changed_at=changed_at))
+    assert (before, "loss") == (stream.watch.before, (stream.watch.comparison or {})["verdict"])
 
 
 def test_the_trend_is_that_of_the_newest_batches() -> None:

@@ -8,14 +8,16 @@ from typing import Any
 
 import pytest
 
-from tests.detecting import KIT, ROW, WATCHED, Watched, samples
+from tests.detecting import KIT, ROW, WATCHED, Asked, Watched, samples
 from tests.unit.services.worlds import World
 from understudy.detectors.inquiry import LOOK
 from understudy.detectors.sample import Sample
-from understudy.errors import StoreError
+from understudy.errors import DocumentError, StoreError
 from understudy.health.finding import Hold
-from understudy.health.quality import ALL
+from understudy.health.observation import Observation
+from understudy.health.quality import ALL, Judged, judged
 from understudy.services.operate import accept, release
+from understudy.services.update_health import LEARNING
 
 RIGHT, WRONG = [1.0] * 6, [0.0] * 6
 
@@ -90,6 +92,15 @@ def test_good_runs_lift_the_quarantine_and_end_the_incident() -> None:
     assert ([True, True, False], []) == (held, watched.states())
     assert "[resolved] lead answers as well as it did" == watched.titles()[-1]
     assert [("lead", "core")] * 3 == watched.confirms.sent
+    assert "3 good looks in a row" == watched.world.store.incident("lead", "quality").facts["over"]
+
+
+def test_an_end_that_nothing_shows_claims_no_looks() -> None:
+    """A finding that is gone without good looks says no more than that."""
+    watched = confirmed()
+    before = watched.health()
+    watched.react(before, replace(before, findings=(), hold=None))
+    assert "it no longer stands" == watched.world.store.incident("lead", "quality").facts["over"]
 
 
 def test_a_hold_that_an_operator_lifted_does_not_come_back() -> None:
@@ -125,7 +136,7 @@ def test_callers_requests_are_looked_at_a_second_time() -> None:
 
 
 @pytest.mark.parametrize("broken", [
-    {"value": float("nan")}, {"at": 1e11}, {"kind": "mood"}, {"kind": "version"}, {"stream": "a#b"},
+    {"value": float("nan")}, {"value": 10**400}, {"at": 1e11}, {"kind": "mood"}, {"kind": "version"}, {"stream": "a#b"},
 ])  # fmt: skip
 def test_a_bad_value_is_refused_and_the_rest_goes_on(broken: dict[str, Any]) -> None:
     """The log names the place and the reason; the others are taken in."""
@@ -148,6 +159,67 @@ def test_a_detector_that_fails_costs_its_own_stream_only() -> None:
     watched.see(*samples("quality", RIGHT, now), *samples("cost", [1.0], now))
     assert ["a detector failed"] == [message for message, _ in watched.world.log.lines if "detector" in message]
     assert 2 == len(watched.world.store.streams("lead"))
+
+
+def test_a_golden_set_that_cannot_be_read_costs_its_own_stream_only() -> None:
+    """The log says so; the other streams of the target, and what was learned of this one, stay."""
+    watched = Watched(twice=False)
+    watched.answers(RIGHT)
+    watched.questions = Unreadable()
+    now = watched.world.clock.now + 600
+    watched.see(*samples("quality", RIGHT, now), *samples("latency", [1.0], now, stream=""))
+    assert ["a detector failed"] == [message for message, _ in watched.world.log.lines if "detector" in message]
+    assert {("core", "quality"), ("", "latency")} == set(watched.world.store.streams("lead"))
+
+
+class Unreadable(Asked):
+    """Questions of a document that is wrong."""
+
+    @property
+    def digest(self) -> str:  # type: ignore[override]
+        raise DocumentError([])
+
+
+class Forgetful(Asked):
+    """Fails when it is asked of a task for the first time."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def task(self, item: int) -> tuple[str, float] | None:
+        self.asked += 1
+        if self.asked == 1:
+            raise LookupError("no such question")
+        return super().task(item)
+
+
+def test_a_target_whose_values_break_everything_costs_the_others_nothing() -> None:
+    """What nobody foresaw is logged, and the next target is learned."""
+    watched = Watched(twice=False)
+    watched.update.observe(seen_now(watched, "lead"))
+    watched.update.observe(seen_now(watched, "spare"))
+    watched.questions = Forgetful()
+    watched.update.learn()
+    assert ["values were not taken in"] == [message for message, _ in watched.world.log.lines]
+    assert ({}, {ALL, "sums", "words"}) == (watched.health().quality, set(watched.health("spare").quality))
+
+
+def test_learning_ends_in_time() -> None:
+    """Breakers come first: values for which a batch has no time left are dropped, and the log says whose."""
+    watched = Watched(twice=False)
+    for target in ("lead", "spare"):
+        watched.update.observe(seen_now(watched, target))
+    watched.update.learn(watched.world.clock.now - LEARNING)
+    assert [("values were left out, for time was up", 2, "lead, spare")] == [
+        (message, fields["observations"], fields["targets"]) for message, fields in watched.world.log.lines
+    ]
+    watched.update.learn()
+    assert [] == [stream for target in ("lead", "spare") for stream in watched.world.store.streams(target)]
+
+
+def seen_now(watched: Watched, target: str) -> Observation:
+    now = watched.world.clock.now
+    return Observation(target, now, ok=1, last_ok_at=now).measured(*samples("quality", RIGHT, now))
 
 
 def test_a_target_that_is_not_in_the_document_is_passed_over() -> None:
@@ -183,13 +255,29 @@ def test_all_streams_of_an_observation_are_one_read() -> None:
 
 
 def test_other_questions_are_another_stream() -> None:
-    """A golden set whose content changed is learned from nothing, and its alarms are gone."""
-    watched = confirmed()
+    """A golden set whose content changed is learned from nothing, and what was only suspected is dropped."""
+    watched = suspected()
     watched.questions.digest = "two"
     watched.answers(WRONG)
     assert ([], None) == (watched.states(), watched.health().hold)
     (stream,) = watched.world.store.streams("lead")
     assert 6 == watched.world.store.detector("lead", stream).plain["detector"]["steps"]
+
+
+def test_a_proved_loss_outlives_its_questions() -> None:
+    """Editing a set frees no target: the finding and the hold stand, whatever is answered, until somebody accepts."""
+    watched = confirmed()
+    watched.questions.digest = "two"
+    for number in range(5):
+        watched.answers(WRONG if number < 3 else RIGHT, run=-2 - number if number % 2 else 0)
+    assert ([("quality", "confirmed")], True) == (watched.states(), watched.health().hold is not None)
+    told = watched.world.store.incident("lead", "quality")
+    assert ("open", True) == (told.status, any("its questions were changed" in what for _, what in told.actions))
+    before = watched.health()
+    accept(watched.world.store, "lead", "core", by="ann", now=watched.world.clock.now, kit=KIT)
+    watched.react(before, watched.health())
+    watched.answers(WRONG)
+    assert ([], None) == (watched.states(), watched.health().hold)
 
 
 def test_quality_is_known_by_task() -> None:
@@ -201,6 +289,12 @@ def test_quality_is_known_by_task() -> None:
     assert {ALL: (0.5, 48, 0.5), "sums": (1.0, 24, 1.0), "words": (0.0, 24, 0.0)} == {
         task: (round(one.mean, 6), one.weight, one.baseline) for task, one in quality.items()
     }
+
+
+def test_an_answer_may_weigh_more_than_all_that_is_remembered() -> None:
+    """Its quality is then that of the answer, and stays between 0 and 1."""
+    known = judged({}, [Judged("sums", 1.0, 1.0, 1000.0), Judged("sums", 0.0, 2.0, 1000.0)])
+    assert 0.0 == known["sums"].mean
 
 
 def test_a_lost_request_for_a_run_is_logged_and_not_the_end() -> None:

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.detecting import KIT, ROW, Watched, samples
-from tests.unit.services.test_degradation import confirmed
+from tests.detecting import KIT, ROW, WATCHED, Watched, samples
+from tests.unit.services.test_degradation import FLEET, confirmed, slower
 from understudy import bootstrap
 from understudy.cli import main
 from understudy.health.finding import Hold
@@ -95,6 +95,63 @@ def test_accepting_lifts_the_quarantine_that_followed() -> None:
             all(one.baseline is None for one in health.quality.values()),
         )
         assert "resolved" == store.incident("lead", "quality").status
+
+
+@pytest.mark.parametrize("gone", [False, True])
+def test_an_acceptance_is_told_once_however_it_is_overtaken(gone: bool) -> None:
+    """What sees the target between the two writes neither opens the incident again nor ends it without the name."""
+    watched = confirmed()
+    store, before = watched.world.store, watched.health()
+
+    def rivals(puts: int) -> None:
+        """What the stream brings just before the third write, which is that of the health."""
+        if puts:
+            watched.world.table.before_put = lambda: rivals(puts - 1)
+        else:
+            watched.react(before, replace(before, findings=(), hold=None) if gone else before)
+
+    rivals(3)
+    accept(store, "lead", None, by="bob", now=NOW, kit=KIT)
+    watched.react(before, watched.health())
+    assert ["[critical] lead answers worse than it did", "[resolved] lead answers as well as it did"] == (
+        watched.titles()
+    )
+    assert "accepted by bob" == store.incident("lead", "quality").facts["over"]
+
+
+def test_incidents_that_nothing_would_end_are_ended_by_accepting(run: Any) -> None:
+    """Where the record by which a finding went was lost, its incident stays open and no finding is left."""
+    watched = confirmed()
+    watched.world.store.put_health(replace(watched.health(), findings=(), hold=None))
+    code, said = run(watched, "accept", "lead", "--by", "ann")
+    assert (0, True) == (code, "the incidents that were left of it are ended" in said)
+    told = watched.world.store.incident("lead", "quality")
+    assert ("resolved", "accepted by ann") == (told.status, told.facts["over"])
+    assert 1 == run(watched, "accept", "lead")[0]
+
+
+def test_an_incident_of_a_provider_without_findings_is_ended_by_accepting() -> None:
+    """Unless another of its targets has such a finding."""
+    for other in (False, True):
+        watched = Watched(document=FLEET)
+        for target in ("a", "b", "c"):
+            slower(watched, target)
+        for target in ("a", "b", "c")[: 2 if other else 3]:
+            watched.world.store.put_health(replace(watched.health(target), findings=()))
+        if other:
+            with pytest.raises(OperatorError):
+                accept(watched.world.store, "a", None, by="ann", now=NOW, kit=KIT)
+        else:
+            accept(watched.world.store, "a", None, by="ann", now=NOW, kit=KIT)
+        status = watched.world.store.incident("provider:acme", "latency").status
+        assert ("open" if other else "resolved") == status
+
+
+def test_a_quarantine_says_which_routes_it_does_not_concern(run: Any) -> None:
+    """Those that say off; a drain concerns all of them."""
+    watched = Watched(document=WATCHED.replace("calm: {", "calm: {quarantine: off, "))
+    assert "but not for calm (`quarantine: off`" in run(watched, "quarantine", "lead", "--because", "x")[1]
+    assert "but not" not in run(watched, "drain", "lead", "--because", "x")[1]
 
 
 def test_one_stream_is_accepted_alone() -> None:

@@ -34,6 +34,7 @@ from understudy.health.observation import observation_from
 from understudy.ports import Due
 from understudy.services.probe_targets import ProbeTargets
 from understudy.services.sweep import SLACK, jitter, moment, plan
+from understudy.store import keys
 
 LEAD = "lead: {provider: acme, model: large, price: {input_per_million: '1', output_per_million: '10'}}"
 THINKING = "model: large, capabilities: {reasoning: true},"
@@ -334,12 +335,12 @@ class TestDrift:
 
 class TestConfirm:
     def test_a_whole_set_is_bought_at_once(self) -> None:
-        """Up to the number that the document says, evenly over the set, under a number of its own; not again within
-        five minutes."""
+        """Up to the number that the document says, evenly over the set, under a number of its own; not again at
+        once, and again when it has said nothing."""
 
         async def story() -> tuple[World, list[int]]:
             world, provider, counts = World(LoopClock(), document(16)), Sums(), []
-            for wait in (0, 200, 300):
+            for wait in (0, 10, 30):
                 await asyncio.sleep(wait)
                 await prober(world, provider).handle(confirm("sums"))  # type: ignore[arg-type]
                 counts.append(len(provider.asked))
@@ -350,19 +351,25 @@ class TestConfirm:
         bought = [(number, item) for _, _, item, number in of(world, "quality")]
         assert sorted((number, item) for number in (-1, -2) for item in range(0, 16, 2)) == sorted(bought)
 
-    @pytest.mark.parametrize(("stream", "calls", "kind"), [("drift", 24, "fingerprint"), ("", 8, "latency")])
-    def test_every_stream_can_be_confirmed(self, stream: str, calls: int, kind: str) -> None:
-        """Drift prompts, and health checks one by one where traffic is in doubt."""
+    @pytest.mark.parametrize("stream", ["drift", "", "liveness"])
+    def test_only_golden_sets_are_bought(self, stream: str) -> None:
+        """What is no set of questions is looked at a second time by its own next values."""
 
-        async def story() -> tuple[World, Sums]:
+        async def story() -> tuple[list[str], list[str]]:
             world, provider = World(LoopClock(), document()), Sums()
-            assert [] == await prober(world, provider).handle(confirm(stream))  # type: ignore[arg-type]
-            return world, provider
+            return await prober(world, provider).handle(confirm(stream)), provider.asked  # type: ignore[arg-type]
 
-        world, provider = run(story())
-        assert calls == len(provider.asked) == len(of(world, kind))
-        assert {(stream, -1)} == {(one[1], one[3]) for one in of(world, kind)}
-        assert (4 if stream else 1) == provider.at_once
+        assert ([], []) == run(story())
+
+    def test_a_run_and_a_confirmation_of_one_set_are_both_done(self) -> None:
+        """They come in one batch and have read the same; neither takes the other's place."""
+
+        async def story() -> set[int]:
+            world, provider = World(LoopClock(), document(16)), Sums()
+            assert [] == await prober(world, provider).handle(batch([due()]) | confirm("sums"))  # type: ignore[arg-type]
+            return {run for _, _, _, run in of(world, "quality")}
+
+        assert {1, -1} == run(story())
 
     def test_an_unknown_stream_is_not_asked(self) -> None:
         """A set that was taken out of the document has nothing to ask."""
@@ -409,6 +416,33 @@ class TestSpend:
             return counts
 
         assert [asked, 8] == run(story())
+
+    def test_streams_of_one_batch_share_the_allowance(self) -> None:
+        """What one run may cost is not there for the other, although nothing is paid yet."""
+        dear = LEAD.replace("'10'", "'50'")
+
+        async def story() -> int:
+            text = document(lead=dear).replace('usd_per_day: "1"', 'usd_per_day: "0.0129"')
+            world, provider = World(LoopClock(), text), Sums()
+            both = batch([due(), due(ask="drift", stream="drift")])
+            assert [] == await prober(world, provider).handle(both)  # type: ignore[arg-type]
+            return len(provider.asked)
+
+        assert 4 == run(story())
+
+    @pytest.mark.parametrize("messages", [[due()], [Due("lead", NOW, 0)]], ids=["run", "health check"])
+    def test_what_was_paid_counts_where_it_cannot_be_told(self, messages: list[Due]) -> None:
+        """The table takes no observation any more; the message comes again, and the money is gone."""
+
+        async def story() -> tuple[list[str], bool]:
+            world = World(LoopClock(), document())
+            probes = prober(world, Sums())  # type: ignore[arg-type]
+            world.table.refused = keys.OBSERVATION
+            failed = await probes.handle(batch(messages))
+            return failed, world.store.probing(["lead"], NOW)["lead"].total > 0
+
+        failed, paid = run(story())
+        assert (1, True) == (len(failed), paid)
 
 
 class TestJudge:

@@ -74,12 +74,14 @@ class FrailTable(MemoryTable):
     """A table that can be down, or slow: then each call takes `delay` virtual seconds.
 
     `reads` counts batch reads, `calls` names every call, and `before_put` is done once, just before the next write.
+    Items whose sort key begins with `refused` are not written.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.down = False
         self.delay = 0.0
+        self.refused: str | None = None
         self.reads = 0
         self.calls: list[str] = []
         self.before_put: Callable[[], object] | None = None
@@ -95,6 +97,8 @@ class FrailTable(MemoryTable):
 
     def put(self, item: Any, *, seen: int | None = None) -> None:
         self._check("put")
+        if self.refused is not None and item.key[1].startswith(self.refused):
+            raise StoreError(f"the table does not take {item.key}")
         rival, self.before_put = self.before_put, None
         if rival is not None:
             rival()
