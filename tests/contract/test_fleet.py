@@ -15,7 +15,7 @@ from understudy.store.dynamodb import DynamoTable
 
 REGION = "us-east-1"
 ENVIRONMENTS = 50
-FEW = 20
+FEW = 12
 """Enough where each environment must find its own way."""
 RATE = 20.0
 WARM = 15.0

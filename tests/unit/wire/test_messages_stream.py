@@ -447,7 +447,7 @@ words = st.text(max_size=6)
 inputs = st.dictionaries(st.text(max_size=3), st.integers() | st.text(max_size=3), max_size=3)
 
 
-@settings(max_examples=30)
+@settings(max_examples=20)
 @given(st.lists(words, max_size=4), st.lists(words, max_size=4), st.lists(inputs, max_size=2), st.data())
 def test_any_answer_keeps_its_meaning(
     thoughts: list[str], texts: list[str], calls: list[Any], data: st.DataObject
