@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from understudy.explain import explain, when
@@ -178,6 +178,7 @@ VALUES = st.recursive(
 )
 
 
+@settings(max_examples=50, deadline=None)
 @given(st.lists(st.dictionaries(st.sampled_from([*DECISION, "resumed", "skipped", "limits", "causes"]), VALUES)))
 def test_no_record_makes_it_fail(records: list[dict[str, Any]]) -> None:
     """Whatever a later version writes into the log, its request can be explained."""
