@@ -11,9 +11,10 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from understudy.detectors.alarms import of_ratios
 from understudy.detectors.excursions import Excursions, Row
 from understudy.detectors.packing import packed, unpacked
-from understudy.detectors.sample import ONE_SHOT, Alarm, Kind, Sample
+from understudy.detectors.sample import Alarm, Kind, Sample, Verdict
 
 SHIFTS = {"tokens": (0.03, -0.03, 0.08, -0.08, 0.25, -0.25, 0.7, -0.7), "cost": (0.05, 0.1, 0.25, 0.7)}
 """The alternatives for repeated questions: shifts of the logarithm."""
@@ -74,22 +75,15 @@ class Amounts:
         self._waiting.clear()
         self._tests.clear()
 
-    def expected(self, item: int = ONE_SHOT) -> float | None:
-        """The normal amount of a question, None where it is not known yet."""
-        known = self._items.get(item)
-        return math.exp(known[1]) if known and known[0] >= self._learn_for else None
-
-    @property
-    def _learn_for(self) -> int:
-        return LEARN_ONCE if self._once else LEARN
-
     def scores(self, seen: Sample) -> list[float] | None:
         """The log-likelihood ratio of a value under each alternative, None where its baseline is not known yet.
 
         Nothing is learned from it.
         """
         known = self._items.get(seen.item)
-        return self._scores(known, self._log(seen))[0] if known and known[0] >= self._learn_for else None
+        if known is None or known[0] < (LEARN_ONCE if self._once else LEARN):
+            return None
+        return self._scores(known, self._log(seen))[0]
 
     def _log(self, seen: Sample) -> float:
         return round(math.log(max(LEAST[self._kind], float(seen.value))), 3)
@@ -182,23 +176,9 @@ class Amounts:
             pool[1] += min(add, wild)
 
     def _found(self, row: Row, seen: Sample) -> Alarm:
-        count = int(row[1])
-        mean, half = row[2] / count, 1.96 * math.sqrt(max(1e-12, row[4] / count - (row[2] / count) ** 2) / count)
-        alarm = Alarm(
-            kind=self._kind,
-            verdict="changed" if self._kind == "tokens" else "degraded",
-            at=seen.at,
-            changed_at=row[5],
-            samples_since=count,
-            before=1.0,
-            after=round(math.exp(mean), 4),
-            low=round(math.exp(mean - half), 4),
-            high=round(math.exp(mean + half), 4),
-            unit="times what is normal",
-            statistic=round(row[0], 3),
-            threshold=round(self._threshold, 3),
-            evidence={} if self._once else {"questions": len(self._items)},
-        )
+        verdict: Verdict = "changed" if self._kind == "tokens" else "degraded"
+        evidence = {} if self._once else {"questions": len(self._items)}
+        alarm = of_ratios(row, seen, self._threshold, verdict, "times what is normal", evidence)
         self._arm_again()
         return alarm
 

@@ -12,10 +12,10 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from understudy.detectors.alarms import of_shares
 from understudy.detectors.excursions import Excursions, Row
 from understudy.detectors.packing import packed, unpacked
 from understudy.detectors.sample import Alarm, Sample
-from understudy.detectors.shares import interval
 
 LOSSES = (0.025, 0.07, 0.18, 0.35, 0.6)
 """The alternatives: this part of what was answered rightly is now wrong."""
@@ -96,18 +96,13 @@ class Canaries:
         self._tests.clear()
         self._asked = self._missed = self._row = 0
 
-    def expected(self, item: int) -> float | None:
-        """The normal value of a question, None where it is not known yet."""
-        known = self._items.get(item)
-        return self._normal(known) if known and known[0] >= LEARN else None
-
     def scores(self, seen: Sample) -> list[float] | None:
         """The log-likelihood ratio of a value under each alternative, None where its baseline is not known yet.
 
         Nothing is learned from it.
         """
-        normal = self.expected(seen.item)
-        return None if normal is None else _scores(float(seen.value), normal)
+        known = self._items.get(seen.item)
+        return _scores(float(seen.value), self._normal(known)) if known and known[0] >= LEARN else None
 
     def step(self, seen: Sample) -> Alarm | None:
         value, known = self._graded(float(seen.value)), self._items.get(seen.item)
@@ -173,23 +168,8 @@ class Canaries:
         return self._alarm(row, seen)
 
     def _alarm(self, row: Row, seen: Sample) -> Alarm:
-        count = int(row[1])
-        low, high = interval(row[2], count)
-        alarm = Alarm(
-            kind="quality",
-            verdict="degraded",
-            at=seen.at,
-            changed_at=row[5],
-            samples_since=count,
-            before=round(row[3] / count, 4),
-            after=round(row[2] / count, 4),
-            low=round(low, 4),
-            high=round(high, 4),
-            unit="mean value of the same questions",
-            statistic=round(row[0], 3),
-            threshold=round(self._threshold, 3),
-            evidence={"questions": len(self._items), "runs known": round(self._depth(), 1)},
-        )
+        evidence = {"questions": len(self._items), "runs known": round(self._depth(), 1)}
+        alarm = of_shares(row, seen, self._threshold, "degraded", "mean value of the same questions", evidence)
         for known in self._items.values():
             # Armed again on what they have become: two answers more and each counts again.
             known[:2] = 0.0, 0.0

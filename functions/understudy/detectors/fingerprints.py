@@ -11,9 +11,9 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from understudy.detectors.alarms import of_shares
 from understudy.detectors.excursions import Excursions, Row
-from understudy.detectors.sample import Alarm, Kind, Sample
-from understudy.detectors.shares import interval
+from understudy.detectors.sample import Alarm, Sample
 
 SWAPS = (0.15, 0.35, 0.7)
 """The alternatives: this part of the answers comes from another model."""
@@ -143,7 +143,9 @@ class Fingerprints:
             del counts[min(counts, key=counts.__getitem__)]
 
     def _found(self, row: Row, seen: Sample) -> Alarm:
-        alarm = _changed("fingerprint", row, seen, self._threshold, {"prompts": len(self._items)})
+        alarm = of_shares(
+            row, seen, self._threshold, "changed", "share of unusual first tokens", {"prompts": len(self._items)}
+        )
         for item, (_, last) in self._items.items():
             # Armed again on what they have become.
             self._items[item] = ({}, last)
@@ -252,26 +254,6 @@ def _lately(normal: float, total: float, latest: int, among: int) -> float:
     # Taken as often as it may be, since it is known from `total` answers only.
     normal = min(1.0, normal + CAUTION * math.sqrt(normal * (1 - normal) / total))
     return min(MOST_LATELY, math.log((latest / normal + 1) / (among + 1)))
-
-
-def _changed(kind: Kind, row: Row, seen: Sample, threshold: float, evidence: Mapping[str, Any]) -> Alarm:
-    count = int(row[1])
-    low, high = interval(row[2], count)
-    return Alarm(
-        kind=kind,
-        verdict="changed",
-        at=seen.at,
-        changed_at=row[5],
-        samples_since=count,
-        before=round(row[3] / count, 4),
-        after=round(row[2] / count, 4),
-        low=round(low, 4),
-        high=round(high, 4),
-        unit="share of unusual first tokens",
-        statistic=round(row[0], 3),
-        threshold=round(threshold, 3),
-        evidence=evidence,
-    )
 
 
 def digest(token: str) -> str:

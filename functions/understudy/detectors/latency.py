@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from operator import mul
 from typing import Any
 
+from understudy.detectors.alarms import of_ratios
 from understudy.detectors.excursions import Excursions, Row
 from understudy.detectors.sample import Alarm, Kind, Sample
 
@@ -106,10 +107,6 @@ class Latency:
         self._level(sum(v - self._at_home(at) for at, v in self._waiting) / len(self._waiting) if self._waiting else 0)
         self._tests.clear()
 
-    def expected(self, at: float) -> float | None:
-        """The normal value at a time, None where it is not known yet."""
-        return math.exp(self._sign * self._at_home(at)) if self._count >= LEARN else None
-
     @property
     def _sign(self) -> int:
         """More is worse, but for speed."""
@@ -134,7 +131,7 @@ class Latency:
             self._learn(seen.at, value)
             return None
         scores, off = self._scores(seen.at, value, self._correlation(seen.at))
-        self._remember(off, seen.at)
+        self._last, self._at = off, seen.at
         self._tests.add(scores, off, 0.0, seen.at)
         self._waiting.append([float(round(seen.at)), value])
         if len(self._waiting) > DELAY:
@@ -166,9 +163,6 @@ class Latency:
             return 0.0
         return max(0.0, min(MOST_CORRELATION, self._lags[1] / self._lags[0]))
 
-    def _remember(self, off: float, at: float) -> None:
-        self._last, self._at = off, at
-
     def _at_home(self, at: float) -> float:
         return _dot(self._profile, _features(at))
 
@@ -193,7 +187,7 @@ class Latency:
         if self._count > 12:
             self._vary(value - _dot(profile, features), at, spread)
         if self._count <= LEARN or not self._waiting:
-            self._remember(value - _dot(profile, features), at)
+            self._last, self._at = value - _dot(profile, features), at
 
     def _vary(self, off: float, at: float, spread: float) -> None:
         """Learn how much is left, without its spikes, and how much of it stays."""
@@ -209,24 +203,10 @@ class Latency:
         self._before = [kept, at]
 
     def _found(self, row: Row, seen: Sample) -> Alarm:
-        count = int(row[1])
-        mean, half = row[2] / count, 1.96 * math.sqrt(max(1e-12, row[4] / count - (row[2] / count) ** 2) / count)
-        alarm = Alarm(
-            kind=self._kind,
-            verdict="degraded",
-            at=seen.at,
-            changed_at=row[5],
-            samples_since=count,
-            before=1.0,
-            after=round(math.exp(mean), 4),
-            low=round(math.exp(mean - half), 4),
-            high=round(math.exp(mean + half), 4),
-            unit="times what is normal at this time of the week" + (" (slower)" if self._kind == "speed" else ""),
-            statistic=round(row[0], 3),
-            threshold=round(self._threshold, 3),
-            evidence={"normal now": round(math.exp(self._sign * self._at_home(seen.at)), 4)},
-        )
-        self._level(mean)
+        unit = "times what is normal at this time of the week" + (" (slower)" if self._kind == "speed" else "")
+        evidence = {"normal now": round(math.exp(self._sign * self._at_home(seen.at)), 4)}
+        alarm = of_ratios(row, seen, self._threshold, "degraded", unit, evidence)
+        self._level(row[2] / row[1])
         return alarm
 
     def _level(self, by: float) -> None:

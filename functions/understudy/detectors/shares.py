@@ -11,6 +11,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from understudy.detectors.alarms import of_shares
 from understudy.detectors.excursions import Excursions, Row
 from understudy.detectors.sample import Alarm, Kind, Sample
 
@@ -91,10 +92,6 @@ class Shares:
         self._tests.clear()
         self._settle()
 
-    def expected(self) -> float | None:
-        """The normal share of good answers, None where it is not known yet."""
-        return self._total / self._count if self._count >= LEARN else None
-
     def scores(self, seen: Sample) -> list[float] | None:
         """The log-likelihood ratio of a value under each alternative, None where its baseline is not known yet.
 
@@ -110,10 +107,7 @@ class Shares:
 
     def step(self, seen: Sample) -> Alarm | None:
         good = self._good(seen)
-        if seen.calib:
-            self._learn(good)
-            return None
-        if self._count < LEARN:
+        if seen.calib or self._count < LEARN:
             self._learn(good)
             return None
         self._tests.add(self._scores(good), good, self._normal, seen.at)
@@ -130,28 +124,19 @@ class Shares:
         return self._found(row, seen)
 
     def _found(self, row: Row, seen: Sample) -> Alarm:
-        count, total, normal = int(row[1]), row[2], self._total / self._count
-        low, high = interval(total, count)
-        before, after = (normal, total / count)
-        if self._kind == "errors":
-            before, after, low, high = 1 - before, 1 - after, 1 - high, 1 - low
-        alarm = Alarm(
-            kind=self._kind,
-            verdict="degraded",
-            at=seen.at,
-            changed_at=row[5],
-            samples_since=count,
-            before=round(before, 4),
-            after=round(after, 4),
-            low=round(low, 4),
-            high=round(high, 4),
-            unit="share of right answers" if self._kind == "quality" else "share of failed calls",
-            statistic=round(row[0], 3),
-            threshold=round(self._threshold, 3),
-            evidence={"baseline values": round(self._count)},
+        quality = self._kind == "quality"
+        alarm = of_shares(
+            row,
+            seen,
+            self._threshold,
+            "degraded",
+            "share of right answers" if quality else "share of failed calls",
+            {"baseline values": round(self._count)},
+            before=self._total / self._count,
+            turned=not quality,
         )
         # Armed again on what it has become: the values since the change are the first of the new normal.
-        self._total, self._count = total, float(count)
+        self._total, self._count = row[2], float(row[1])
         self._waiting.clear()
         self._tests.clear()
         self._settle()
@@ -182,13 +167,3 @@ class Shares:
         memory = lag / square - UNSURE / math.sqrt(self._count + 1) if square else 0.0
         self._worth = (1 - min(0.8, memory)) / (1 + min(0.8, memory)) if memory > 0 else 1.0
         self._bets = [loss / (1 - normal) for loss in LOSSES[self._kind]]
-
-
-def interval(total: float, count: int) -> tuple[float, float]:
-    """The 95 % interval of a share (Wilson 1927)."""
-    if not count:
-        return 0.0, 1.0
-    share, z = total / count, 1.96
-    middle = (share + z * z / (2 * count)) / (1 + z * z / count)
-    half = z / (1 + z * z / count) * math.sqrt(max(0.0, share * (1 - share) / count) + z * z / (4 * count * count))
-    return max(0.0, middle - half), min(1.0, middle + half)
