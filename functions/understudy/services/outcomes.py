@@ -11,7 +11,7 @@ import asyncio
 import random
 from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeVar
 
 from understudy.catalog import HealthSettings, Target
@@ -298,3 +298,23 @@ def _known(mine: Histogram, fleet: Histogram) -> Histogram:
 def bench_until(failure: AttemptFailed, now: float) -> float:
     """The moment until which a failure benches its target: as long as the provider asks for; 0 where it does not."""
     return now + failure.retry_after if failure.benches and failure.retry_after is not None else 0.0
+
+
+@dataclass(slots=True)
+class Collected:
+    """Outcomes of calls that are no caller's, in one observation: what is the same of all of them."""
+
+    clock: Clock
+    observation: Observation
+
+    def succeeded(self, target: Target, first_token: float, *, gap: float, seconds: float, probe: bool) -> None:  # noqa: ARG002
+        now = self.clock()
+        self.observation = self.observation.success(now, first_token, gap=gap, began=now - seconds)
+
+    def failed(self, target: Target, failure: AttemptFailed, *, seconds: float, probe: bool) -> str:  # noqa: ARG002
+        now = self.clock()
+        self.observation = self.observation.failure(now, failure, bench_until(failure, now), began=now - seconds)
+        return ""
+
+    def alone(self, target: Target) -> bool:  # noqa: ARG002
+        return True

@@ -22,35 +22,21 @@ from understudy.ports import Clock, Logger
 from understudy.routing.attempts import Ask, Attempts
 from understudy.routing.journal import Attempt, Journal
 from understudy.routing.policy import Decision, Ranked
-from understudy.services.outcomes import bench_until
+from understudy.services.outcomes import Collected
 
 ALIVE = frozenset({"caller", "context_length", "refusal"})
 """Failures that say that the provider answered and did not like the question."""
 
 
 @dataclass(slots=True)
-class Seen:
-    """Collects the outcomes of the probes of one target.  Satisfies `routing.attempts.Outcomes`."""
+class Seen(Collected):
+    """Those of the probes of one target.  Satisfies `routing.attempts.Outcomes`."""
 
-    clock: Clock
-    observation: Observation
     health: Health
     attempts: list[Attempt] = field(default_factory=list)
 
-    def succeeded(self, target: Target, first_token: float, *, gap: float, seconds: float, probe: bool) -> None:  # noqa: ARG002
-        now = self.clock()
-        self.observation = self.observation.success(now, first_token, gap=gap, began=now - seconds)
-
-    def failed(self, target: Target, failure: AttemptFailed, *, seconds: float, probe: bool) -> str:  # noqa: ARG002
-        now = self.clock()
-        self.observation = self.observation.failure(now, failure, bench_until(failure, now), began=now - seconds)
-        return ""
-
     def standing(self, target: Target) -> Standing:  # noqa: ARG002
         return Standing()
-
-    def alone(self, target: Target) -> bool:  # noqa: ARG002
-        return True
 
     def first_tokens(self, target: Target) -> Histogram:  # noqa: ARG002
         return self.health.first_tokens

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 
 from understudy.catalog import Limits, Route, Target
@@ -18,7 +18,7 @@ from understudy.chat.request import ChatRequest
 from understudy.chat.stream import Chunk
 from understudy.chat.unary import UnaryRequest
 from understudy.detectors.sample import Kind, Sample
-from understudy.errors import AttemptFailed, UnderstudyError
+from understudy.errors import UnderstudyError
 from understudy.health.latency import Histogram
 from understudy.health.observation import Observation
 from understudy.health.standing import Standing
@@ -31,7 +31,7 @@ from understudy.routing.policy import Decision, Ranked, kept_back
 from understudy.routing.scorers import Outlook, Rating
 from understudy.services.fitness import unfit
 from understudy.services.measures import rate
-from understudy.services.outcomes import LocalOutcomes, bench_until
+from understudy.services.outcomes import Collected, LocalOutcomes
 from understudy.services.upstream import Upstream
 from understudy.services.validity import flaws
 
@@ -134,7 +134,9 @@ class Shadows:
         """One copy, from its beginning to its line in the log; never raises but where it is cut off."""
         decision = Decision(route.name, (Ranked(target, "shadow"),))
         alone = replace(limits, retries_per_target=0, attempts_per_request=1)
-        journal, seen, chunks = Journal(), _Seen(self._clock, self._outcomes, target), list[Chunk]()
+        observation = Observation(target.name, self._clock(), source="shadow")
+        seen = _Seen(self._clock, observation, self._outcomes)
+        journal, chunks = Journal(), list[Chunk]()
         engine = Attempts(partial(self._upstream, route=route), seen, _never, rng=self._rng)
         outcome, found = "cut off", list[str]()
         try:
@@ -189,31 +191,13 @@ class Shadows:
 
 
 @dataclass(slots=True)
-class _Seen:
-    """Collects the outcome of one copy.  Satisfies `routing.attempts.Outcomes`; its limits are those of callers'."""
+class _Seen(Collected):
+    """That of one copy.  Satisfies `routing.attempts.Outcomes`; its limits are those of callers'."""
 
-    clock: Clock
     outcomes: LocalOutcomes
-    target: Target
-    observation: Observation = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.observation = Observation(self.target.name, self.clock(), source="shadow")
-
-    def succeeded(self, target: Target, first_token: float, *, gap: float, seconds: float, probe: bool) -> None:  # noqa: ARG002
-        now = self.clock()
-        self.observation = self.observation.success(now, first_token, gap=gap, began=now - seconds)
-
-    def failed(self, target: Target, failure: AttemptFailed, *, seconds: float, probe: bool) -> str:  # noqa: ARG002
-        now = self.clock()
-        self.observation = self.observation.failure(now, failure, bench_until(failure, now), began=now - seconds)
-        return ""
 
     def standing(self, target: Target) -> Standing:
         return self.outcomes.standing(target)
-
-    def alone(self, target: Target) -> bool:  # noqa: ARG002
-        return True
 
     def first_tokens(self, target: Target) -> Histogram:
         return self.outcomes.first_tokens(target)
