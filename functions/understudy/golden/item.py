@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -46,7 +47,8 @@ class Item:
         }
 
 
-@dataclass(frozen=True, slots=True)
+# Without slots, so that the digest is kept: every batch of values asks for it, and it takes a millisecond.
+@dataclass(frozen=True)
 class GoldenSet:
     """Questions in the order of their numbers; `source` says where they come from."""
 
@@ -63,7 +65,7 @@ class GoldenSet:
         """The task of the question of this number and its weight there; None where there is no such question."""
         return next(((one.task, one.weight) for one in self.items if one.number == item), None)
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """Twelve characters that change with any question, checker or weight: what was learned before is then void."""
         content = [[item.task, item.plain()] for item in self.items]
