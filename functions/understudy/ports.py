@@ -133,7 +133,8 @@ class ObservationStore(Protocol):
 class KeyStore(Protocol):
     def key(self, key_hash: str) -> ClientKey | None: ...
 
-    def put_key(self, key: ClientKey) -> None: ...
+    def put_key(self, key: ClientKey) -> ClientKey:
+        """Write revision `key.rev + 1` where `key.rev` is still current, and return it.  Raises Conflict."""
 
     def client_keys(self) -> Sequence[ClientKey]: ...
 

@@ -13,6 +13,7 @@ ROOMS = sorted(p.parent.name for p in FUNCTIONS.glob("*/handler.py"))
 # Lower layers first; a module may import its own layer and those before it.
 LAYERS = [
     {"errors", "metrics", "__init__"},
+    {"facts"},
     {"chat", "catalog", "detectors", "keys", "settings"},
     {"wire"},
     {"compliance", "golden", "pricing", "health", "incidents"},
@@ -45,6 +46,7 @@ SDK_ROOMS = {"store", "transport", "alerts", "bootstrap"}
 LAMBDA_SIDE = {
     "errors",
     "catalog",
+    "facts",
     "chat",
     "detectors",
     "wire",

@@ -387,18 +387,24 @@ class TestClientKeys:
     def test_a_key_is_found_by_its_hash(self, store: Store) -> None:
         """A client key comes back as it was written, alone and in the list."""
         made = [ClientKey(hash_key(new_key()), name, NOW) for name in ("one", "two")]
-        for each in made:
-            store.put_key(each)
+        made = [store.put_key(each) for each in made]
         assert made == [store.key(each.hash) for each in made]
         assert sorted(made, key=lambda each: each.hash) == list(store.client_keys())
 
     def test_a_key_is_revoked_in_place(self, store: Store) -> None:
         """Writing a key again replaces it, so that a revocation is seen."""
         made = ClientKey(hash_key(new_key()), "one", NOW)
-        store.put_key(made)
+        revoked = store.put_key(replace(store.put_key(made), revoked_at=NOW + 1))
+        assert [revoked] == list(store.client_keys())
+        assert [(True, False)] == [(each.active(NOW), each.active(NOW + 1)) for each in store.client_keys()]
+
+    def test_a_change_is_never_lost(self, store: Store) -> None:
+        """Of two who change the same key only the first is heard; the other is told."""
+        made = store.put_key(ClientKey(hash_key(new_key()), "one", NOW))
         store.put_key(replace(made, revoked_at=NOW + 1))
-        assert [replace(made, revoked_at=NOW + 1)] == list(store.client_keys())
-        assert [False] == [each.active for each in store.client_keys()]
+        with pytest.raises(Conflict):
+            store.put_key(replace(made, expires_at=NOW + 9))
+        assert NOW + 1 == store.client_keys()[0].revoked_at
 
 
 class TestIncidents:
@@ -551,8 +557,7 @@ class TestSnapshot:
         """A snapshot holds the pointer and what there is of the targets and keys asked for, and nothing else."""
         store.move_pointer(pointer(1, 1), None)
         healthy = {name: store.put_health(Health(name)) for name in ("a", "b", "unasked")}
-        made = ClientKey(hash_key("k"), "one", NOW)
-        store.put_key(made)
+        made = store.put_key(ClientKey(hash_key("k"), "one", NOW))
         found = store.snapshot(["a", "b", "missing", "a"], [made.hash, hash_key("missing")])
         assert Snapshot(pointer(1, 1), {"a": healthy["a"], "b": healthy["b"]}, {made.hash: made}) == found
 

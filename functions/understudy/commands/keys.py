@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from dataclasses import replace
 from typing import Any
 
 from understudy.commands.router import CommandError, store_of
@@ -29,15 +30,17 @@ def _keys(options: argparse.Namespace) -> int:
         return 0
     if options.action == "list":
         for known in sorted(store.client_keys(), key=lambda k: k.created_at):
-            state = "active" if known.active else f"revoked {when(known.revoked_at or 0)}"
+            state = "active" if known.active(time.time()) else f"revoked {when(known.revoked_at or 0)}"
             print(f"{known.hash[:12]}  {known.name}  created {when(known.created_at)}  {state}")
         return 0
-    matching = [known for known in store.client_keys() if known.hash.startswith(options.hash) and known.active]
+    matching = [
+        known for known in store.client_keys() if known.hash.startswith(options.hash) and known.active(time.time())
+    ]
     if len(matching) != 1:
         raise CommandError(
             f"{len(matching)} active keys begin with {options.hash!r}; `understudy keys list` shows them"
         )
     old = matching[0]
-    store.put_key(ClientKey(old.hash, old.name, old.created_at, time.time()))
+    store.put_key(replace(old, revoked_at=time.time()))
     print(f"revoked {old.hash[:12]} ({old.name}); routers refuse it within seconds")
     return 0

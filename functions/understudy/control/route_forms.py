@@ -6,12 +6,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from understudy import catalog
+from understudy import catalog, facts
 from understudy.control import checks, golden
 from understudy.control.form import Days, Form, Jurisdictions, Money
 
 _LIMITS = catalog.Limits()
-_CONSTRAINTS = catalog.Constraints()
+_CONSTRAINTS = facts.Constraints()
 
 Droppable = Annotated[list[Annotated[str, AfterValidator(checks.droppable)]], AfterValidator(checks.once_each)]
 
@@ -37,7 +37,7 @@ class DefaultsForm(Form):
 
 
 class ConstraintsForm(Form):
-    jurisdictions: Jurisdictions = sorted(_CONSTRAINTS.jurisdictions)
+    jurisdictions: Jurisdictions = Field(default_factory=list)
     max_retention_days: Days | None = _CONSTRAINTS.max_retention_days
     no_training: bool = _CONSTRAINTS.no_training
 

@@ -6,12 +6,12 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from understudy import catalog
+from understudy import catalog, facts
 from understudy.control import checks
 from understudy.control.form import Days, Form, Jurisdictions, Money
 
 _CAPABILITIES = catalog.Capabilities()
-_DATA = catalog.DataFacts()
+_DATA = facts.DataFacts()
 
 HeaderName = Annotated[str, AfterValidator(checks.header_name)]
 HeaderValue = Annotated[str, AfterValidator(checks.header_value)]

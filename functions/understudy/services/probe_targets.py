@@ -144,7 +144,7 @@ class ProbeTargets:
         return True
 
     async def _probe(self, target: Target, known: dict[str, Probing], current: Catalog) -> None:
-        if target.name not in allowing(current):
+        if target.name not in allowing(current, self._clock()):
             return
         mine = known[target.name]
         health = mine.health

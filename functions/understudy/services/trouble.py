@@ -107,7 +107,8 @@ class Troubles:
         return sorted([*found, *others], key=lambda one: (not one.confirmed, one.target, one.stream))
 
     def _gone(self, kind: Kind, was: Sequence[Finding], before: Health, after: Health, current: Catalog) -> None:
-        why, now = _why(was, after, current), self._clock()
+        now = self._clock()
+        why = _why(was, after, current, now)
 
         def over(incident: Incident | None) -> Incident | None:
             # Who is about to end it has said why.
@@ -187,21 +188,21 @@ def told(health: Health) -> dict[Kind, list[Finding]]:
     return found
 
 
-def unasked(health: Health, current: Catalog) -> list[Stream]:
+def unasked(health: Health, current: Catalog, now: float) -> list[Stream]:
     """The streams of findings that the target is no longer asked: they would stand for ever, since no value comes.
 
     Where no route may use the target at all they stay, for when one may again.
     """
-    asked = asked_of(health.target, current) if health.findings else None
+    asked = asked_of(health.target, current, now) if health.findings else None
     streams = ((one.stream, one.kind) for one in health.findings if bought(one.stream) or one.stream == DRIFT)
     return [stream for stream in streams if stream[0] not in asked] if asked is not None else []
 
 
-def _why(was: Sequence[Finding], after: Health, current: Catalog) -> str:
+def _why(was: Sequence[Finding], after: Health, current: Catalog, now: float) -> str:
     """Why findings are over, as far as they show it themselves."""
     confirmed = [one for one in was if one.state == "confirmed"]
     good = current.health.evaluations_to_resolve
-    if len(unasked(replace(after, findings=tuple(was)), current)) == len(was):
+    if len(unasked(replace(after, findings=tuple(was)), current, now)) == len(was):
         return "its questions are asked no more"
     if not confirmed:
         return "a further look did not confirm it"

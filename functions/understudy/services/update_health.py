@@ -149,7 +149,7 @@ class UpdateHealth:
             return
         self._tell(before or Health(after.target), after, current.health.score)
         self._troubles.react(before or Health(after.target), after, current)
-        if gone := unasked(after, current):
+        if gone := unasked(after, current, self._clock()):
             self._change(after.target, lambda health: self._without(health, gone))
         self._next_probe(before, after, current)
 

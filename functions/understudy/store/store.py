@@ -13,7 +13,7 @@ from understudy.errors import Conflict, StoreError
 from understudy.health.item import Health, health_from
 from understudy.health.observation import Observation
 from understudy.incidents.incident import Incident, incident_from
-from understudy.keys import ClientKey
+from understudy.keys import ClientKey, key_from
 from understudy.ports import Answer, Kept, Probing, Rota, Snapshot, Stream
 from understudy.store import keys
 from understudy.store.table import Item, Table
@@ -122,13 +122,15 @@ class Store:
 
     def key(self, key_hash: str) -> ClientKey | None:
         item = self._table.get(keys.client_key(key_hash))
-        return ClientKey(**item.body) if item else None
+        return key_from(item.body, item.rev) if item else None
 
-    def put_key(self, key: ClientKey) -> None:
-        self._table.put(Item(keys.client_key(key.hash), asdict(key)))
+    def put_key(self, key: ClientKey) -> ClientKey:
+        written = replace(key, rev=key.rev + 1)
+        self._table.put(Item(keys.client_key(key.hash), written.plain(), rev=written.rev), seen=key.rev)
+        return written
 
     def client_keys(self) -> Sequence[ClientKey]:
-        return [ClientKey(**item.body) for item in self._table.query(keys.KEYS)]
+        return [key_from(item.body, item.rev) for item in self._table.query(keys.KEYS)]
 
     # incidents and notices
 
@@ -204,7 +206,7 @@ class Store:
         return Snapshot(
             pointer=_pointer(pointer) if pointer else None,
             health={n: health_from(found[k].body, found[k].rev) for n, k in health.items() if k in found},
-            keys={h: ClientKey(**found[k].body) for h, k in clients.items() if k in found},
+            keys={h: key_from(found[k].body, found[k].rev) for h, k in clients.items() if k in found},
         )
 
 
