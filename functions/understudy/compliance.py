@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from understudy.catalog import Target
-from understudy.facts import Constraints, DataFacts
+from understudy.facts import NO_CONSTRAINTS, Constraints, DataFacts
+from understudy.jurisdictions import outside
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,10 +29,14 @@ class Denied:
         return f"{self.rule}: {self.reason}"
 
 
+_ALLOWED = Allowed()
+
+
 def judge(target: Target, constraints: Constraints, now: float) -> Allowed | Denied:
     """Whether `target` may be sent a request under `constraints` at `now` (epoch seconds); the first rule against it
     decides."""
-    return next(denials(target.data, constraints, now, provider=target.provider.name, model=target.model), Allowed())
+    facts, provider = target.data, target.provider.name
+    return next(denials(facts, constraints, now, provider=provider, model=target.model), _ALLOWED)
 
 
 def denials(
@@ -41,12 +46,16 @@ def denials(
     ends = data.contract.expires_at
     if ends is not None and now >= ends:
         yield Denied("contract", f"{data.contract.id or 'its contract'} has expired")
+    if constraints == NO_CONSTRAINTS:
+        return
     yield from _of_names("providers", provider, constraints.providers, constraints.denied_providers)
     yield from _of_names("models", model, constraints.models, constraints.denied_models)
+    if data.family and data.family in constraints.denied_models:
+        yield Denied("denied_models", f"the family {data.family} is denied")
     if constraints.jurisdictions is not None and not data.jurisdictions:
         yield Denied("jurisdictions", "not declared")
-    elif constraints.jurisdictions is not None and (outside := data.jurisdictions - constraints.jurisdictions):
-        yield Denied("jurisdictions", f"{', '.join(sorted(outside))} not allowed")
+    elif constraints.jurisdictions is not None and (away := outside(data.jurisdictions, constraints.jurisdictions)):
+        yield Denied("jurisdictions", f"{', '.join(away)} not allowed")
     limit, days = constraints.max_retention_days, data.retention_days
     if limit is not None and days is None:
         yield Denied("max_retention_days", "retention not declared")

@@ -30,7 +30,8 @@ LOGGING = {
 }
 HTTP = {"anyio", "certifi", "h11", "httpcore", "httpx", "idna"}
 CORE = {
-    *("bootstrap", "catalog", "chat", "compliance", "errors", "facts", "health", "keys", "metrics", "ports", "pricing"),
+    *("bootstrap", "catalog", "chat", "compliance", "errors", "facts", "health", "jurisdictions", "keys"),
+    *("metrics", "ports", "pricing"),
     *("routing", "runtime", "settings", "store", "telemetry", "wire"),
     *("control", "control.load", "control.paths", "control.versions"),
     *("detectors", "detectors.sample"),

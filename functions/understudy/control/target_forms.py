@@ -8,7 +8,7 @@ from pydantic import AfterValidator, Field
 
 from understudy import catalog, facts
 from understudy.control import checks
-from understudy.control.form import Days, Form, Jurisdictions, Money
+from understudy.control.form import Certifications, Days, Form, Jurisdictions, Money
 
 _CAPABILITIES = catalog.Capabilities()
 _DATA = facts.DataFacts()
@@ -18,6 +18,7 @@ HeaderValue = Annotated[str, AfterValidator(checks.header_value)]
 RequestField = Annotated[str, AfterValidator(checks.request_field)]
 Refused = Annotated[list[RequestField], AfterValidator(checks.once_each)]
 Placeholder = Annotated[str, AfterValidator(checks.placeholder)]
+Line = Annotated[str, AfterValidator(checks.line)]
 Tokens = Annotated[int, Field(ge=1, le=100_000_000)]
 
 
@@ -65,16 +66,26 @@ class CapabilitiesForm(Form):
     prefill: Literal["none", "message", "prefix", "continue_final_message"] = "none"
 
 
+class ContractForm(Form):
+    id: Line = _DATA.contract.id
+    expires: Annotated[str, AfterValidator(checks.day)] | None = None
+
+
 class DataForm(Form):
     jurisdictions: Jurisdictions = sorted(_DATA.jurisdictions)
     retention_days: Days | None = _DATA.retention_days
     trains_on_data: bool | None = _DATA.trains_on_data
+    certifications: Certifications = sorted(_DATA.certifications)
+    entity: Line = _DATA.entity
+    contract: ContractForm = ContractForm()
+    family: Line = _DATA.family
+    open_weights: bool | None = _DATA.open_weights
 
 
 class PriceForm(Form):
     input_per_million: Money
     output_per_million: Money
-    source: Annotated[str, AfterValidator(checks.line)] = ""
+    source: Line = ""
 
 
 class TargetForm(Form):

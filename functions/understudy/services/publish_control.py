@@ -52,9 +52,9 @@ def publish(
     seconds since the epoch.  Raises DocumentError with every mistake, Conflict where somebody else published
     meanwhile, StoreError; in each case the version that was in force still is.
     """
-    document = parse(text, filename=filename)
     pointer, current = _current(store)
-    remarks = tuple(warnings(document))
+    document = parse(text, filename=filename, now=now, in_force=current.document if current else None)
+    remarks = tuple(warnings(document, now))
     mark = digest(document)
     if current is not None and current.digest == mark:
         return Published(current.number, (), remarks, moved=False)
@@ -91,18 +91,21 @@ def rollback(store: ControlStore, number: int | None = None, *, now: float, by: 
     target = store.version(wanted)
     catalog(target.document, wanted)
     if wanted == pointer.version:
-        return Published(wanted, (), tuple(warnings(target.document)), moved=False)
+        return Published(wanted, (), tuple(warnings(target.document, now)), moved=False)
     _move(store, wanted, pointer, now=now, by=by)
     changes = tuple(diff(current.document, target.document))
-    return Published(wanted, changes, tuple(warnings(target.document)))
+    return Published(wanted, changes, tuple(warnings(target.document, now)))
 
 
-def diff_against_current(store: ControlStore, text: str, *, filename: str = "<document>") -> Difference:
-    """What publishing YAML `text` would change; writes nothing.  Raises DocumentError, StoreError."""
-    document = parse(text, filename=filename)
+def diff_against_current(
+    store: ControlStore, text: str, *, filename: str = "<document>", now: float | None = None
+) -> Difference:
+    """What publishing YAML `text` would change; writes nothing.  `now` (epoch seconds): dates are judged as publishing
+    would.  Raises DocumentError, StoreError."""
     _, current = _current(store)
+    document = parse(text, filename=filename, now=now, in_force=current.document if current else None)
     changes = diff(current.document if current else None, document)
-    return Difference(current.number if current else None, tuple(changes), tuple(warnings(document)))
+    return Difference(current.number if current else None, tuple(changes), tuple(warnings(document, now)))
 
 
 def _current(store: ControlStore) -> tuple[Pointer | None, Version | None]:
