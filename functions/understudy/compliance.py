@@ -28,6 +28,11 @@ class Denied:
     def __str__(self) -> str:
         return f"{self.rule}: {self.reason}"
 
+    @property
+    def told(self) -> str:
+        """As the reason why a target was not asked."""
+        return f"denied by {self}"
+
 
 _ALLOWED = Allowed()
 

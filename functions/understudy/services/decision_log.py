@@ -6,7 +6,9 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from understudy.errors import Cause
+from understudy.catalog import Limits
+from understudy.errors import Cause, NoCompliantTarget
+from understudy.facts import plain_constraints
 from understudy.ports import Logger
 from understudy.routing.policy import Decision
 from understudy.services import measures
@@ -23,7 +25,7 @@ def log_decision(logger: Logger, handling: Handling, error: BaseException | None
     Usage and cost are those of the target whose answer the caller has; what all attempts cost together stands
     beside them.
     """
-    journal, decision, limits = handling.journal, handling.decision, handling.limits
+    journal, decision = handling.journal, handling.decision
     answering = journal.answering
     spent = answering.cost if answering else None
     committed, seconds = handling.committed_at, now - handling.started_at
@@ -45,6 +47,7 @@ def log_decision(logger: Logger, handling: Handling, error: BaseException | None
         outcome="ok" if error is None else type(error).__name__,
         target=answering.target.name if answering else None,
         reported_model=answering.model if answering else None,
+        constraints=plain_constraints(handling.constraints) or None,
         strategy=decision.strategy,
         candidates=list(_candidates(decision)),
         canary=decision.canary or None,
@@ -59,19 +62,22 @@ def log_decision(logger: Logger, handling: Handling, error: BaseException | None
         usage_estimated=bool(answering and answering.estimated),
         cost_usd=None if spent is None else str(spent),
         attempts_cost_usd=str(journal.spent),
-        limits={
-            "request_ms": round(limits.request * 1000),
-            "max_cost_usd": None if limits.max_cost is None else str(limits.max_cost),
-        },
+        limits=_limits(handling.limits),
         time_to_commit_ms=None if committed is None else round((committed - handling.started_at) * 1000, 1),
         ms=round(seconds * 1000, 1),
     )
 
 
+def _limits(limits: Limits) -> dict[str, Any]:
+    most = limits.max_cost
+    return {"request_ms": round(limits.request * 1000), "max_cost_usd": None if most is None else str(most)}
+
+
 def refusal(error: BaseException) -> dict[str, Any]:
     """What the log may say of a request that was turned away: words of ours, never the caller's content."""
     named = {name: _word(getattr(error, name, None)) for name in ("code", "param")}
-    return {"outcome": type(error).__name__, **named, "causes": _told(getattr(error, "causes", ()))}
+    told = {"outcome": type(error).__name__, **named, "causes": _told(getattr(error, "causes", ()))}
+    return told | {"constraints": dict(error.constraints)} if isinstance(error, NoCompliantTarget) else told
 
 
 def _candidates(decision: Decision) -> Iterator[dict[str, Any]]:

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 from understudy.catalog import Catalog, Route, Target
 from understudy.detectors.sample import Kind, Sample, bought
+from understudy.facts import Constraints
 from understudy.golden.checkers import judged
 from understudy.golden.drift import first_token
 from understudy.golden.item import Item
@@ -25,7 +26,7 @@ from understudy.services.probe_call import Asked, Caller, Seen, measured, probe_
 from understudy.services.probe_questions import Question, Questions, judge_question
 from understudy.services.probe_samples import of_item, of_target
 from understudy.services.spend import counted, estimated, reserved, too_dear
-from understudy.services.sweep import Call, allowing, judge_for, overdue, runs_of, well
+from understudy.services.sweep import Call, allowing, demanded_of, demanded_of_judges, judge_for, overdue, runs_of, well
 
 AT_ONCE = 4
 """Questions of one run that are under way together."""
@@ -43,7 +44,7 @@ class Store(ObservationStore, ProbingStore, Protocol):
 
 @dataclass(slots=True)
 class _Run:
-    """One run under way: what is asked of whom until when, and what came of it."""
+    """One run under way: what is asked of whom until when, what is demanded of whoever sees it, what came of it."""
 
     target: Target
     current: Catalog
@@ -51,6 +52,7 @@ class _Run:
     number: int
     until: float
     seen: Seen
+    demanded: Constraints
     samples: list[Sample] = field(default_factory=list)
     unjudged: list[tuple[Item, Asked, Mapping[str, Any]]] = field(default_factory=list)
     version: Sample | None = None
@@ -89,14 +91,14 @@ class ProbeRuns:
         number = -after.confirmations if call.ask == "confirm" else after.run
         seen = seen_of(target.name, mine.health, self._clock)
         until = asyncio.get_running_loop().time() + ROOM
-        run = _Run(target, current, call.stream, number, until, seen)
+        run = _Run(target, current, call.stream, number, until, seen, demanded_of(call.stream, current))
         costs: dict[str, Decimal] = {}
         try:
             try:
                 await self._ask_all(run, asked)
             finally:
                 costs[call.ask] = counted(seen.attempts)
-            await self._judged(run, judge, costs)
+            await self._judged(run, judge, demanded_of_judges(call.stream, routes, current), costs)
         finally:
             # First of all, and whatever happens: what was paid counts, told or not.
             if paid := {kind: usd for kind, usd in costs.items() if usd}:
@@ -105,8 +107,8 @@ class ProbeRuns:
         return True
 
     def _wanted(self, call: Call, target: Target, mine: Probing, current: Catalog, routes: Sequence[Route]) -> bool:
-        now, streams = self._clock(), runs_of(target, routes, current.health)
-        rota = mine.rotas.get(call.stream, Rota())
+        now = self._clock()
+        streams, rota = runs_of(target, routes, current, now), mine.rotas.get(call.stream, Rota())
         if not well(mine.health, now):
             return False
         if call.ask == "confirm":
@@ -154,7 +156,8 @@ class ProbeRuns:
                 question = left.popleft()
                 limits = probe_limits(run.target, run.current)
                 limits = replace(limits, request=min(limits.request, room))
-                self._note(run, question, await self._caller.ask(question.request, run.target, limits, run.seen))
+                asked = await self._caller.ask(question.request, run.target, limits, run.seen, run.demanded)
+                self._note(run, question, asked)
 
         await asyncio.gather(*(work() for _ in range(AT_ONCE)))
 
@@ -184,7 +187,7 @@ class ProbeRuns:
         value = judged(item, message).value
         return [] if value is None else [("quality", value)]
 
-    async def _judged(self, run: _Run, judge: Target | None, costs: dict[str, Decimal]) -> None:
+    async def _judged(self, run: _Run, judge: Target | None, demanded: Constraints, costs: dict[str, Decimal]) -> None:
         """Have the judge say how right the answers are that no checker can judge; `costs` has what that cost."""
         if judge is None or not run.unjudged:
             return
@@ -195,7 +198,8 @@ class ProbeRuns:
                 item, asked, message = left.popleft()
                 limits = probe_limits(judge, run.current)
                 request = judge_question(item, message, judge, run.current)
-                said = await self._caller.ask(request, judge, replace(limits, request=min(limits.request, room)), seen)
+                limits = replace(limits, request=min(limits.request, room))
+                said = await self._caller.ask(request, judge, limits, seen, demanded)
                 value = judge_value(_message(said)).value
                 if value is not None:
                     usd = round(float(counted([said.attempt] if said.attempt else [])), 9)

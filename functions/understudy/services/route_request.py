@@ -11,22 +11,26 @@ from functools import partial
 from understudy.catalog import Catalog, HealthSettings, Route
 from understudy.chat.bound import owners
 from understudy.chat.request import ChatRequest
+from understudy.chat.unary import UnaryRequest
 from understudy.compliance import judge
 from understudy.errors import (
     InvalidRequest,
+    NoCompliantTarget,
     UnknownModel,
     UnknownPath,
     WrongMethod,
 )
+from understudy.facts import plain_constraints
 from understudy.health.item import Health
 from understudy.keys import ClientKey
 from understudy.metrics import own_failure
 from understudy.ports import Clock, Logger
 from understudy.routing.journal import Journal
-from understudy.routing.policy import decide
+from understudy.routing.policy import Decision, decide
 from understudy.routing.scorers import Outlook
 from understudy.runtime.gateway import ApiRequest
 from understudy.services.decision_log import refusal
+from understudy.services.demands import HEADER, in_force
 from understudy.services.feedback import PATH as FEEDBACK
 from understudy.services.feedback import Feedback
 from understudy.services.fitness import offence, unfit
@@ -135,31 +139,29 @@ class RouteRequest:
         if route is None:
             known = ", ".join(sorted(catalog.routes))
             raise UnknownModel(f"There is no model {request.model!r} here; there are: {known}.", param="model")
+        constraints = in_force(route, client, given.headers.get(HEADER), catalog)
         if isinstance(request, ChatRequest):
             request = await self._keepsakes.put_back(client, request)
         self._signals.follow(catalog)
         fleet = await self._read_model.health(route.asked)
         self._outcomes.adopt(catalog.health, fleet, trusted=self._read_model.trusted)
-        constraints, now = route.constraints, self._clock()
+        now = self._clock()
         bound = frozenset(owners(request.native.body if request.native else request.body))
-        decision = decide(
-            route,
-            judged=partial(judge, constraints=constraints, now=now),
-            unfit=partial(unfit, request, route),
-            standing=self._outcomes.standing,
-            rng=self._rng,
-            bound=bound,
-            outlook=self._outlook(route, fleet, catalog.health, request_id),
-        )
-        if not decision.candidates and estimate_of(request) is None:
-            reasons = "; ".join(f"{cause.target}: {cause.reason}" for cause in decision.unfit)
-            first = offence(request, route, {cause.target for cause in decision.unfit})
-            raise InvalidRequest(
-                f"No target of route {route.name!r} can carry this request ({reasons}).",
-                param=first.field if first else None,
-                code=first.code if first else None,
-                causes=decision.unfit,
+        try:
+            decision = decide(
+                route,
+                judged=partial(judge, constraints=constraints, now=now),
+                unfit=partial(unfit, request, route),
+                standing=self._outcomes.standing,
+                rng=self._rng,
+                bound=bound,
+                outlook=self._outlook(route, fleet, catalog.health, request_id),
             )
+        except NoCompliantTarget as refused:
+            refused.constraints = plain_constraints(constraints)
+            raise
+        if not decision.candidates and estimate_of(request) is None:
+            raise _uncarried(request, route, decision)
         return Handling(
             id=request_id,
             front=given.path,
@@ -187,3 +189,15 @@ class RouteRequest:
     def _failed(self, request_id: str) -> None:
         """Say that the exception being handled is a bug of ours."""
         self._logger.exception("the router failed", request_id=request_id, metrics=[own_failure("RouterErrors")])
+
+
+def _uncarried(request: ChatRequest | UnaryRequest, route: Route, decision: Decision) -> InvalidRequest:
+    """What a caller is told whose request nobody on the route can carry."""
+    reasons = "; ".join(f"{cause.target}: {cause.reason}" for cause in decision.unfit)
+    first = offence(request, route, {cause.target for cause in decision.unfit})
+    return InvalidRequest(
+        f"No target of route {route.name!r} can carry this request ({reasons}).",
+        param=first.field if first else None,
+        code=first.code if first else None,
+        causes=decision.unfit,
+    )
