@@ -14,7 +14,7 @@ from typing import Annotated, Any, Union, get_args, get_origin
 from pydantic import AfterValidator, BaseModel, Field, ValidationError
 from pydantic.fields import FieldInfo
 
-from understudy.control import checks, demands, golden, presets, rules, wording
+from understudy.control import checks, demands, golden, presets, profiles, rules, wording
 from understudy.control.form import Form
 from understudy.control.health_forms import AlertsForm, HealthForm
 from understudy.control.protocols import as_mapping
@@ -105,6 +105,7 @@ def parse(
     """
     tree = _read(text, filename)
     value, named = presets.expand(tree.value)
+    value = profiles.expand(value)
     form, errors = _validated(value)
     found = wording.first_of_each(
         tree.findings,

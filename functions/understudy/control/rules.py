@@ -12,7 +12,7 @@ from itertools import pairwise
 from typing import Any
 
 from understudy.catalog import BreakerSettings, Limits, ScoreSettings
-from understudy.control import demands, probing, protocols
+from understudy.control import demands, probing, profiles, protocols
 from understudy.control.checks import LITERAL_KEY, PASTED_KEY, STORE_THE_KEY, guess
 from understudy.control.paths import Path
 from understudy.control.protocols import as_mapping
@@ -59,6 +59,7 @@ def across(value: Any) -> Iterator[Finding]:
     yield from protocols.findings(targets, providers)
     yield from probing.findings(document, targets)
     yield from demands.findings(document)
+    yield from profiles.findings(targets, providers)
     for name, route in routes.items():
         entries = list(_entries(as_mapping(route).get("targets")))
         path: Path = ("routes", name)
