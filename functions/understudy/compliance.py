@@ -48,8 +48,7 @@ def denials(
     data: DataFacts, constraints: Constraints, now: float, *, provider: str = "", model: str = ""
 ) -> Iterator[Denied]:
     """Every rule that facts like these break.  A contract that has ended denies whatever is demanded."""
-    ends = data.contract.expires_at
-    if ends is not None and now >= ends:
+    if _ended(data, now):
         yield Denied("contract", f"{data.contract.id or 'its contract'} has expired")
     if constraints == NO_CONSTRAINTS:
         return
@@ -70,6 +69,11 @@ def denials(
         yield Denied("no_training", "trains on data" if data.trains_on_data else "training not declared")
     if missing := constraints.certifications - data.certifications:
         yield Denied("certifications", f"{', '.join(sorted(missing))} not declared")
+
+
+def _ended(data: DataFacts, now: float) -> bool:
+    ends = data.contract.expires_at
+    return ends is not None and now >= ends
 
 
 def _of_names(rule: str, name: str, allowed: frozenset[str] | None, denied: frozenset[str]) -> Iterator[Denied]:
