@@ -32,13 +32,23 @@ def in_force(route: Route, client: ClientKey, given: str | None, catalog: Catalo
     """
     demanded = route.constraints
     if client.constraints != NO_CONSTRAINTS:
-        demanded = demanded.and_(client.constraints)
         if unknown := client.constraints.classes - catalog.data_classes.keys():
             reason = f"denied by data_class: the key's class {min(unknown)} is not defined in the control document"
             raise NoCompliantTarget(route.name, [Cause(one.target.name, reason) for one in route.candidates])
+        demanded = demanded.and_(with_classes(client.constraints, catalog))
     if given is not None:
-        demanded = demanded.and_(_known(read(given), catalog))
-    for name in sorted(demanded.classes - route.constraints.classes):
+        demanded = demanded.and_(asked(given, catalog))
+    return demanded
+
+
+def asked(text: str, catalog: Catalog) -> Constraints:
+    """What a header demands, with its data classes.  Raises InvalidRequest with what to write."""
+    return with_classes(_known(read(text), catalog), catalog)
+
+
+def with_classes(demanded: Constraints, catalog: Catalog) -> Constraints:
+    """Constraints with what their data classes demand, all of which the document must know."""
+    for name in sorted(demanded.classes):
         demanded = demanded.and_(catalog.data_classes[name])
     return demanded
 
@@ -110,20 +120,20 @@ _WORDS: dict[str, tuple[str, _Take]] = {
 }
 
 
-def _known(asked: Constraints, catalog: Catalog) -> Constraints:
+def _known(wanted: Constraints, catalog: Catalog) -> Constraints:
     """The demands again.  Raises InvalidRequest where a name that is not known here would demand nothing."""
     targets = catalog.targets.values()
-    if unknown := asked.classes - catalog.data_classes.keys():
+    if unknown := wanted.classes - catalog.data_classes.keys():
         raise _wrong(f"has the unknown data class `{_short(min(unknown))}`", _choice(catalog.data_classes))
-    if asked.denied_providers:
+    if wanted.denied_providers:
         providers = {target.provider.name for target in targets}
-        if unknown := asked.denied_providers - providers:
+        if unknown := wanted.denied_providers - providers:
             raise _wrong(f"denies the provider `{_short(min(unknown))}`, which is not here", _choice(providers))
-    if asked.denied_models:
+    if wanted.denied_models:
         models = {name for target in targets for name in (target.model, target.data.family) if name}
-        if unknown := asked.denied_models - models:
+        if unknown := wanted.denied_models - models:
             raise _wrong(f"denies the model `{_short(min(unknown))}`, which is not here", _choice(models))
-    return asked
+    return wanted
 
 
 def _choice(names: Iterable[str]) -> str:
