@@ -30,9 +30,9 @@ def findings(document: Mapping[str, Any]) -> Iterator[Finding]:
         yield from _contradictions(("data_classes", name), as_mapping(section), targets, providers)
     for name, route in routes.items():
         section, path = as_mapping(as_mapping(route).get("constraints")), ("routes", name, "constraints")
-        yield from _contradictions(path, section, targets, providers)
-        yield from _dangling_classes(path, section, classes)
-        yield from _unmet(path, as_mapping(route), section, targets, classes)
+        wrong = [*_contradictions(path, section, targets, providers), *_dangling_classes(path, section, classes)]
+        # What is wrong in itself is not told a second time as what nobody meets.
+        yield from wrong or _unmet(path, as_mapping(route), section, targets, classes)
 
 
 def ended(document: Mapping[str, Any], in_force: Mapping[str, Any] | None, now: float) -> Iterator[Finding]:
