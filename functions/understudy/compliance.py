@@ -50,7 +50,7 @@ def denials(
     """Every rule that facts like these break.  A contract that has ended denies whatever is demanded."""
     if _ended(data, now):
         yield Denied("contract", f"{data.contract.id or 'its contract'} has expired")
-    if constraints == NO_CONSTRAINTS:
+    if constraints is NO_CONSTRAINTS:
         return
     yield from _of_names("providers", provider, constraints.providers, constraints.denied_providers)
     yield from _of_names("models", model, constraints.models, constraints.denied_models)

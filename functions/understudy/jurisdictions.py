@@ -7,11 +7,13 @@ lies inside nothing but itself.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Set
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 
 FILE = Path(__file__).with_name("jurisdictions.yaml")
+_KEPT = 1024
+"""Results that are kept: every request asks the same few questions again."""
 
 
 @lru_cache(maxsize=1)
@@ -37,12 +39,14 @@ def within(place: str, wide: str) -> bool:
     return wide == anywhere or place in inside.get(wide, ())
 
 
-def outside(places: Set[str], allowed: Set[str]) -> list[str]:
+@lru_cache(maxsize=_KEPT)
+def outside(places: frozenset[str], allowed: frozenset[str]) -> tuple[str, ...]:
     """Those of the places that are in none of the allowed ones, sorted."""
-    return sorted(p for p in places - allowed if not any(within(p, wide) for wide in allowed))
+    return tuple(sorted(p for p in places - allowed if not any(within(p, wide) for wide in allowed)))
 
 
-def meet(one: Set[str], other: Set[str]) -> frozenset[str]:
+@lru_cache(maxsize=_KEPT)
+def meet(one: frozenset[str], other: frozenset[str]) -> frozenset[str]:
     """What is allowed where both allow: of two that lie inside each other the narrower."""
     narrow = {p for p in one if any(within(p, wide) for wide in other)}
     return frozenset(narrow | {p for p in other if any(within(p, wide) for wide in one)})

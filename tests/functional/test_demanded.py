@@ -1,4 +1,4 @@
-"""What a request demands, over every API: refused with the rules where nobody meets it, and logged where somebody does."""
+"""What a request demands, over every API: refused with the rules where nobody meets it, logged where somebody does."""
 
 from __future__ import annotations
 

@@ -73,7 +73,7 @@ def reach(target: Mapping[str, Any], provider: Mapping[str, Any]) -> Reach | Non
     places = frozenset(service.profiles[profile])
     source = region_of(base_url) or as_mapping(provider.get("sigv4")).get("region")
     own = service.regions.get(source) if isinstance(source, str) else None
-    if own is not None and outside({own}, places):
+    if own is not None and outside(frozenset({own}), places):
         places |= {own}
     return Reach(profile, places)
 

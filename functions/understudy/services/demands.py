@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from typing import Any
 
 from understudy.catalog import Catalog, Route
@@ -53,6 +54,7 @@ def with_classes(demanded: Constraints, catalog: Catalog) -> Constraints:
     return demanded
 
 
+@lru_cache(maxsize=256)
 def read(text: str) -> Constraints:
     """The demands of a header: `jurisdictions=eu; no_training`.  Raises InvalidRequest with what to write."""
     if len(text) > LONGEST:
