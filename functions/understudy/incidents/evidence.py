@@ -25,6 +25,7 @@ KIND: Mapping[Value, Kind] = {
     "quality": "quality",
     "tokens": "tokens",
     "cost": "cost",
+    "logprob": "changed",
     "fingerprint": "changed",
     "version": "version",
 }
@@ -35,6 +36,7 @@ VALUE: Mapping[Value, str] = {
     "quality": "right answers",
     "tokens": "tokens of an answer",
     "cost": "cost of a call",
+    "logprob": "probabilities of the first words",
     "fingerprint": "first words",
     "version": "version",
 }

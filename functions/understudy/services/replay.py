@@ -201,6 +201,10 @@ def _value(kind: str, value: object) -> float | str:
         if type(value) is str and len(value) <= LONGEST_TEXT:
             return value
         raise ObservationRefused("value", f"expected at most {LONGEST_TEXT} characters, found {_shown(value)}")
+    if kind == "logprob":
+        if (type(value) is float or type(value) is int) and -math.inf < value <= 0:
+            return float(value)
+        raise ObservationRefused("value", f"expected a finite number, 0 or less, found {_shown(value)}")
     number = _number("value", value)
     if number not in (0.0, 1.0) and (kind == "errors" or (kind == "quality" and number > 1)):
         raise ObservationRefused("value", f"expected {MEANT[kind]}, found {_shown(value)}")
@@ -272,6 +276,7 @@ NAMES = {
     "quality": "the quality of the answers",
     "tokens": "the number of output tokens",
     "cost": "the cost of a call",
+    "logprob": "how probable the first tokens are",
     "fingerprint": "what the answers begin with",
     "version": "the reported version",
 }
