@@ -46,19 +46,20 @@ MOST_LATELY = 2.0
 """What one value can say by being like the latest ones: a prompt that changes alone is no other model."""
 WILD = 3
 """Values that it takes to pass the threshold, however far off they are."""
-KNOWN = 8
-"""Answers to a prompt from which on they tell how long what moves a value lasts."""
-TIES = (30.0, 0.8)
-"""Values that speak for no such memory before any was seen; the most that is believed."""
+TIES = (0.3, 40.0, 0.85)
+"""How much of what moves a value is taken to move the next one too, before any was seen, and how firmly that is
+believed; the most that is believed."""
 POOL = 500.0
-"""Values that what is known of all prompts is made of, at most."""
+"""Values, or runs, that what is known of all prompts is made of, at most."""
+ODD_RUNS = 0.2
+"""Runs that argued for a change in vain, before any was seen; as rare as makes one worth half an alarm."""
 
 
 class Logprobs:
     """State: of each prompt the number, mean and variation of its values and the last ones, which wait; of all prompts
     the pooled variation, how many values are far off, and the memory of their noise; the excursions."""
 
-    __slots__ = ("_far", "_items", "_pool", "_run", "_tests", "_threshold", "_ties")
+    __slots__ = ("_far", "_odd", "_items", "_pool", "_run", "_tests", "_threshold", "_ties")
 
     def __init__(self, length: float, plain: Mapping[str, Any] | None = None) -> None:
         self._threshold = math.log(length) + SPENT
@@ -67,13 +68,15 @@ class Logprobs:
         self._pool: list[float] = list(known.get("pool", (0.0, 0.0)))
         self._far: list[float] = list(known.get("far", (0.0, 0.0)))
         self._ties: list[float] = list(known.get("ties", (0.0, 0.0)))
+        # Runs; those that argued for a change in vain; those of which that is not known yet.
+        self._odd: list[float] = list(known.get("odd", (0.0, 0.0, 0.0)))
         # The number of the run under way, when it began, and what was argued for until then.
         self._run: list[float] = list(known.get("run", (-1, 0.0, *(0.0,) * (len(SWAPS) + 1))))
         self._tests = Excursions(len(SWAPS) + 1, known.get("tests"))
 
     def plain(self) -> dict[str, Any]:
         """JSON-able form."""
-        known = {"pool": list(self._pool), "far": list(self._far), "ties": list(self._ties), "run": list(self._run)}
+        known = {name: list(getattr(self, f"_{name}")) for name in ("pool", "far", "ties", "odd", "run")}
         return {"kind": "logprob", "items": packed(self._items), **known, "tests": self._tests.plain()}
 
     def accept(self) -> None:
@@ -92,7 +95,7 @@ class Logprobs:
     def step(self, seen: Sample) -> Alarm | None:
         value, known = log_odds(float(seen.value)), self._items.get(seen.item)
         if seen.run != self._run[0]:
-            self._run = [seen.run, seen.at, *(row[0] for row in self._tests.rows)]
+            self._next_run(seen)
         if known is None:
             if len(self._items) < MOST:
                 self._items[seen.item] = [1.0, value, 0.0]
@@ -105,7 +108,8 @@ class Logprobs:
         scores, off, usual = self._scores(known, value)
         known.append(value)
         if len(known) > 3 + DELAY:
-            self._learn(known, [known.pop(3)], known[3])
+            self._learn_ties(known)
+            self._learn(known, [known.pop(3)])
         self._tests.add(scores, off, usual, seen.at)
         if seen.item >= 0:
             self._limit()
@@ -114,10 +118,23 @@ class Logprobs:
             return None
         return self._found(row, seen)
 
+    def _next_run(self, seen: Sample) -> None:
+        gained = max(row[0] - before for row, before in zip(self._tests.rows, self._run[2:], strict=True))
+        odd = self._odd
+        _faded(odd)
+        odd[0] += 1
+        odd[2] += gained >= self._threshold / 6
+        if odd[2] and self._tests.highest()[0] < 1:
+            odd[1], odd[2] = odd[1] + odd[2], 0.0
+        self._run = [seen.run, seen.at, *(row[0] for row in self._tests.rows)]
+
     def _limit(self) -> None:
-        """One run alone may be a bad run: it argues for half an alarm at most."""
+        """One run alone may be a bad run, or one that another back end answered: it argues for half an alarm at most,
+        and for less the more often there was one."""
+        half = self._threshold / 2
+        most = min(half, -math.log((self._odd[1] + ODD_RUNS) / (self._odd[0] + ODD_RUNS * math.exp(half))))
         for row, before in zip(self._tests.rows, self._run[2:], strict=True):
-            row[0] = min(row[0], before + self._threshold / 2)
+            row[0] = min(row[0], before + most)
 
     def _spread(self, known: Sequence[float]) -> float:
         pooled = self._pool[1] / self._pool[0] if self._pool[0] else 0.0
@@ -135,7 +152,7 @@ class Logprobs:
         other = sum(_density(value - mean, times * wide) for times in AFAR) / len(AFAR)
         normal = (1 - far) * near + far * other
         most = self._threshold / WILD
-        scores = [min(most, math.log(((1 - swap) * near + swap * other) / normal)) for swap in SWAPS]
+        scores = [min(most, math.log(1 - swap + swap * other / normal)) for swap in SWAPS]
         scores.append(self._lately(known, value, spread, far, other))
         return scores, abs(value - mean), 0.8 * spread
 
@@ -155,17 +172,19 @@ class Logprobs:
 
     def _tie(self) -> float:
         """How much of what moved a value moves the next one of its prompt too."""
-        return max(0.0, min(TIES[1], self._ties[0] / (self._ties[1] + TIES[0])))
+        usual, firm, most = TIES
+        part = (self._ties[0] - (1 - usual) / 2 * firm) / (self._ties[1] + firm)
+        return max(0.0, min(most, 1 + 2 * part))
 
     def _share(self) -> float:
         """The part of normal values that is far off."""
         return max(RARE, min(COMMON, (self._far[0] + FIRM[0] * FIRM[1]) / (self._far[1] + FIRM[1])))
 
-    def _learn(self, known: list[float], values: Sequence[float], following: float | None = None) -> None:
-        """More normal values (Welford 1962), with the older ones fading; the one `following` came after them."""
+    def _learn(self, known: list[float], values: Sequence[float]) -> None:
+        """More normal values (Welford 1962), with the older ones fading."""
         for value in values:
             if known[0] >= LEARN:
-                self._learn_noise(known, value, following)
+                self._learn_noise(known, value)
             count, mean, variation = known[:3]
             if count >= MEMORY:
                 count, variation = MEMORY - 1.0, variation * (1 - 1 / MEMORY)
@@ -181,7 +200,7 @@ class Logprobs:
                 pool[0] += 1
                 pool[1] += min(add, wild)
 
-    def _learn_noise(self, known: Sequence[float], value: float, following: float | None) -> None:
+    def _learn_noise(self, known: Sequence[float], value: float) -> None:
         spread, mean, far = self._spread(known), known[1], self._share()
         wide = spread * math.sqrt(1 + 1 / known[0])
         near = (1 - far) * _density(value - mean, wide)
@@ -189,11 +208,15 @@ class Logprobs:
         _faded(self._far, 1)
         self._far[0] += other / (near + other)
         self._far[1] += 1
-        if following is not None and known[0] >= KNOWN:
-            one, next_one = (max(-3.0, min(3.0, (each - mean) / spread)) for each in (value, following))
-            _faded(self._ties, 1)
-            self._ties[0] += one * next_one
-            self._ties[1] += one * one
+
+    def _learn_ties(self, known: Sequence[float]) -> None:
+        """By differences, which do not depend on how well the mean is known: independent values give -1/2 for the
+        product of two by the square of one, noise that remembers a part t gives -(1 - t)/2."""
+        spread, (first, second, third) = self._spread(known), known[3:6]
+        one, next_one = (max(-4.0, min(4.0, each / spread)) for each in (second - first, third - second))
+        _faded(self._ties, 1)
+        self._ties[0] += one * next_one
+        self._ties[1] += one * one
 
     def _found(self, row: Row, seen: Sample) -> Alarm:
         alarm = of_distances(row, seen, self._threshold, {"prompts": len(self._items)})
@@ -201,6 +224,7 @@ class Logprobs:
             # Armed again on what they have become.
             known[:] = [1.0, known[-1] if len(known) > 3 else known[1], 0.0]
         self._tests.clear()
+        self._odd[2] = 0.0
         self._run[2:] = [0.0] * (len(SWAPS) + 1)
         return alarm
 
