@@ -30,7 +30,7 @@ LEAST = -20.0
 """The lowest logarithm of a probability that is told from lower ones."""
 COARSE = 0.02
 """The part by which a probability may miss 1 without meaning anything: providers round."""
-FINEST = 0.02
+FINEST = 0.01
 """No prompt is taken to vary less than this."""
 PRIOR = 2.0
 """Answers that what is known of all prompts' variation counts for, beside those of the one prompt."""
