@@ -36,7 +36,7 @@ VALUE: Mapping[Value, str] = {
     "quality": "right answers",
     "tokens": "tokens of an answer",
     "cost": "cost of a call",
-    "logprob": "probabilities of the first words",
+    "logprob": "shift of the first words' log-odds",
     "fingerprint": "first words",
     "version": "version",
 }
