@@ -59,7 +59,7 @@ class Logprobs:
     """State: of each prompt the number, mean and variation of its values and the last ones, which wait; of all prompts
     the pooled variation, how many values are far off, and the memory of their noise; the excursions."""
 
-    __slots__ = ("_far", "_odd", "_items", "_pool", "_run", "_tests", "_threshold", "_ties")
+    __slots__ = ("_far", "_items", "_odd", "_pool", "_run", "_tests", "_threshold", "_ties")
 
     def __init__(self, length: float, plain: Mapping[str, Any] | None = None) -> None:
         self._threshold = math.log(length) + SPENT
@@ -238,7 +238,7 @@ def log_odds(logprob: float) -> float:
 def _density(off: float, spread: float) -> float:
     """Student's t, but for a factor that all share."""
     part = off / spread
-    return (1 + part * part / DEGREES) ** (-(DEGREES + 1) / 2) / spread
+    return math.pow(1 + part * part / DEGREES, -(DEGREES + 1) / 2) / spread
 
 
 def _faded(sums: list[float], counter: int = 0) -> None:

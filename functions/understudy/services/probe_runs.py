@@ -194,8 +194,9 @@ class ProbeRuns:
             first = first_token(asked.answer or {})
             if first is None:
                 return []
-            chance = [] if first.logprob is None else [("logprob", round(first.logprob, 4))]
-            return [("fingerprint", first.text), *chance]
+            if first.logprob is None:
+                return [("fingerprint", first.text)]
+            return [("fingerprint", first.text), ("logprob", round(first.logprob, 4))]
         if question.judged:
             run.unjudged.append((item, asked, message))
             return []
