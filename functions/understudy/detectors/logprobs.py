@@ -44,6 +44,8 @@ RARE, COMMON = 0.003, 0.3
 LATELY = 0.8
 MOST_LATELY = 2.0
 """What one value can say by being like the latest ones: a prompt that changes alone is no other model."""
+CAUTION = 0.3
+"""Spreads by which the latest values may be elsewhere without meaning anything."""
 WILD = 3
 """Values that it takes to pass the threshold, however far off they are."""
 TIES = (0.3, 40.0, 0.85)
@@ -167,6 +169,9 @@ class Logprobs:
         middle += self._tie() * max(-3 * spread, min(3 * spread, waiting[-1] - middle))
         near = _density(value - middle, spread * math.sqrt(1 + 1 / (count + among)))
         normal = (1 - far) * near + far * other
+        # A prompt's mean is not always where most of its values are.
+        shift = latest - middle
+        latest -= math.copysign(min(abs(shift), CAUTION * spread), shift)
         again = _density(value - latest, spread * math.sqrt(1 + 1 / among))
         return min(MOST_LATELY, math.log(1 - LATELY + LATELY * again / normal))
 
@@ -224,7 +229,8 @@ class Logprobs:
             # Armed again on what they have become.
             known[:] = [1.0, known[-1] if len(known) > 3 else known[1], 0.0]
         self._tests.clear()
-        self._odd[2] = 0.0
+        # A change that was none, for all that is known here.
+        self._odd[1:] = self._odd[1] + self._odd[2], 0.0
         self._run[2:] = [0.0] * (len(SWAPS) + 1)
         return alarm
 
