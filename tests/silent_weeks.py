@@ -44,7 +44,8 @@ health:
 alerts: {renotify_s: 2592000}
 """
 PROVIDER = 'wire: openai, base_url: "https://ACME.example/v1"'
-TARGET = 'provider: ACME, model: large, capabilities: {logprobs: true}, price: {input_per_million: "1", output_per_million: "5"}'
+PRICE = '{input_per_million: "1", output_per_million: "5"}'
+TARGET = f"provider: ACME, model: large, capabilities: {{logprobs: true}}, price: {PRICE}"
 HOUR = 3600.0
 SLIPS = 0.004
 """The part of answers that a steady model gives otherwise than usual."""
@@ -56,8 +57,9 @@ class Model:
     """Answers the shipped questions nearly always the same way.
 
     `lost` is the part of them that it has unlearned, `border` that of other questions to which it says one word and not
-    the other, `leans` how far the log-odds of that word are from where they were, up for some questions, down for others, `slower` and `tokens` are what its latency and the length of its
-    answers are multiplied by, `version` is what it calls itself.
+    the other, `leans` how far the log-odds of that word are from where they were, up for some and down for others.
+    `slower` and `tokens` are what its latency and the length of its answers are multiplied by, `version` is what it
+    calls itself.
     """
 
     def __init__(self, seed: int) -> None:
