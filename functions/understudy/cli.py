@@ -169,7 +169,7 @@ def _rollback(options: argparse.Namespace) -> int:
 
 def _status(options: argparse.Namespace) -> int:
     from understudy.control.load import catalog
-    from understudy.status import STATUS, spent, status, status_row
+    from understudy.status import STATUS, incident_lines, spent, status, status_row
 
     store = _store(options)
     pointer = store.pointer()
@@ -198,9 +198,7 @@ def _status(options: argparse.Namespace) -> int:
     print(f"\nprobes of this day (UTC): {spent(probing)}")
     print(f"\nopen incidents: {len(incidents) or 'none'}")
     for incident in incidents:
-        taken = f", taken by {incident.acknowledged_by}" if incident.acknowledged_by else ""
-        print(f"  {incident.severity} {incident.subject} {incident.kind} since {when(incident.opened_at)}{taken}")
-        print(f"    {incident.summary}")
+        print("\n".join(incident_lines(incident)))
     return 0
 
 

@@ -1,7 +1,7 @@
 """Health and incidents.
 
 Trigger: the table stream (new observations; changed health items).  Reads: control document, health, detectors,
-incidents.  Writes: health, detectors, incidents; recovery probes and runs that confirm an alarm to their queues.
+incidents, what status pages said.  Writes: health, detectors, incidents; recovery probes and runs that confirm an alarm to their queues.
 Time: 30 s for a batch.
 """
 
