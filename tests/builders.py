@@ -6,16 +6,19 @@ import asyncio
 import json
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
-from understudy.catalog import Capabilities, Provider, Target
+from understudy.catalog import Capabilities, Provider, Route, Target
 from understudy.chat.request import ChatRequest, chat_request
 from understudy.chat.stream import Chunk, chunk_from
 from understudy.chat.usage import Usage
+from understudy.compliance import judge
 from understudy.errors import AttemptFailed
 from understudy.health.latency import Histogram, bucket
 from understudy.health.observation import Observation
 from understudy.health.standing import Standing
+from understudy.routing.policy import Judged
 
 NO_RUNS = "quality: {sets: []}, drift: {prompts: 0}"
 """In the health section of a document: its targets are asked whether they are alive, and nothing else."""
@@ -28,6 +31,11 @@ def target(
     """A target; `window` is the context window it declares, `prefill` how it continues another's answer."""
     can = fields.pop("capabilities", Capabilities(context_window=window, prefill=prefill))
     return Target(name, replace(PROVIDER, name=provider), "big", capabilities=can, **fields)
+
+
+def by(route: Route, now: float = 0.0) -> Judged:
+    """The judgement of a route's own constraints."""
+    return partial(judge, constraints=route.constraints, now=now)
 
 
 def request(**fields: Any) -> ChatRequest:

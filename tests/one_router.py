@@ -19,11 +19,12 @@ from understudy.health.observation import observation_from
 from understudy.keys import ClientKey, hash_key
 from understudy.runtime.gateway import ApiRequest
 from understudy.services.feedback import Feedback
+from understudy.services.handling import Answered
 from understudy.services.keepsakes import Keepsakes
 from understudy.services.outcomes import LocalOutcomes
 from understudy.services.publish_control import publish
 from understudy.services.read_model import ReadModel
-from understudy.services.route_request import Answered, RouteRequest
+from understudy.services.route_request import RouteRequest
 from understudy.services.update_health import UpdateHealth
 from understudy.services.upstream import Upstream
 from understudy.store import keys

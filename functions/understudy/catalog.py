@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
+from understudy.facts import Constraints, DataFacts
+
 
 @dataclass(frozen=True, slots=True)
 class Auth:
@@ -83,15 +85,6 @@ class Capabilities:
 
 
 @dataclass(frozen=True, slots=True)
-class DataFacts:
-    """Where a target processes data and what it does with it.  `None` means not declared, and counts as the worst."""
-
-    jurisdictions: frozenset[str] = frozenset()
-    retention_days: int | None = None
-    trains_on_data: bool | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Price:
     """US dollars for one million tokens, with where and when the figure was read."""
 
@@ -139,15 +132,6 @@ class Target:
     data: DataFacts = field(default_factory=DataFacts)
     price: Price | None = None
     min_tokens_per_s: float = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class Constraints:
-    """What a route demands of every target that sees its requests.  Empty means no demand."""
-
-    jurisdictions: frozenset[str] = frozenset()
-    max_retention_days: int | None = None
-    no_training: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from understudy.catalog import Constraints, DataFacts, Target
+from understudy.catalog import Target
+from understudy.facts import Constraints, DataFacts
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,16 +28,24 @@ class Denied:
         return f"{self.rule}: {self.reason}"
 
 
-def judge(target: Target, constraints: Constraints) -> Allowed | Denied:
-    """Whether `target` may be sent a request under `constraints`; the first rule against it decides."""
-    return next(denials(target.data, constraints), Allowed())
+def judge(target: Target, constraints: Constraints, now: float) -> Allowed | Denied:
+    """Whether `target` may be sent a request under `constraints` at `now` (epoch seconds); the first rule against it
+    decides."""
+    return next(denials(target.data, constraints, now, provider=target.provider.name, model=target.model), Allowed())
 
 
-def denials(data: DataFacts, constraints: Constraints) -> Iterator[Denied]:
-    """Every rule that facts like these break."""
-    if constraints.jurisdictions and not data.jurisdictions:
+def denials(
+    data: DataFacts, constraints: Constraints, now: float, *, provider: str = "", model: str = ""
+) -> Iterator[Denied]:
+    """Every rule that facts like these break.  A contract that has ended denies whatever is demanded."""
+    ends = data.contract.expires_at
+    if ends is not None and now >= ends:
+        yield Denied("contract", f"{data.contract.id or 'its contract'} has expired")
+    yield from _of_names("providers", provider, constraints.providers, constraints.denied_providers)
+    yield from _of_names("models", model, constraints.models, constraints.denied_models)
+    if constraints.jurisdictions is not None and not data.jurisdictions:
         yield Denied("jurisdictions", "not declared")
-    elif constraints.jurisdictions and (outside := data.jurisdictions - constraints.jurisdictions):
+    elif constraints.jurisdictions is not None and (outside := data.jurisdictions - constraints.jurisdictions):
         yield Denied("jurisdictions", f"{', '.join(sorted(outside))} not allowed")
     limit, days = constraints.max_retention_days, data.retention_days
     if limit is not None and days is None:
@@ -45,3 +54,12 @@ def denials(data: DataFacts, constraints: Constraints) -> Iterator[Denied]:
         yield Denied("max_retention_days", f"keeps data for {days:g} days")
     if constraints.no_training and data.trains_on_data is not False:
         yield Denied("no_training", "trains on data" if data.trains_on_data else "training not declared")
+    if missing := constraints.certifications - data.certifications:
+        yield Denied("certifications", f"{', '.join(sorted(missing))} not declared")
+
+
+def _of_names(rule: str, name: str, allowed: frozenset[str] | None, denied: frozenset[str]) -> Iterator[Denied]:
+    if name in denied:
+        yield Denied(f"denied_{rule}", f"{name} is denied")
+    elif allowed is not None and name not in allowed:
+        yield Denied(rule, f"{name or 'it'} is not among those allowed")

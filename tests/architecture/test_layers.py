@@ -13,6 +13,7 @@ ROOMS = sorted(p.parent.name for p in FUNCTIONS.glob("*/handler.py"))
 # Lower layers first; a module may import its own layer and those before it.
 LAYERS = [
     {"errors", "metrics", "__init__"},
+    {"facts"},
     {"chat", "catalog", "detectors", "keys", "settings"},
     {"wire"},
     {"compliance", "golden", "pricing", "health", "incidents"},
@@ -22,7 +23,9 @@ LAYERS = [
     {"store", "transport", "alerts", "telemetry", "runtime"},
     {"services"},
     {"bootstrap"},
-    {"cli", "commands", "explain", "golden_command", "status"},
+    {"explain", "status"},
+    {"commands"},
+    {"cli"},
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 # What some rooms of the core must not know, beside the order.
@@ -43,6 +46,7 @@ SDK_ROOMS = {"store", "transport", "alerts", "bootstrap"}
 LAMBDA_SIDE = {
     "errors",
     "catalog",
+    "facts",
     "chat",
     "detectors",
     "wire",
@@ -107,7 +111,7 @@ def test_rooms_do_not_know_each_other(room: str) -> None:
 def test_the_environment_has_one_reader() -> None:
     """Settings reads the environment, the command line for its own defaults, the runtime what Lambda tells it."""
     readers = {str(p.relative_to(FUNCTIONS)) for p in sources("functions") if "os.environ" in p.read_text()}
-    assert {f"understudy/{name}.py" for name in ("settings", "cli", "runtime/lambda_loop")} == readers
+    assert {f"understudy/{name}.py" for name in ("settings", "commands/router", "runtime/lambda_loop")} == readers
 
 
 def test_the_runtime_loop_can_be_deleted() -> None:

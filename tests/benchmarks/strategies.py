@@ -17,7 +17,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from decimal import Decimal
 
-from tests.builders import target
+from tests.builders import by, target
 from understudy.catalog import Candidate, HealthSettings, Price, Route
 from understudy.health.finding import Quality
 from understudy.health.item import Health
@@ -56,7 +56,9 @@ def timed(call: Callable[[], object], times: int = 50) -> float:
 
 def deciding(route: Route, known: Outlook) -> Callable[[], object]:
     rng = random.Random(1)
-    return lambda: decide(route, unfit=lambda _: None, standing=lambda _: STANDING, rng=rng, outlook=known)
+    return lambda: decide(
+        route, judged=by(route), unfit=lambda _: None, standing=lambda _: STANDING, rng=rng, outlook=known
+    )
 
 
 def main() -> None:

@@ -71,7 +71,7 @@ def test_a_copy_that_hangs_is_cut_off() -> None:
 
 def test_a_whole_answer_waits_for_no_copy(monkeypatch: pytest.MonkeyPatch) -> None:
     """However long writes may be waited for: a copy that is not in time is cut off when the answer is there."""
-    monkeypatch.setattr("understudy.services.route_request.SETTLE", 1.0)
+    monkeypatch.setattr("understudy.services.serving.SETTLE", 1.0)
     told, router = asyncio.run(played(RawProvider(SAYS), RawProvider(COPY.late(0.3)), stream=False))
     assert (True, "cut off") == (told.whole("from the lead"), shadow_line(router)["outcome"])
 

@@ -17,7 +17,7 @@ from tests.virtual import run
 from understudy.errors import AttemptFailed, StoreError
 from understudy.health.breaker import Breaker
 from understudy.health.item import Health
-from understudy.services.route_request import Answered
+from understudy.services.handling import Answered
 
 T = TypeVar("T")
 

@@ -18,8 +18,6 @@ from understudy.catalog import (
     Candidate,
     Capabilities,
     Catalog,
-    Constraints,
-    DataFacts,
     DetectionSettings,
     DriftSettings,
     HealthSettings,
@@ -35,6 +33,7 @@ from understudy.catalog import (
 )
 from understudy.control.paths import child
 from understudy.errors import DocumentError, Problem
+from understudy.facts import Constraints, DataFacts
 
 SCHEMA = 1
 
@@ -154,7 +153,7 @@ def _route(name: str, section: Mapping[str, Any], targets: Mapping[str, Target],
             Constraints,
             constraints,
             child(path, "constraints"),
-            jurisdictions=frozenset(constraints.get("jurisdictions") or ()),
+            jurisdictions=frozenset(constraints.get("jurisdictions") or ()) or None,
         ),
         may_drop=frozenset(section.get("may_drop") or ()),
         golden_sets=frozenset(section.get("golden_sets") or ()),

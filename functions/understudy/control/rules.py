@@ -11,13 +11,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain, pairwise
 from typing import Any
 
-from understudy.catalog import BreakerSettings, Constraints, DataFacts, Limits, ScoreSettings
+from understudy.catalog import BreakerSettings, Limits, ScoreSettings
 from understudy.compliance import denials
 from understudy.control import probing, protocols
 from understudy.control.checks import LITERAL_KEY, PASTED_KEY, STORE_THE_KEY, guess
 from understudy.control.paths import Path
 from understudy.control.protocols import as_mapping
 from understudy.control.source import Finding, Mark, Tree
+from understudy.facts import Constraints, DataFacts
 
 _SCORE = ScoreSettings()
 _DEFAULT_LIMITS = {
@@ -169,11 +170,11 @@ def _denials(data: Mapping[str, Any], constraints: Mapping[str, Any]) -> list[st
         trains if isinstance(trains, bool) else None,
     )
     wanted = Constraints(
-        frozenset(_names(constraints.get("jurisdictions"))),
+        frozenset(_names(constraints.get("jurisdictions"))) or None,
         None if most is None else int(most),
         constraints.get("no_training") is True,
     )
-    return [str(denied) for denied in denials(facts, wanted)]
+    return [str(denied) for denied in denials(facts, wanted, 0.0)]
 
 
 def _limits(defaults: Mapping[str, Any], routes: Mapping[str, Any]) -> Iterator[Finding]:

@@ -23,7 +23,7 @@ from itertools import groupby
 
 from understudy.catalog import Candidate, Route, Share, Target
 from understudy.chat.bound import owner_of_target
-from understudy.compliance import Denied, judge
+from understudy.compliance import Allowed, Denied
 from understudy.errors import Cause, NoCompliantTarget
 from understudy.health.finding import Hold
 from understudy.health.standing import Standing
@@ -64,11 +64,13 @@ class Decision:
 
 
 _NOTHING = Outlook()
+Judged = Callable[[Target], Allowed | Denied]
 
 
 def decide(
     route: Route,
     *,
+    judged: Judged,
     unfit: Callable[[Target], str | None],
     standing: Callable[[Target], Standing],
     rng: random.Random,
@@ -77,7 +79,8 @@ def decide(
 ) -> Decision:
     """Rank the route's candidates.
 
-    `unfit` says why a target cannot carry the request, or None; `standing` how it does, `outlook` what else is known.
+    `judged` says whether a target may see the request under the constraints in force (understudy.compliance), `unfit`
+    why it cannot carry it, or None; `standing` how it does, `outlook` what else is known.
     `bound` are the owners of content that only they can read again (understudy.chat.bound): one that is in the rotation
     goes first.  Raises NoCompliantTarget where constraints leave nobody.  A decision without candidates means that
     nobody can carry the request.
@@ -86,7 +89,7 @@ def decide(
     misfits: list[Cause] = []
     fit: list[Candidate] = []
     for candidate in route.candidates:
-        verdict = judge(candidate.target, route.constraints)
+        verdict = judged(candidate.target)
         if isinstance(verdict, Denied):
             denied.append(_denial(candidate.target, verdict))
         elif (reason := unfit(candidate.target)) is not None:
@@ -112,7 +115,7 @@ def decide(
     )
     if route.canary is None or not ranked or rng.random() >= route.canary.share:
         return decision
-    return _led(decision, route, route.canary, unfit=unfit, standing=standing, rng=rng, bound=bound)
+    return _led(decision, route.canary, judged=judged, unfit=unfit, standing=standing, rng=rng, bound=bound)
 
 
 def _denial(target: Target, verdict: Denied) -> Cause:
@@ -224,9 +227,9 @@ def _said(target: Target, outlook: Outlook) -> str:
 
 def _led(
     decision: Decision,
-    route: Route,
     canary: Share,
     *,
+    judged: Judged,
     unfit: Callable[[Target], str | None],
     standing: Callable[[Target], Standing],
     rng: random.Random,
@@ -234,7 +237,9 @@ def _led(
 ) -> Decision:
     """The decision with the canary in front of all, where it may go there; else as it was, with the reason."""
     target, others = canary.target, decision.candidates
-    if reason := kept_back(target, route, unfit=unfit, standing=standing, rng=rng, outlook=Outlook(decision.ratings)):
+    if reason := kept_back(
+        target, judged=judged, unfit=unfit, standing=standing, rng=rng, outlook=Outlook(decision.ratings)
+    ):
         return replace(decision, canary=f"{target.name} not asked: {reason}")
     if bound and any(owner_of_target(one.target.name) in bound and not one.last_resort for one in others):
         return replace(decision, canary=f"{target.name} not in front: another made what the request brings back")
@@ -245,15 +250,15 @@ def _led(
 
 def kept_back(
     target: Target,
-    route: Route,
     *,
+    judged: Judged,
     unfit: Callable[[Target], str | None],
     standing: Callable[[Target], Standing],
     rng: random.Random,
     outlook: Outlook,
 ) -> str:
     """Why a target may not be tried out with a request of the route; empty where it may."""
-    verdict = judge(target, route.constraints)
+    verdict = judged(target)
     if isinstance(verdict, Denied):
         return _denial(target, verdict).reason
     if (reason := unfit(target)) is not None:

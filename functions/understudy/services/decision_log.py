@@ -4,49 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-from understudy.catalog import Limits, Route
-from understudy.chat.request import ChatRequest
-from understudy.chat.unary import UnaryRequest
 from understudy.errors import Cause
-from understudy.keys import ClientKey
 from understudy.ports import Logger
-from understudy.routing.journal import Journal
 from understudy.routing.policy import Decision
 from understudy.services import measures
-from understudy.services.shadow import Shadow
+from understudy.services.handling import Handling
 
 SCORED = 5
 """Candidates whose scores are logged: each takes some 280 bytes of every request's line."""
-
-
-@dataclass(slots=True)
-class Handling:
-    """One request on its way; `front` is the path of the API that its caller speaks, `bound` the owners of what only
-    they can read again, `digest` a number by which the same request is known again."""
-
-    id: str
-    front: str
-    client: ClientKey
-    request: ChatRequest | UnaryRequest
-    route: Route
-    decision: Decision
-    bound: frozenset[str]
-    journal: Journal
-    version: int
-    limits: Limits
-    started_at: float
-    committed_at: float | None = None
-    digest: int = 0
-    shadow: Shadow | None = None
-
-    @property
-    def model(self) -> str:
-        """The model of the target that is answering; empty before one does."""
-        answering = self.journal.answering
-        return answering.target.model if answering else ""
 
 
 def log_decision(logger: Logger, handling: Handling, error: BaseException | None, now: float) -> None:

@@ -255,7 +255,7 @@ class Detection:
 
         A set of a few questions can never exclude a loss by itself, so it must not be asked to.
         """
-        still = asked_of(target, current) or {}
+        still = asked_of(target, current, self._clock()) or {}
         names = [(name, "quality") for name in self._golden(target) if name not in asked and name in still]
         others = (self._read(target, kept) for kept in self._store.detectors(target, names).values())
         recent = [watch for watch in others if watch is not None and self._clock() - watch.newest < ASKED]

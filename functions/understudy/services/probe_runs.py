@@ -76,10 +76,10 @@ class ProbeRuns:
         """Do what a message asks for; False where there was nothing to do.  `known` has the call's target, and the
         judge where there is one; what the run may cost is added there, for those that share it."""
         target, mine = current.targets.get(call.target), known[call.target]
-        routes = allowing(current).get(call.target, [])
+        routes = allowing(current, self._clock()).get(call.target, [])
         if target is None or not routes or not self._wanted(call, target, mine, current, routes):
             return False
-        judge = judge_for(target, call.stream, routes, current)
+        judge = judge_for(target, call.stream, routes, current, self._clock())
         if judge is not None and (judge.name not in known or not well(known[judge.name].health, self._clock())):
             judge = None
         rota = mine.rotas.get(call.stream, Rota())

@@ -104,7 +104,7 @@ class ReadModel:
                 self._keys[key_hash] = known
             elif known is None:
                 self._remember_unknown(key_hash, now)
-        if known is None or not known.active:
+        if known is None or not known.active(now):
             raise Unauthenticated("This API key is not known here. Ask the operator of this router for one.")
         return known
 

@@ -27,7 +27,7 @@ from understudy.ports import Clock, Logger
 from understudy.routing.attempts import Attempts
 from understudy.routing.journal import Attempt, Journal
 from understudy.routing.limits import dearest
-from understudy.routing.policy import Decision, Ranked, kept_back
+from understudy.routing.policy import Decision, Judged, Ranked, kept_back
 from understudy.routing.scorers import Outlook, Rating
 from understudy.services.fitness import unfit
 from understudy.services.measures import rate
@@ -79,17 +79,20 @@ class Shadows:
         limits: Limits,
         ratings: Mapping[str, Rating],
         *,
+        judged: Judged,
         request_id: str,
         bound: bool,
     ) -> Shadow | None:
-        """Start the copy where one was drawn; None where none was.  `bound`: the request has content that only another
-        can read."""
+        """Start the copy where one was drawn; None where none was.  `judged` says whether a target may see the request;
+        `bound`: the request has content that only another can read."""
         if route.shadow is None or self._rng.random() >= route.shadow.share:
             return None
         target = route.shadow.target
         if isinstance(request, UnaryRequest):
             return Shadow(target.name, "only chats are copied")
-        if reason := self._refused(request, target, route, limits, ratings.get(target.name), bound=bound):
+        if reason := self._refused(
+            request, target, route, limits, ratings.get(target.name), judged=judged, bound=bound
+        ):
             return Shadow(target.name, reason)
         task = asyncio.get_running_loop().create_task(self._run(request, target, route, limits, request_id))
         self._running.add(task)
@@ -115,6 +118,7 @@ class Shadows:
         limits: Limits,
         known: Rating | None,
         *,
+        judged: Judged,
         bound: bool,
     ) -> str:
         if bound:
@@ -123,7 +127,9 @@ class Shadows:
             return f"drained by {known.hold.by}: {known.hold.cause}"
         # What was found of it is no reason: nobody gets its answer, and a copy may show that it is well again.
         fitness, standing = partial(unfit, request, route), self._outcomes.standing
-        if reason := kept_back(target, route, unfit=fitness, standing=standing, rng=self._rng, outlook=Outlook()):
+        if reason := kept_back(
+            target, judged=judged, unfit=fitness, standing=standing, rng=self._rng, outlook=Outlook()
+        ):
             return reason
         worst = dearest(request, target)
         if limits.max_cost is not None and (worst is None or worst > limits.max_cost):

@@ -26,7 +26,7 @@ from understudy.chat.unary import UnaryRequest
 from understudy.detectors.sample import Sample
 from understudy.routing.journal import Attempt
 from understudy.routing.limits import reading
-from understudy.services.decision_log import Handling
+from understudy.services.handling import Handling
 from understudy.services.measures import rate
 from understudy.services.validity import judged
 

@@ -105,7 +105,7 @@ def plan(current: Catalog, known: Mapping[str, Health], now: float, salt: str = 
     the round from minute to minute, but for the jitter, so that its probes come at even distances.
     """
     settings = current.health
-    routes = allowing(current)
+    routes = allowing(current, now)
     names = sorted(routes)
     count = rounds(settings.probe_period)
     length = MINUTE / count
@@ -149,12 +149,12 @@ def overdue(call: Call, period: float, now: float) -> bool:
     return call.due is not None and now - call.due >= period / 2
 
 
-def allowing(current: Catalog) -> dict[str, list[Route]]:
+def allowing(current: Catalog, now: float) -> dict[str, list[Route]]:
     """For each target the routes that may use it; one that no route may use is not in it, and never probed."""
     found: dict[str, list[Route]] = {}
     for route in current.routes.values():
         for target in route.asked.values():
-            if isinstance(judge(target, route.constraints), Allowed):
+            if isinstance(judge(target, route.constraints, now), Allowed):
                 found.setdefault(target.name, []).append(route)
     return found
 
@@ -174,18 +174,18 @@ def runs_of(target: Target, routes: Sequence[Route], settings: HealthSettings) -
     return found
 
 
-def asked_of(name: str, current: Catalog) -> dict[str, Run] | None:
+def asked_of(name: str, current: Catalog, now: float) -> dict[str, Run] | None:
     """The streams in which a target of the catalog is asked again and again; None where no route may use it."""
     target = current.targets[name]
     routes = [
         route
         for route in current.routes.values()
-        if name in route.asked and isinstance(judge(target, route.constraints), Allowed)
+        if name in route.asked and isinstance(judge(target, route.constraints, now), Allowed)
     ]
     return runs_of(target, routes, current.health) if routes else None
 
 
-def judge_for(target: Target, stream: str, routes: Sequence[Route], current: Catalog) -> Target | None:
+def judge_for(target: Target, stream: str, routes: Sequence[Route], current: Catalog, now: float) -> Target | None:
     """The target that judges the answers to a set, where there is one that may see them.
 
     It must pass the constraints of every one of the `routes` for which the set is asked; nobody judges itself.
@@ -195,4 +195,4 @@ def judge_for(target: Target, stream: str, routes: Sequence[Route], current: Cat
     if found is None or found.name == target.name or not found.capabilities.chat:
         return None
     asking = [route for route in routes if stream in settings.sets or stream in route.golden_sets]
-    return found if all(isinstance(judge(found, route.constraints), Allowed) for route in asking) else None
+    return found if all(isinstance(judge(found, route.constraints, now), Allowed) for route in asking) else None

@@ -31,6 +31,7 @@ from understudy.ports import (
     Logger,
     ProbeQueue,
     SnapshotStore,
+    StatusPageStore,
     Stream,
 )
 from understudy.services.current_catalog import CurrentCatalog
@@ -49,7 +50,7 @@ MEASURE = 50.0
 """Seconds between two measures of a target that does not change: about one for each minute that CloudWatch keeps."""
 
 
-class Store(ControlStore, HealthStore, DetectorStore, SnapshotStore, IncidentStore, Protocol):
+class Store(ControlStore, HealthStore, DetectorStore, SnapshotStore, IncidentStore, StatusPageStore, Protocol):
     """The part of the store that health needs."""
 
 
@@ -149,7 +150,7 @@ class UpdateHealth:
             return
         self._tell(before or Health(after.target), after, current.health.score)
         self._troubles.react(before or Health(after.target), after, current)
-        if gone := unasked(after, current):
+        if gone := unasked(after, current, self._clock()):
             self._change(after.target, lambda health: self._without(health, gone))
         self._next_probe(before, after, current)
 

@@ -12,8 +12,9 @@ from understudy.control.versions import Pointer, Version, plain, version_from
 from understudy.errors import Conflict, StoreError
 from understudy.health.item import Health, health_from
 from understudy.health.observation import Observation
+from understudy.health.status_page import StatusPage, status_page_from
 from understudy.incidents.incident import Incident, incident_from
-from understudy.keys import ClientKey
+from understudy.keys import ClientKey, key_from
 from understudy.ports import Answer, Kept, Probing, Rota, Snapshot, Stream
 from understudy.store import keys
 from understudy.store.table import Item, Table
@@ -24,8 +25,8 @@ RUN_TRIES = 8
 
 
 class Store:
-    """See `understudy.ports`: control, health, detectors, observations, probing, client keys, incidents, notices,
-    keepsakes, answers, snapshots."""
+    """See `understudy.ports`: control, health, detectors, observations, probing, status pages, client keys, incidents,
+    notices, keepsakes, answers, snapshots."""
 
     def __init__(self, table: Table) -> None:
         self._table = table
@@ -118,17 +119,32 @@ class Store:
         whole = {kind: int((usd / NANO).to_integral_value(ROUND_CEILING)) for kind, usd in amounts.items()}
         self._table.add(keys.spend(target, _day(now)), whole, ttl=now + keys.SPEND_TTL)
 
+    # status pages
+
+    def status_page(self, provider: str) -> StatusPage | None:
+        item = self._table.get(keys.status_page(provider))
+        return status_page_from(item.body, item.rev) if item else None
+
+    def put_status_page(self, page: StatusPage) -> StatusPage:
+        written = replace(page, rev=page.rev + 1)
+        expires = page.asked_at + keys.STATUS_PAGE_TTL
+        item = Item(keys.status_page(page.provider), written.plain(), rev=written.rev, ttl=expires)
+        self._table.put(item, seen=page.rev)
+        return written
+
     # client keys
 
     def key(self, key_hash: str) -> ClientKey | None:
         item = self._table.get(keys.client_key(key_hash))
-        return ClientKey(**item.body) if item else None
+        return key_from(item.body, item.rev) if item else None
 
-    def put_key(self, key: ClientKey) -> None:
-        self._table.put(Item(keys.client_key(key.hash), asdict(key)))
+    def put_key(self, key: ClientKey) -> ClientKey:
+        written = replace(key, rev=key.rev + 1)
+        self._table.put(Item(keys.client_key(key.hash), written.plain(), rev=written.rev), seen=key.rev)
+        return written
 
     def client_keys(self) -> Sequence[ClientKey]:
-        return [ClientKey(**item.body) for item in self._table.query(keys.KEYS)]
+        return [key_from(item.body, item.rev) for item in self._table.query(keys.KEYS)]
 
     # incidents and notices
 
@@ -204,7 +220,7 @@ class Store:
         return Snapshot(
             pointer=_pointer(pointer) if pointer else None,
             health={n: health_from(found[k].body, found[k].rev) for n, k in health.items() if k in found},
-            keys={h: ClientKey(**found[k].body) for h, k in clients.items() if k in found},
+            keys={h: key_from(found[k].body, found[k].rev) for h, k in clients.items() if k in found},
         )
 
 

@@ -12,9 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.unit.control.documents import EXAMPLE, changed, problems
-from understudy.control.document import CapabilitiesForm, fields, parse
+from understudy.control.document import fields, parse
 from understudy.control.load import catalog
 from understudy.control.presets import Preset, expand, presets
+from understudy.control.target_forms import CapabilitiesForm
 from understudy.control.versions import digest
 
 PAGE = EXAMPLE.with_name("providers.md")

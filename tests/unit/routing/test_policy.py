@@ -8,10 +8,11 @@ from collections.abc import Callable, Mapping
 
 import pytest
 
-from tests.builders import target
-from understudy.catalog import Candidate, Constraints, DataFacts, Route, Target
+from tests.builders import by, target
+from understudy.catalog import Candidate, Route, Target
 from understudy.chat.bound import owner_of_target
 from understudy.errors import Cause, NoCompliantTarget
+from understudy.facts import Constraints, DataFacts
 from understudy.health.standing import Standing
 from understudy.routing.policy import Decision, decide
 
@@ -36,7 +37,9 @@ def decided(
 ) -> Decision:
     """The decision where `health` says how targets do; the others are healthy."""
     standings = health or {}
-    return decide(of, unfit=unfit, standing=lambda t: standings.get(t.name, Standing()), rng=random.Random(seed))
+    return decide(
+        of, judged=by(of), unfit=unfit, standing=lambda t: standings.get(t.name, Standing()), rng=random.Random(seed)
+    )
 
 
 def names(decision: Decision) -> list[str]:
@@ -90,7 +93,8 @@ def test_drawn_shares_follow_the_weights() -> None:
     of = route(at("a", 1, 6.0), at("b", 1, 3.0), at("c", 1, 1.0), at("spare", 2))
     rng, draws = random.Random(7), 6000
     orders = Counter(
-        tuple(names(decide(of, unfit=lambda _: None, standing=lambda _: Standing(), rng=rng))) for _ in range(draws)
+        tuple(names(decide(of, judged=by(of), unfit=lambda _: None, standing=lambda _: Standing(), rng=rng)))
+        for _ in range(draws)
     )
     first = {n: sum(c for o, c in orders.items() if o[0] == n) / draws for n in "abc"}
     assert {"a": 0.6, "b": 0.3, "c": 0.1} == pytest.approx(first, abs=0.03)
@@ -139,7 +143,7 @@ def test_a_returning_target_serves_where_nobody_else_can() -> None:
 def bound_to(of: Route, *owners: str, **health: Standing) -> Decision:
     marks = {owner_of_target(name) for name in owners}
     standing = lambda t: health.get(t.name, Standing())  # noqa: E731
-    return decide(of, unfit=lambda _: None, standing=standing, rng=random.Random(0), bound=marks)
+    return decide(of, judged=by(of), unfit=lambda _: None, standing=standing, rng=random.Random(0), bound=marks)
 
 
 def test_who_made_what_the_request_brings_back_goes_first() -> None:

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.builders import target
-from understudy.catalog import BreakerSettings, Candidate, Constraints, DataFacts, Route, Target
+from tests.builders import by, target
+from understudy.catalog import BreakerSettings, Candidate, Route, Target
 from understudy.compliance import Allowed, judge
 from understudy.errors import AttemptFailed, NoCompliantTarget, Transient
+from understudy.facts import Constraints, DataFacts
 from understudy.health.breaker import Breaker, step
 from understudy.health.observation import Observation
 from understudy.health.standing import Standing, standing
@@ -36,6 +37,7 @@ class World:
     def decide(self) -> Decision:
         return decide(
             self.route,
+            judged=by(self.route),
             unfit=lambda one: "it cannot" if one.name in self.unfit else None,
             standing=lambda one: self.standings[one.name],
             rng=random.Random(self.seed),
@@ -51,7 +53,7 @@ class World:
 
     @property
     def denied(self) -> set[str]:
-        return {t.name for t in self.targets if not isinstance(judge(t, self.route.constraints), Allowed)}
+        return {t.name for t in self.targets if not isinstance(judge(t, self.route.constraints, 0.0), Allowed)}
 
     @property
     def able(self) -> set[str]:

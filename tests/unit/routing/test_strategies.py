@@ -14,12 +14,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.builders import target
-from understudy.catalog import Candidate, Constraints, DataFacts, HealthSettings, Price, Route, Share, Target
+from tests.builders import by, target
+from understudy.catalog import Candidate, HealthSettings, Price, Route, Share, Target
 from understudy.chat.bound import owner_of_target
 from understudy.compliance import Allowed, judge
 from understudy.detectors.sample import Alarm
 from understudy.errors import NoCompliantTarget, NoTargetAnswered
+from understudy.facts import Constraints, DataFacts
 from understudy.health.finding import Finding, Hold, Quality
 from understudy.health.item import Health
 from understudy.health.standing import Standing
@@ -62,6 +63,7 @@ def decided(
 ) -> Decision:
     return decide(
         of,
+        judged=by(of),
         unfit=unfit,
         standing=lambda t: (standings or {}).get(t.name, Standing()),
         rng=random.Random(seed),
@@ -118,7 +120,9 @@ def test_weighted_shares_follow_the_weights() -> None:
     of = route(at("a", 1, 6.0), at("b", 2, 3.0), at("c", 3, 1.0), strategy="weighted")
     rng, draws = random.Random(7), 4000
     first = Counter(
-        decide(of, unfit=lambda _: None, standing=lambda _: Standing(), rng=rng).candidates[0].target.name
+        decide(of, judged=by(of), unfit=lambda _: None, standing=lambda _: Standing(), rng=rng)
+        .candidates[0]
+        .target.name
         for _ in range(draws)
     )
     assert {"a": 0.6, "b": 0.3, "c": 0.1} == pytest.approx({n: c / draws for n, c in first.items()}, abs=0.03)
@@ -344,6 +348,7 @@ class World:
     def decide(self, **given: Any) -> Decision:
         return decide(
             self.route,
+            judged=by(self.route),
             unfit=lambda one: "it cannot" if one.name in self.unfit else None,
             standing=lambda one: self.standings.get(one.name, Standing()),
             rng=random.Random(self.seed),
@@ -357,7 +362,7 @@ class World:
         return {t.name for t in asked if self.complies(t)} - self.unfit
 
     def complies(self, one: Target) -> bool:
-        return isinstance(judge(one, self.route.constraints), Allowed)
+        return isinstance(judge(one, self.route.constraints, 0.0), Allowed)
 
 
 PLACES = st.frozensets(st.sampled_from(["EU", "US"]))

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.builders import Log, request, target
+from tests.builders import Log, by, request, target
 from tests.unit.services.worlds import NOW, Clock, World
 from understudy.catalog import Candidate, HealthSettings, Limits, Route, Share
 from understudy.chat.stream import Chunk
@@ -43,7 +43,8 @@ def shadows(log: Log | None = None) -> Shadows:
 def begin(copies: Shadows, route: Route = ROUTE, **given: Any) -> Shadow | None:
     asked = given.pop("asked", request())
     ratings: Mapping[str, Rating] = given.pop("ratings", {})
-    return copies.begin(asked, route, Limits(), ratings, request_id="r", bound=given.pop("bound", False))
+    bound = given.pop("bound", False)
+    return copies.begin(asked, route, Limits(), ratings, judged=by(route), request_id="r", bound=bound)
 
 
 HELD = {"spare": Rating(Score(75.0), hold=Hold("drained", NOW, "ada", "its contract ended"))}

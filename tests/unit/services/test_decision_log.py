@@ -5,12 +5,14 @@ from __future__ import annotations
 from tests.builders import Log, request, target
 from tests.unit.services.worlds import NOW
 from understudy.catalog import Candidate, Limits, Route
+from understudy.facts import NO_CONSTRAINTS
 from understudy.health.score import Score
 from understudy.keys import ClientKey
 from understudy.routing.journal import Journal
 from understudy.routing.policy import Decision, Ranked
 from understudy.routing.scorers import Rating
-from understudy.services.decision_log import SCORED, Handling, log_decision
+from understudy.services.decision_log import SCORED, log_decision
+from understudy.services.handling import Handling
 
 
 def test_the_first_candidates_have_their_scores_in_the_line() -> None:
@@ -29,6 +31,7 @@ def test_the_first_candidates_have_their_scores_in_the_line() -> None:
         journal=Journal(),
         version=1,
         limits=Limits(),
+        constraints=NO_CONSTRAINTS,
         started_at=NOW,
     )
     log_decision(log, handling, None, NOW + 1)

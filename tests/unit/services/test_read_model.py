@@ -1,6 +1,7 @@
 """What a router knows, how old it may be, and what happens when the table does not answer."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
@@ -191,8 +192,8 @@ def test_a_revoked_key_is_refused_within_the_cache_time() -> None:
     async def story(world: World) -> None:
         model = read_model(world)
         await model.catalog()
-        await model.authenticate("us-key")
-        world.store.put_key(ClientKey(hash_key("us-key"), "app", 0.0, revoked_at=world.clock()))
+        known = await model.authenticate("us-key")
+        world.store.put_key(replace(known, revoked_at=world.clock()))
         await asyncio.sleep(2.1)
         await model.catalog()
         await model.authenticate("us-key")

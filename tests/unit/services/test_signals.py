@@ -21,11 +21,12 @@ from understudy.chat.stream import Chunk
 from understudy.chat.unary import UnaryRequest
 from understudy.chat.usage import Usage
 from understudy.errors import AttemptFailed, Refusal, Transient
+from understudy.facts import NO_CONSTRAINTS
 from understudy.keys import ClientKey
 from understudy.routing.journal import Attempt, Journal
 from understudy.routing.policy import Decision
 from understudy.routing.resume import Resumption
-from understudy.services.decision_log import Handling
+from understudy.services.handling import Handling
 from understudy.services.signals import AGAIN, FOLLOWED, REMEMBERED, VERSION_PAUSE, Signals, digest
 from understudy.services.validity import LONGEST, flaws, judged
 from understudy.wire.fronts.messages_request import messages_request
@@ -96,6 +97,7 @@ def handled(
         journal=told,
         version=1,
         limits=Limits(),
+        constraints=NO_CONSTRAINTS,
         started_at=at - 2,
         digest=key,
     )  # fmt: skip
