@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from understudy.errors import Cause
+from understudy.errors import Cause, PiiFound
 from understudy.ports import Logger
 from understudy.routing.policy import Decision
 from understudy.services import measures
@@ -28,7 +28,8 @@ def log_decision(logger: Logger, handling: Handling, error: BaseException | None
     spent = answering.cost if answering else None
     committed, seconds = handling.committed_at, now - handling.started_at
     asked = measures.of_targets(journal.attempts)
-    metrics = [measures.of_route(handling.route.name, journal, error, seconds)]
+    found = handling.pii.kinds if handling.pii else None
+    metrics = [measures.of_route(handling.route.name, journal, error, seconds, found)]
     if answering and (measured := asked.pop(answering.target.name, None)):
         metrics.append(measured)
     for name, measured in asked.items():
@@ -49,6 +50,7 @@ def log_decision(logger: Logger, handling: Handling, error: BaseException | None
         candidates=list(_candidates(decision)),
         canary=decision.canary or None,
         shadow=handling.shadow.fields() if handling.shadow else None,
+        pii=handling.pii.fields() if handling.pii else None,
         held=_told(decision.held),
         denied=_told(decision.denied),
         unfit=_told(decision.unfit),
@@ -69,9 +71,12 @@ def log_decision(logger: Logger, handling: Handling, error: BaseException | None
 
 
 def refusal(error: BaseException) -> dict[str, Any]:
-    """What the log may say of a request that was turned away: words of ours, never the caller's content."""
+    """What the log may say of a request that was turned away, and count: words of ours, never the caller's content."""
     named = {name: _word(getattr(error, name, None)) for name in ("code", "param")}
-    return {"outcome": type(error).__name__, **named, "causes": _told(getattr(error, "causes", ()))}
+    told = {"outcome": type(error).__name__, **named, "causes": _told(getattr(error, "causes", ()))}
+    if isinstance(error, PiiFound):
+        told |= {"pii": error.kinds, "metrics": [measures.of_blocked(error.route, error.kinds)]}
+    return told
 
 
 def _candidates(decision: Decision) -> Iterator[dict[str, Any]]:

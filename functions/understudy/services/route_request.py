@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import random
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
+from typing import TYPE_CHECKING
 
 from understudy.catalog import Catalog, HealthSettings, Route
 from understudy.chat.bound import owners
 from understudy.chat.request import ChatRequest
 from understudy.compliance import judge
 from understudy.errors import (
+    GuardUnavailable,
     InvalidRequest,
     UnknownModel,
     UnknownPath,
@@ -44,6 +46,9 @@ from understudy.wire.fronts.base import Front, encode
 from understudy.wire.fronts.errors import error_headers
 from understudy.wire.fronts.models import model, models
 
+if TYPE_CHECKING:
+    from understudy.services.guarding import Guarding
+
 MODELS = "/models"
 CORS = {
     "access-control-allow-origin": "*",
@@ -72,7 +77,10 @@ class RouteRequest:
         clock: Clock,
         logger: Logger,
         rng: random.Random,
+        guarding: Callable[[], Guarding] | None = None,
     ) -> None:
+        """`guarding` looks for personal data; it is loaded with the first request that wants it."""
+        self._guarding = guarding
         self._read_model = read_model
         self._outcomes = outcomes
         self._keepsakes = keepsakes
@@ -135,12 +143,15 @@ class RouteRequest:
         if route is None:
             known = ", ".join(sorted(catalog.routes))
             raise UnknownModel(f"There is no model {request.model!r} here; there are: {known}.", param="model")
+        constraints, pii = route.constraints, None
+        if (rules := route.pii.under(constraints.pii)).mode != "off":
+            request, pii = await self._guard().read(front, body, given.headers, request, route.name, rules)
         if isinstance(request, ChatRequest):
             request = await self._keepsakes.put_back(client, request)
         self._signals.follow(catalog)
         fleet = await self._read_model.health(route.asked)
         self._outcomes.adopt(catalog.health, fleet, trusted=self._read_model.trusted)
-        constraints, now = route.constraints, self._clock()
+        now = self._clock()
         bound = frozenset(owners(request.native.body if request.native else request.body))
         decision = decide(
             route,
@@ -174,7 +185,13 @@ class RouteRequest:
             constraints=constraints,
             started_at=now,
             digest=digest(client.hash, body),
+            pii=pii,
         )
+
+    def _guard(self) -> Guarding:
+        if self._guarding is None:
+            raise GuardUnavailable("This route guards personal data, and nothing here can.")
+        return self._guarding()
 
     def _outlook(self, route: Route, fleet: Mapping[str, Health], settings: HealthSettings, request_id: str) -> Outlook:
         """What is known of the targets; nothing where working it out fails, which must not cost the answer."""
