@@ -189,7 +189,8 @@ class Route:
     million tokens, blended) the ceiling of "best", `first_token_objective` the seconds within which a first token is in
     time.  `canary` leads a share of the requests; `shadow` is asked for a share of them as well, and its answers are
     judged and thrown away.  `quarantine` says whose quarantines count here: "automatic" (also those that follow a
-    finding by themselves), "manual" (only an operator's) or "off" (nobody's).  `pii` is what is done about personal data in its requests.
+    finding by themselves), "manual" (only an operator's) or "off" (nobody's).  `pii` says what is done about personal
+    data in its requests.
     """
 
     name: str

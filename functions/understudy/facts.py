@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-
 PII_MODES = ("off", "detect", "redact", "block")
 """What is done about personal data in a request, each one stricter than those before it."""
 
@@ -48,8 +47,8 @@ class Constraints:
 
     `providers` and `models` are the only ones that may be asked, where given; None allows all, and an empty set nobody.
     `denied_providers` and `denied_models` may not.  `classes` names the data classes that are in it, for people: what a
-    class demands is already part of the other fields.  `pii` is the least that is done about personal data in the request
-    before any target sees it: no demand on a target.
+    class demands is already part of the other fields.  `pii` is the least that is done about personal data in a
+    request before any target sees it: no demand on a target.
     """
 
     jurisdictions: frozenset[str] | None = None

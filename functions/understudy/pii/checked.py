@@ -2,8 +2,8 @@
 
 Nothing here knows names, addresses or dates of birth, and nothing guesses: a number counts where its check digits are
 right and its length and first digits are those of its kind, a phone number where its numbering plan has it, an address
-of the internet where it is one.  Of e-mail addresses only the usual form is known (RFC 5321's dot-string, letters of any
-script).  Pure and thread-safe; without both libraries `load` raises ImportError.
+of the internet where it is one.  Of e-mail addresses only the usual form is known (RFC 5321's dot-string, with letters
+of any script).  Pure and thread-safe; without both libraries `load` raises ImportError.
 """
 
 from __future__ import annotations
@@ -25,7 +25,9 @@ _EMAIL = re.compile(
     re.IGNORECASE,
 )
 _IPV4 = re.compile(r"(?<![\w.-])(?<![^/\s]/)(?:\d{1,3}\.){3}\d{1,3}(?![\w-]|\.\d)", re.ASCII)
-_IPV6 = re.compile(r"(?<![\w:.])(?=[0-9a-f]{0,4}:[0-9a-f:]{0,35}:)[0-9a-f:]{3,39}(?:(?<=:)(?:\d{1,3}\.){3}\d{1,3})?", re.I)
+_IPV6 = re.compile(
+    r"(?<![\w:.])(?=[0-9a-f]{0,4}:[0-9a-f:]{0,35}:)[0-9a-f:]{3,39}(?:(?<=:)(?:\d{1,3}\.){3}\d{1,3})?", re.I
+)
 _CARD = re.compile(r"(?<!\w)(?<!\d[.,])\d(?:[ \u00a0-]?\d){12,30}(?!\w|[.,]\d)")
 _IBAN = re.compile(r"(?<!\w)[A-Z]{2}\d\d(?:[ \u00a0-]?[A-Z0-9]){11,40}(?!\w)", re.IGNORECASE | re.ASCII)
 _GROUP = re.compile(r"\w+")
@@ -81,7 +83,10 @@ class CheckedGuard:
 
     def _dialled(self, text: str, countries: Set[str]) -> Iterator[tuple[int, int]]:
         # Without a country only numbers that begin with a plus are found.
-        for region in sorted(country.upper() for country in countries) or ([None] if "+" in text or "＋" in text else []):
+        regions: list[str | None] = [country.upper() for country in sorted(countries)]
+        if not regions and ("+" in text or "\uff0b" in text):
+            regions = [None]
+        for region in regions:
             for match in self._phones.PhoneNumberMatcher(text, region):
                 yield match.start, match.end
 

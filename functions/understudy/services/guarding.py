@@ -108,7 +108,9 @@ class Guarding:
         try:
             return await self._in_thread(partial(self._look, guard, body, request, rules, until), SECONDS)
         except TooLargeError:
-            raise RequestTooLarge(f"The body has more than {MOST} characters to look through for personal data.") from None
+            raise RequestTooLarge(
+                f"The body has more than {MOST} characters to look through for personal data."
+            ) from None
         except TooDeepError:
             raise InvalidRequest("The body is nested too deeply to be looked through for personal data.") from None
         except (OutOfTimeError, TimeoutError):
@@ -157,16 +159,16 @@ def _refuse(looked: Looked, route: str, rules: PiiRules) -> None:
     if review.unread and rules.unread == "refuse":
         places = list(review.unread)
         raise PiiUnread(
-            f"Route {route!r} lets no personal data out, and nobody here can look into {_listed(places)}. Send text, or "
-            "use another route.",
+            f"Route {route!r} lets no personal data out, and nobody here can look into {_listed(places)}. Send "
+            "text, or use another route.",
             param=places[0],
         )
     if review.found and (rules.mode == "block" or looked.body is None):
         places = list(review.places)
         kinds = ", ".join(f"{count} × {kind}" for kind, count in sorted(review.found.items()))
         raise PiiFound(
-            f"Route {route!r} lets no personal data out, and this request holds {kinds}, in {_listed(places)}. Leave it "
-            "out and send the request again.",
+            f"Route {route!r} lets no personal data out, and this request holds {kinds}, in {_listed(places)}. Leave "
+            "it out and send the request again.",
             route=route,
             kinds=review.found,
             param=places[0],

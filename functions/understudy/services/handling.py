@@ -71,6 +71,17 @@ class Handling:
     pii: Guarded | None = None
 
     @property
+    def found(self) -> Mapping[str, int] | None:
+        """How often each kind of personal data was found in it; None where nobody looked."""
+        return self.pii.kinds if self.pii else None
+
+    @property
+    def time_to_commit_ms(self) -> float | None:
+        """None before the caller was given anything."""
+        committed = self.committed_at
+        return None if committed is None else round((committed - self.started_at) * 1000, 1)
+
+    @property
     def model(self) -> str:
         """The model of the target that is answering; empty before one does."""
         answering = self.journal.answering

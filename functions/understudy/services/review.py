@@ -1,7 +1,7 @@
 """Every text of a request's body, looked through for personal data and, where wanted, put down without it.
 
-What is looked through is the body as its caller wrote it, whatever API it speaks: every string, every long number, every
-name of a field, known or not, and what stands inside texts that are JSON themselves, such as a tool call's arguments.
+What is looked through is the body as its caller wrote it, whatever API it speaks: every string, every long number and
+every name of a field, known or not, and what stands inside texts that are JSON themselves, as a tool call's arguments.
 Both what is sent on natively and what is translated are read from the same body, so nothing can leave beside it.
 Left as it is: `model`, which names a route and is replaced by the target's own; files, pictures and sounds, which are
 noted as `unread`.
@@ -154,7 +154,7 @@ class Review:
         return "".join([*pieces, text[at:]]) if pieces else text
 
     def _token(self, token: str, path: Path, depth: int) -> str:
-        """A string or a number of a text that is JSON, as it is or with placeholders; nothing else of the text moves."""
+        """A string or a number of a text that is JSON, as it is or with placeholders; nothing else of it moves."""
         said = json.loads(token)
         put = self._text(said, (path, "*"), depth) if isinstance(said, str) else self._number(said, (path, "*"))
         return token if put == said else json.dumps(put, ensure_ascii=token.isascii())
