@@ -76,7 +76,7 @@ class TestContent:
     def test_own_files_are_all_there_and_nothing_else(self, plain: tuple[Path, str]) -> None:
         """Rooms, core and wrapper are copied; the Makefile and the requirements stay behind."""
         wanted = {str(path.relative_to(FUNCTIONS)) for path in files(FUNCTIONS) if path.suffix != ".pyc"}
-        assert wanted - {"Makefile", "requirements.txt"} == own_files(plain[0])
+        assert wanted - {"Makefile", "requirements.txt", "requirements-pii.txt"} == own_files(plain[0])
 
     def test_what_lambda_has_is_not_shipped(self, plain: tuple[Path, str]) -> None:
         """The SDK comes with the runtime; command lines and tests come with nothing."""
