@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
 from collections.abc import Set
 
@@ -13,6 +14,7 @@ from tests.guards import PlainGuard
 from understudy.catalog import PII_KINDS, PiiRules
 from understudy.errors import GuardUnavailable
 from understudy.facts import Constraints
+from understudy.pii.checked import load
 from understudy.ports import PiiFinding
 from understudy.services import guarding
 from understudy.services.guarding import Guarding
@@ -69,14 +71,14 @@ def test_a_guard_is_loaded_once_and_looked_for_again_where_it_was_missing() -> N
     """A library that is there later is found later."""
     loads: list[int] = []
 
-    def load() -> PlainGuard:
+    def late() -> PlainGuard:
         loads.append(1)
         if len(loads) == 1:
             raise ImportError("not yet")
         return PlainGuard()
 
     async def story() -> None:
-        one = Guarding(load, lambda: 0.0, Log())
+        one = Guarding(late, lambda: 0.0, Log())
         with pytest.raises(GuardUnavailable):
             await one.read(ChatFront(), BODY, {}, request(), "chat", REDACT)
         for _ in range(3):
@@ -84,6 +86,13 @@ def test_a_guard_is_loaded_once_and_looked_for_again_where_it_was_missing() -> N
 
     asyncio.run(story())
     assert 2 == len(loads)
+
+
+def test_the_real_guard_needs_its_libraries(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where one is missing it is not loaded without it."""
+    monkeypatch.setitem(sys.modules, "phonenumbers", None)
+    with pytest.raises(ImportError):
+        load()
 
 
 def test_demands_only_tighten() -> None:
