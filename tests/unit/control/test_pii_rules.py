@@ -64,7 +64,7 @@ def test_what_is_wrong_is_named(pii: dict[str, Any], place: str) -> None:
     """By its place."""
     with pytest.raises(DocumentError) as caught:
         parse(document(pii=pii))
-    assert [place] == [problem.path for problem in caught.value.problems]
+    assert [place] == [problem.path.partition(" ")[0] for problem in caught.value.problems]
 
 
 @pytest.mark.parametrize("route", [{"pii": {"mode": "detect"}}, {"constraints": {"pii": "block"}}])
