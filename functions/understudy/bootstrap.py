@@ -99,13 +99,16 @@ def _guarding(logger: Logger) -> Guarding:
 
 def probe_targets(settings: Settings) -> ProbeTargets:
     from understudy.services.probe_targets import ProbeTargets
+    from understudy.transport.http import HttpTransport
     from understudy.transport.sqs import SqsDueQueue
 
     logger = _logger("probe_targets", settings)
     store = Store(DynamoTable(settings.table))
     due, upstream = SqsDueQueue(settings.due_queue_url, aws), _upstream(settings)
     rng = random.SystemRandom()
-    return ProbeTargets(store, upstream, due, clock=time.time, logger=logger, rng=rng, salt=settings.table)
+    return ProbeTargets(
+        store, upstream, due, clock=time.time, logger=logger, rng=rng, salt=settings.table, pages=HttpTransport()
+    )
 
 
 def update_health(settings: Settings) -> UpdateHealth:

@@ -18,6 +18,8 @@ FAILED = "failed calls"
 LOOK = "second look"
 """The fact that says whether an alarm was confirmed."""
 UNSURE = "not sure"
+PAGE = "status page"
+"""The fact that repeats what the provider's own status page says: what follows after "its own status page"."""
 KIND: Mapping[Value, Kind] = {
     "errors": "outage",
     "latency": "latency",
