@@ -70,6 +70,16 @@ def own_files(artifact: Path) -> set[str]:
     return {str(path) for path in found if path.parts[0] in tops}
 
 
+@pytest.mark.parametrize(("name", "variables", "wanted"), [("RouteRequest", ["PII=1"], True), ("RouteRequest", [], False),
+                                                           ("ProbeTargets", ["PII=1"], False)])  # fmt: skip
+def test_the_library_for_personal_data_is_built_in_where_it_is_asked_for(
+    name: str, variables: list[str], wanted: bool, tmp_path: Path
+) -> None:
+    """With PII=1, and for the data plane alone; nothing is built here, make only says what it would do."""
+    said = make("-n", f"build-{name}", f"ARCH={ARCH}", f"ARTIFACTS_DIR={tmp_path / name}", *variables)
+    assert wanted == ("requirements-pii.txt" in said)
+
+
 class TestContent:
     """The same for every function, whatever the processor."""
 
