@@ -70,8 +70,10 @@ def own_files(artifact: Path) -> set[str]:
     return {str(path) for path in found if path.parts[0] in tops}
 
 
-@pytest.mark.parametrize(("name", "variables", "wanted"), [("RouteRequest", ["PII=1"], True), ("RouteRequest", [], False),
-                                                           ("ProbeTargets", ["PII=1"], False)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "variables", "wanted"),
+    [("RouteRequest", ["PII=1"], True), ("RouteRequest", [], False), ("ProbeTargets", ["PII=1"], False)],
+)
 def test_the_library_for_personal_data_is_built_in_where_it_is_asked_for(
     name: str, variables: list[str], wanted: bool, tmp_path: Path
 ) -> None:
