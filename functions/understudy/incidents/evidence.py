@@ -27,6 +27,7 @@ KIND: Mapping[Value, Kind] = {
     "quality": "quality",
     "tokens": "tokens",
     "cost": "cost",
+    "logprob": "changed",
     "fingerprint": "changed",
     "version": "version",
 }
@@ -37,6 +38,7 @@ VALUE: Mapping[Value, str] = {
     "quality": "right answers",
     "tokens": "tokens of an answer",
     "cost": "cost of a call",
+    "logprob": "shift of the first words' log-odds",
     "fingerprint": "first words",
     "version": "version",
 }

@@ -209,8 +209,11 @@ def unasked(health: Health, current: Catalog, now: float) -> list[Stream]:
     Where no route may use the target at all they stay, for when one may again.
     """
     asked = asked_of(health.target, current, now) if health.findings else None
+    if asked is None:
+        return []
+    told = current.targets[health.target].capabilities.logprobs
     streams = ((one.stream, one.kind) for one in health.findings if bought(one.stream) or one.stream == DRIFT)
-    return [stream for stream in streams if stream[0] not in asked] if asked is not None else []
+    return [stream for stream in streams if stream[0] not in asked or (stream[1] == "logprob" and not told)]
 
 
 def _why(was: Sequence[Finding], after: Health, current: Catalog, now: float) -> str:
