@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass, field
+from functools import cache, partial
 from typing import Any
 
 from tests.builders import Log
@@ -19,6 +20,7 @@ from understudy.health.observation import observation_from
 from understudy.keys import ClientKey, hash_key
 from understudy.runtime.gateway import ApiRequest
 from understudy.services.feedback import Feedback
+from understudy.services.guarding import Guarding
 from understudy.services.handling import Answered
 from understudy.services.keepsakes import Keepsakes
 from understudy.services.outcomes import LocalOutcomes
@@ -95,9 +97,10 @@ class Told:
 
 
 class Router:
-    """One execution environment over a table.  `log` has what it said, `outcomes` what it knows of its targets."""
+    """One execution environment over a table.  `log` has what it said, `outcomes` what it knows of its targets; `guard`
+    loads what looks for personal data."""
 
-    def __init__(self, document: str, table: KeptTable | None = None, transport: Any = None) -> None:
+    def __init__(self, document: str, table: KeptTable | None = None, transport: Any = None, guard: Any = None) -> None:
         self.table = table or KeptTable()
         self.store = Store(self.table)
         if table is None:
@@ -117,6 +120,7 @@ class Router:
             clock=time.time,
             logger=self.log,
             rng=random.Random(2),
+            guarding=guard and cache(partial(Guarding, guard, time.monotonic, self.log)),
         )
 
     def beside(self) -> Router:

@@ -12,6 +12,9 @@ from typing import Any
 
 from understudy.jurisdictions import meet
 
+PII_MODES = ("off", "detect", "redact", "block")
+"""What is done about personal data in a request, each one stricter than those before it."""
+
 _Allowed = frozenset[str] | None
 
 
@@ -48,7 +51,8 @@ class Constraints:
 
     `jurisdictions`, `providers` and `models` are the only ones that may be asked, where given; None allows all, and an
     empty set nobody.  `denied_providers` and `denied_models` may not, the latter by name or family.  `classes` names
-    the data classes that are in it, for people: what a class demands is already part of the other fields.
+    the data classes that are in it, for people: what a class demands is already part of the other fields.  `pii` is the
+    least that is done about personal data in a request before any target sees it: no demand on a target.
     """
 
     jurisdictions: frozenset[str] | None = None
@@ -60,6 +64,7 @@ class Constraints:
     denied_providers: frozenset[str] = frozenset()
     denied_models: frozenset[str] = frozenset()
     classes: frozenset[str] = frozenset()
+    pii: str = "off"
 
     def and_(self, other: Constraints) -> Constraints:
         """What holds where both hold."""
@@ -74,6 +79,7 @@ class Constraints:
             denied_providers=self.denied_providers | other.denied_providers,
             denied_models=self.denied_models | other.denied_models,
             classes=self.classes | other.classes,
+            pii=max(self.pii, other.pii, key=PII_MODES.index),
         )
 
 

@@ -15,7 +15,7 @@ from understudy.control.load import expiry
 from understudy.control.paths import Path
 from understudy.control.protocols import as_mapping
 from understudy.control.source import Finding
-from understudy.facts import Constraints, Contract, DataFacts
+from understudy.facts import PII_MODES, Constraints, Contract, DataFacts
 
 SOON = 30 * 86_400.0
 """Seconds before the end of a contract from which on it is told."""
@@ -152,11 +152,12 @@ def _rules(target: Mapping[str, Any], demanded: Constraints, now: float) -> list
 
 
 def _demanded(section: Mapping[str, Any]) -> Constraints:
-    days = _number(section.get("max_retention_days"))
+    days, pii = _number(section.get("max_retention_days")), section.get("pii")
     return Constraints(
         jurisdictions=frozenset(_names(section.get("jurisdictions"))) or None,
         max_retention_days=None if days is None else int(days),
         no_training=section.get("no_training") is True,
+        pii=pii if isinstance(pii, str) and pii in PII_MODES else "off",
         certifications=frozenset(_names(section.get("certifications"))),
         providers=frozenset(_names(section.get("providers"))) or None,
         models=frozenset(_names(section.get("models"))) or None,

@@ -24,6 +24,7 @@ from understudy.catalog import (
     DriftSettings,
     HealthSettings,
     Limits,
+    PiiRules,
     Price,
     Provider,
     QualitySettings,
@@ -40,7 +41,7 @@ from understudy.facts import Constraints, Contract, DataFacts
 SCHEMA = 1
 _EPOCH = date(1970, 1, 1).toordinal()
 _SETS = ("jurisdictions", "providers", "models", "certifications", "denied_providers", "denied_models")
-_DEMANDS = {*_SETS, "max_retention_days", "no_training", "data_classes"}
+_DEMANDS = {*_SETS, "max_retention_days", "no_training", "data_classes", "pii"}
 
 # The document names the unit of a time, the catalog does not: there every time is in seconds.
 _SECONDS = {
@@ -198,8 +199,14 @@ def _route(
         may_drop=frozenset(section.get("may_drop") or ()),
         golden_sets=frozenset(section.get("golden_sets") or ()),
         max_price_per_million=None if ceiling is None else Decimal(ceiling),
+        pii=_pii(section.get("pii") or {}, child(path, "pii")),
         **trials,
     )
+
+
+def _pii(section: Mapping[str, Any], path: str) -> PiiRules:
+    sets = {name: frozenset(section[name]) for name in ("kinds", "countries") if name in section}
+    return _build(PiiRules, section, path, **sets)
 
 
 def _share(section: Mapping[str, Any], targets: Mapping[str, Target], path: str) -> Share:

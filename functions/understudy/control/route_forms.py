@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
@@ -17,6 +17,10 @@ Droppable = Annotated[list[Annotated[str, AfterValidator(checks.droppable)]], Af
 
 Names = Annotated[list[Annotated[str, AfterValidator(checks.name)]], AfterValidator(checks.once_each)]
 Models = Annotated[list[Annotated[str, AfterValidator(checks.model)]], AfterValidator(checks.once_each)]
+
+
+PiiMode = Annotated[Literal["off", "detect", "redact", "block"], BeforeValidator(checks.off)]
+PiiKind = Literal["credit_card", "email", "iban", "ip", "national_id", "phone"]
 
 
 class LimitsForm(Form):
@@ -45,6 +49,7 @@ class DemandsForm(Form):
     jurisdictions: Annotated[Jurisdictions, AfterValidator(checks.some)] | None = None
     max_retention_days: Days | None = _CONSTRAINTS.max_retention_days
     no_training: bool = _CONSTRAINTS.no_training
+    pii: PiiMode = "off"
     certifications: Certifications = sorted(_CONSTRAINTS.certifications)
     providers: Annotated[Names, AfterValidator(checks.some)] | None = None
     models: Annotated[Models, AfterValidator(checks.some)] | None = None
@@ -72,6 +77,17 @@ class ShareForm(Form):
     share: Annotated[float, Field(gt=0, le=1)]
 
 
+class PiiForm(Form):
+    mode: PiiMode = "off"
+    kinds: Annotated[list[PiiKind], Field(min_length=1), AfterValidator(checks.once_each)] = Field(
+        default_factory=lambda: list[PiiKind](get_args(PiiKind))
+    )
+    countries: Annotated[
+        list[Annotated[str, AfterValidator(checks.country)]], Field(max_length=20), AfterValidator(checks.once_each)
+    ] = Field(default_factory=list)
+    unread: Literal["refuse", "allow"] = "refuse"
+
+
 class RouteForm(Form):
     targets: Annotated[list[CandidateForm], Field(min_length=1, max_length=100)]
     limits: LimitsForm = LimitsForm()
@@ -91,3 +107,4 @@ class RouteForm(Form):
     canary: ShareForm | None = None
     shadow: ShareForm | None = None
     quarantine: Annotated[Literal["automatic", "manual", "off"], BeforeValidator(checks.off)] = "manual"
+    pii: PiiForm = PiiForm()

@@ -214,6 +214,14 @@ def oddities(document: Mapping[str, Any], now: float | None = None) -> Iterator[
                 f"The route `{name}` copies {share} of its requests to `{target}`, and nothing limits what that costs: "
                 f"set routes.{name}.limits.max_cost_usd, for each copy, and a small share."
             )
+    for name, route in document["routes"].items():
+        demanded = demands.effective(route["constraints"], as_mapping(document.get("data_classes")))
+        modes = (route.get("pii") or {}).get("mode", "off"), demanded.pii
+        if any(mode != "off" for mode in modes):
+            yield (
+                f"The route `{name}` guards personal data: it answers 503 unless the data plane was built with the PII "
+                "library (infra/pii.md)."
+            )
     yield from protocols.oddities(document)
     yield from probing.oddities(document)
 

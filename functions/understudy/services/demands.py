@@ -12,7 +12,7 @@ from typing import Any
 
 from understudy.catalog import Catalog, Route
 from understudy.errors import Cause, InvalidRequest, NoCompliantTarget
-from understudy.facts import NO_CONSTRAINTS, Constraints
+from understudy.facts import NO_CONSTRAINTS, PII_MODES, Constraints, plain_constraints
 from understudy.keys import ClientKey
 
 HEADER = "x-understudy-constraints"
@@ -22,6 +22,7 @@ LONGEST = 2000
 _CODE = re.compile(r"[a-z][a-z0-9-]{0,31}")
 _NAME = re.compile(r"[!-+\--:<>-~]{1,256}")
 _DAYS = re.compile(r"[0-9]{1,5}")
+_ALONE = "no_training"
 _LISTED = 12
 
 
@@ -35,7 +36,9 @@ def in_force(route: Route, client: ClientKey, given: str | None, catalog: Catalo
     if client.constraints != NO_CONSTRAINTS:
         if unknown := client.constraints.classes - catalog.data_classes.keys():
             reason = f"denied by data_class: the key's class {min(unknown)} is not defined in the control document"
-            raise NoCompliantTarget(route.name, [Cause(one.target.name, reason) for one in route.candidates])
+            refused = NoCompliantTarget(route.name, [Cause(one.target.name, reason) for one in route.candidates])
+            refused.constraints = plain_constraints(demanded.and_(client.constraints))
+            raise refused
         demanded = demanded.and_(with_classes(client.constraints, catalog))
     if given is not None:
         demanded = demanded.and_(asked(given, catalog))
@@ -88,12 +91,20 @@ def _flag(word: str, value: str | None) -> bool:
     return True
 
 
+def _pii(word: str, value: str | None) -> str:
+    if value not in PII_MODES[1:]:
+        fix = f"write `{word}` with one of {', '.join(PII_MODES[1:])}, or leave it out"
+        raise _wrong(f"has `{word}={_short(value or '')}`, and can only tighten", fix)
+    return value
+
+
 def _list(example: str, tidy: Callable[[str], str] = str) -> Callable[[str, str | None], frozenset[str]]:
-    """A reader of lists: entries between commas, at least one, none of which is a word of the header itself."""
+    """A reader of lists: entries between commas, at least one, none of which is a word that stands alone: a header that
+    came twice, put together with a comma, must not lose it."""
 
     def take(word: str, value: str | None) -> frozenset[str]:
         names = [tidy(name.strip()) for name in (value or "").split(",")]
-        if wrong := [name for name in names if not _NAME.fullmatch(name) or name in _WORDS]:
+        if wrong := [name for name in names if not _NAME.fullmatch(name) or name == _ALONE]:
             fix = f"write `{word}={example}`, and a semicolon before the next word; without a demand leave the word out"
             raise _wrong(f"has `{word}` with the entry `{_short(wrong[0])}`", fix)
         return frozenset(names)
@@ -112,12 +123,13 @@ _Take = Callable[[str, str | None], Any]
 _WORDS: dict[str, tuple[str, _Take]] = {
     "jurisdictions": ("jurisdictions", _places),
     "max_retention_days": ("max_retention_days", _days),
-    "no_training": ("no_training", _flag),
+    _ALONE: (_ALONE, _flag),
     "certifications": ("certifications", _list("SOC2", str.upper)),
     "providers": ("providers", _list("NAME")),
     "models": ("models", _list("MODEL")),
     "denied_providers": ("denied_providers", _list("NAME")),
     "denied_models": ("denied_models", _list("MODEL")),
+    "pii": ("pii", _pii),
     "data_class": ("classes", _list("phi")),
 }
 

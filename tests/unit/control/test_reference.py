@@ -74,6 +74,7 @@ FORMS = {
     "targets.NAME.data": catalog.DataFacts(),
     "targets.NAME.data.contract": facts.Contract(),
     "routes.NAME.constraints": catalog.Constraints(),
+    "routes.NAME.pii": catalog.PiiRules(),
     "health.breaker": catalog.BreakerSettings(),
     "health.detection": catalog.DetectionSettings(),
     "health.score": catalog.ScoreSettings(),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -39,6 +41,7 @@ READ = [
     ("certifications=soc2,ISO27001", Constraints(certifications=frozenset({"SOC2", "ISO27001"}))),
     ("providers=a,b; denied_models=x:1", Constraints(providers=frozenset("ab"), denied_models=frozenset({"x:1"}))),
     ("models=m; denied_providers=a", Constraints(models=frozenset("m"), denied_providers=frozenset("a"))),
+    ("pii=redact", Constraints(pii="redact")),
     ("data_class=phi", Constraints(classes=frozenset({"phi"}))),
 ]
 
@@ -56,6 +59,7 @@ WRONG = [
     ("eu", "unknown word `eu`"),
     ("=eu", "unknown word ``"),
     ("no_training=false", "`no_training=false`, and can only tighten: write `no_training`, or leave it out"),
+    ("pii=off", "`pii=off`, and can only tighten: write `pii` with one of detect, redact, block"),
     ("no_training; no_training", "`no_training` twice"),
     ("max_retention_days", "without a number of days: write `max_retention_days=0`"),
     ("max_retention_days=none", "without a number of days"),
@@ -91,11 +95,11 @@ def test_everything_that_demands_something_is_in_force() -> None:
         route(Constraints(EU, 30)),
         client(Constraints(no_training=True, classes=frozenset({"phi"}))),
         "jurisdictions=de; certifications=SOC2; data_class=pii",
-        catalog(phi=PHI, pii=Constraints(denied_models=frozenset({"x"}))),
+        catalog(phi=PHI, pii=Constraints(denied_models=frozenset({"x"}), pii="redact")),
     )
     papers, classes = frozenset({"HIPAA-BAA", "SOC2"}), frozenset({"phi", "pii"})
     expected = Constraints(frozenset({"de"}), 0, True, papers, denied_models=frozenset({"x"}), classes=classes)
-    assert expected == held
+    assert replace(expected, pii="redact") == held
 
 
 def test_a_route_alone_costs_nothing() -> None:
