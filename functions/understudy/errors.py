@@ -6,6 +6,8 @@ UnderstudyError
 │   ├── RequestTooLarge          body above the limit
 │   ├── UnsupportedEncoding      a body compressed in an unknown way
 │   ├── Unauthenticated          key missing or unknown
+│   ├── RateExceeded             the client key's requests, tokens or places are taken for now
+│   ├── QuotaExceeded            the client key's money is spent
 │   ├── UnknownModel             no such route
 │   ├── OverBudget               the request's money budget allows no call
 │   ├── UnknownPath              no such endpoint
@@ -85,6 +87,21 @@ class UnsupportedEncoding(RequestError):
 
 class Unauthenticated(RequestError):
     code = "invalid_api_key"
+
+
+class RateExceeded(RequestError):
+    """`wait` is in seconds, `headers` what else the caller is told."""
+
+    code = "rate_limit_exceeded"
+
+    def __init__(self, message: str, *, wait: float, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(message)
+        self.wait = wait
+        self.headers = dict(headers or {})
+
+
+class QuotaExceeded(RequestError):
+    code = "insufficient_quota"
 
 
 class UnknownModel(RequestError):

@@ -7,7 +7,7 @@ import socket
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from decimal import Decimal
@@ -149,8 +149,10 @@ class Interrupted:
     def query(self, pk: str, *, prefix: str = "", limit: int | None = None, newest: bool = False) -> Sequence[Item]:
         return self.table.query(pk, prefix=prefix, limit=limit, newest=newest)
 
-    def add(self, key: Key, amounts: Mapping[str, int], *, ttl: float) -> Mapping[str, int]:
-        return self.table.add(key, amounts, ttl=ttl)
+    def add(
+        self, key: Key, amounts: Mapping[str, int], *, ttl: float, without: Collection[str] = ()
+    ) -> Mapping[str, int]:
+        return self.table.add(key, amounts, ttl=ttl, without=without)
 
     def delete(self, key: Key) -> None:
         self.table.delete(key)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from understudy.errors import Conflict, StoreError
@@ -85,13 +85,19 @@ class DynamoTable:
             ask["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
         return items
 
-    def add(self, key: Key, amounts: Mapping[str, int], *, ttl: float) -> Mapping[str, int]:
-        names = {f"#{place}": name for place, name in enumerate(amounts)}
+    def add(
+        self, key: Key, amounts: Mapping[str, int], *, ttl: float, without: Collection[str] = ()
+    ) -> Mapping[str, int]:
+        names = {f"#{place}": name for place, name in enumerate((*amounts, *without))}
         values = {f":{place}": {"N": str(amount)} for place, amount in enumerate(amounts.values())}
+        added, gone = list(names)[: len(amounts)], list(names)[len(amounts) :]
+        expression = "SET #ttl = :ttl"
+        expression += f" ADD {', '.join(f'{name} :{name[1:]}' for name in added)}" if added else ""
+        expression += f" REMOVE {', '.join(gone)}" if gone else ""
         answer = self._call(
             "update_item",
             Key=_key(key),
-            UpdateExpression=f"SET #ttl = :ttl ADD {', '.join(f'#{n} :{n}' for n in range(len(amounts)))}",
+            UpdateExpression=expression,
             ExpressionAttributeNames=names | {"#ttl": "ttl"},
             ExpressionAttributeValues=values | {":ttl": {"N": str(int(ttl))}},
             ReturnValues="ALL_NEW",

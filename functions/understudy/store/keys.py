@@ -15,6 +15,7 @@
 | signature of a call   | call#SHA256#ID    | signature                   | routers (once, ttl)        |
 | answer to be judged   | answer#SHA256#ID  | answer                      | routers (rev, ttl)         |
 | client key            | keys              | SHA256                      | understudy keys (rev)      |
+| use of a key's limits | use#SHA256        | use                         | routers (added to, ttl)    |
 
 The stream filters of template.yaml name these keys; a test compares the two.
 """
@@ -37,6 +38,7 @@ DETECTOR_TTL = 90 * 86400
 NOTICE_TTL = 30 * 86400
 KEEPSAKE_TTL = 86400
 ANSWER_TTL = 86400
+USE_TTL = 86400
 
 
 def pointer() -> tuple[str, str]:
@@ -93,3 +95,7 @@ def answer(key_hash: str, request_id: str) -> tuple[str, str]:
 
 def client_key(key_hash: str) -> tuple[str, str]:
     return KEYS, key_hash
+
+
+def use(account: str) -> tuple[str, str]:
+    return f"use#{account}", "use"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from understudy.errors import Conflict
 from understudy.store.table import Item, Key
@@ -39,10 +39,12 @@ class MemoryTable:
             items = [self._item(key) for key in keys[:limit]]
         return [item for item in items if item is not None]
 
-    def add(self, key: Key, amounts: Mapping[str, int], *, ttl: float) -> Mapping[str, int]:
+    def add(
+        self, key: Key, amounts: Mapping[str, int], *, ttl: float, without: Collection[str] = ()
+    ) -> Mapping[str, int]:
         with self._lock:
             kept = self._item(key)
-            sums: dict[str, int] = dict(kept.body) if kept else {}
+            sums: dict[str, int] = {n: v for n, v in kept.body.items() if n not in without} if kept else {}
             for name, amount in amounts.items():
                 sums[name] = sums.get(name, 0) + amount
             self._items[key] = (json.dumps(sums), 0, ttl)

@@ -14,18 +14,21 @@ from understudy.health.item import Health, health_from
 from understudy.health.observation import Observation
 from understudy.incidents.incident import Incident, incident_from
 from understudy.keys import ClientKey, key_from
-from understudy.ports import Answer, Kept, Probing, Rota, Snapshot, Stream
+from understudy.ports import Answer, Kept, Probing, Rota, Snapshot, Stream, Use
 from understudy.store import keys
 from understudy.store.table import Item, Table
 
 NANO = Decimal("1e-9")
+MINUTE = 60
+MOST_OVER = 20
+"""Counters of minutes that are over, from which on they are taken out of their item."""
 RUN_TRIES = 8
 """Times that a run is tried to be taken after losing to another stream's."""
 
 
 class Store:
-    """See `understudy.ports`: control, health, detectors, observations, probing, client keys, incidents, notices,
-    keepsakes, answers, snapshots."""
+    """See `understudy.ports`: control, health, detectors, observations, probing, client keys and their use,
+    incidents, notices, keepsakes, answers, snapshots."""
 
     def __init__(self, table: Table) -> None:
         self._table = table
@@ -132,6 +135,30 @@ class Store:
     def client_keys(self) -> Sequence[ClientKey]:
         return [key_from(item.body, item.rev) for item in self._table.query(keys.KEYS)]
 
+    def take(
+        self,
+        account: str,
+        now: float,
+        *,
+        requests: int = 0,
+        tokens: int = 0,
+        lease: float | None = None,
+        returned: float | None = None,
+    ) -> Use:
+        key, ttl, minute = keys.use(account), now + keys.USE_TTL, int(now // MINUTE)
+        amounts = {f"requests#{minute}": requests, f"tokens#{minute}": tokens}
+        amounts |= {f"leases#{int(end // MINUTE)}": by for end, by in ((lease, 1), (returned, -1)) if end is not None}
+        sums = self._table.add(key, {name: amount for name, amount in amounts.items() if amount}, ttl=ttl)
+        # Clocks differ by seconds: what ended a minute ago may still be somebody's present.
+        over = [name for name in sums if int(name.partition("#")[2]) < minute - 1]
+        if len(over) > MOST_OVER:
+            self._table.add(key, {}, ttl=ttl, without=over)
+        return _use(sums, minute)
+
+    def use(self, account: str, now: float) -> Use:
+        item = self._table.get(keys.use(account))
+        return _use(item.body if item else {}, int(now // MINUTE))
+
     # incidents and notices
 
     def incident(self, subject: str, kind: str) -> Incident | None:
@@ -226,6 +253,11 @@ def _rotas(item: Item | None) -> dict[str, Rota]:
     known = {field.name for field in fields(Rota)}
     rotas = item.body["rotas"] if item else {}
     return {s: Rota(**{name: value for name, value in rota.items() if name in known}) for s, rota in rotas.items()}
+
+
+def _use(sums: Mapping[str, int], minute: int) -> Use:
+    leases = (count for name, count in sums.items() if name.startswith("leases#") and int(name[7:]) >= minute)
+    return Use(sums.get(f"requests#{minute}", 0), sums.get(f"tokens#{minute}", 0), max(0, sum(leases)))
 
 
 def _pointer(item: Item) -> Pointer:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -35,8 +35,10 @@ class Table(Protocol):
     def query(self, pk: str, *, prefix: str = "", limit: int | None = None, newest: bool = False) -> Sequence[Item]:
         """Items of one partition in key order, or in reverse; strongly consistent."""
 
-    def add(self, key: Key, amounts: Mapping[str, int], *, ttl: float) -> Mapping[str, int]:
-        """Add to the counters of an item, all at once and whoever else adds; returns their sums.  The item has no body
-        but its counters, and is made where it is not there."""
+    def add(
+        self, key: Key, amounts: Mapping[str, int], *, ttl: float, without: Collection[str] = ()
+    ) -> Mapping[str, int]:
+        """Add to the counters of an item, all at once and whoever else adds; returns the sums of all.  The item has no
+        body but its counters, and is made where it is not there.  Counters `without` are taken out of it."""
 
     def delete(self, key: Key) -> None: ...

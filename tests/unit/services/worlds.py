@@ -104,9 +104,9 @@ class FrailTable(MemoryTable):
             rival()
         super().put(item, seen=seen)
 
-    def add(self, key: Any, amounts: Any, *, ttl: float) -> Any:
+    def add(self, key: Any, amounts: Any, *, ttl: float, without: Any = ()) -> Any:
         self._check("add")
-        return super().add(key, amounts, ttl=ttl)
+        return super().add(key, amounts, ttl=ttl, without=without)
 
     def _check(self, call: str) -> None:
         self.calls.append(call)

@@ -1,0 +1,158 @@
+"""What one account has left of its limits, as far as an execution environment knows.  Pure: the time comes in.
+
+A request may go on while what was taken before it is below every limit, so the last one may take more than was left:
+nobody knows before its end how much it takes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Literal
+
+from understudy.errors import QuotaExceeded, RateExceeded, RequestError
+from understudy.keys import KeyLimits
+from understudy.ports import Spent, Use
+
+MINUTE = 60
+ALMOST = Decimal("0.8")
+"""The part of a budget at which somebody is told."""
+BESIDE = 50
+"""Execution environments that may each have begun a request since the account was looked at."""
+RATE = 100.0
+"""Requests a second that others may have made since; what the API takes where nothing else is said (template.yaml)."""
+HALF = 0.5
+"""The part of a limit from which on the table is asked before a provider is."""
+BUSY = 1.0
+"""Seconds until another try, where requests under way stand in the way."""
+
+Period = Literal["day", "month"]
+
+
+@dataclass(slots=True)
+class Known:
+    """Of one account.  `use` is what the fleet has taken of the `minute` (its number since the epoch), as it was told
+    for a call that began at `told_at`; `spent` what the ledger said at `read_at`; `own` the US dollars of requests that
+    ended here since; `under_way` what those that have not ended may cost at most."""
+
+    minute: int = -1
+    use: Use = field(default_factory=Use)
+    told_at: float = float("-inf")
+    spent: Spent | None = None
+    read_at: float = float("-inf")
+    own: Decimal = Decimal(0)
+    under_way: dict[int, Decimal] = field(default_factory=dict)
+
+    def told(self, use: Use, began: float) -> None:
+        """Take over what the fleet has taken; answers may come in another order than the calls began."""
+        if began >= self.told_at:
+            self.minute, self.use, self.told_at = int(began // MINUTE), use, began
+
+    def count(self, now: float, *, requests: int = 0, tokens: int = 0) -> None:
+        """Count here what the table could not be told."""
+        use = self.of_minute(now)
+        self.minute, self.use = int(now // MINUTE), Use(use.requests + requests, use.tokens + tokens, use.concurrent)
+
+    def of_minute(self, now: float) -> Use:
+        """What is known to be taken of the minute of `now`."""
+        return self.use if self.minute == int(now // MINUTE) else Use(concurrent=self.use.concurrent)
+
+    def money(self, period: Period, now: float) -> Decimal:
+        """US dollars that are known to be spent of the period of `now`; what an account that was never looked up has
+        spent elsewhere is not."""
+        spent = Decimal(0)
+        if self.spent is not None and _same(period, self.read_at, now):
+            spent = self.spent.day if period == "day" else self.spent.month
+        return spent + self.own
+
+
+def budgets(limits: KeyLimits) -> Iterator[tuple[Period, Decimal]]:
+    """The budgets that there are."""
+    if limits.usd_per_day is not None:
+        yield "day", limits.usd_per_day
+    if limits.usd_per_month is not None:
+        yield "month", limits.usd_per_month
+
+
+def refusal(limits: KeyLimits, known: Known, before: Use, now: float, *, mine: int | None = None) -> RequestError | None:
+    """Why a request may not go on where others have taken `before`; None where it may.  `mine` is its own number among
+    those under way."""
+    left = MINUTE - now % MINUTE
+    rates: tuple[tuple[int | None, int, str, float], ...] = (
+        (limits.requests_per_minute, before.requests, "requests", left),
+        (limits.tokens_per_minute, before.tokens, "tokens", left),
+        (limits.concurrent, before.concurrent, "", BUSY),
+    )
+    for limit, taken, of, wait in rates:
+        if limit is None or taken < limit:
+            continue
+        words = f"{limit} {of} a minute" if of else f"{limit} requests at a time"
+        again = f"The next minute (UTC) begins in {left:.0f} s." if of else "Try again when one of them has ended."
+        message = f"This API key may use {words}, and they are in use. {again}"
+        return RateExceeded(message, wait=wait, headers=_told(of, limit, 0, left) if of else {})
+    held = sum((usd for number, usd in known.under_way.items() if number != mine), Decimal(0))
+    for period, budget in budgets(limits):
+        if (spent := known.money(period, now)) >= budget:
+            new = beginning(period, now)
+            return QuotaExceeded(
+                f"The budget of this API key, ${budget:f} a {period}, is spent. A new {period} begins at "
+                f"{datetime.fromtimestamp(new, UTC):%Y-%m-%d %H:%M} UTC."
+            )
+        if spent + held >= budget:
+            message = f"What is left of this API key's ${budget:f} a {period} may be taken by its requests under way."
+            return RateExceeded(f"{message} Try again when they have ended.", wait=BUSY)
+    return None
+
+
+def scarce(limits: KeyLimits, known: Known, price: Decimal, now: float) -> bool:
+    """Whether so little may be left that a provider is not to be asked before the table: a call that is then broken
+    off costs as well.  `price` is what the request may cost at most, in US dollars.
+
+    Rates: from half of a limit on, of this minute or the one before.  Money: where requests as dear as this one, one of
+    each environment and as many more as the API takes since the last look, would use up what is left.
+    """
+    now_use = known.use if known.minute >= int(now // MINUTE) - 1 else Use()
+    taken = (
+        (limits.requests_per_minute, now_use.requests),
+        (limits.tokens_per_minute, now_use.tokens),
+        (limits.concurrent, now_use.concurrent),
+    )
+    if any(limit is not None and used >= limit * HALF for limit, used in taken):
+        return True
+    age, held = max(0.0, now - known.read_at), sum(known.under_way.values(), Decimal(0))
+    for period, budget in budgets(limits):
+        if known.spent is None or not _same(period, known.read_at, now):
+            return True
+        if budget - known.money(period, now) - held <= price * Decimal(BESIDE + RATE * age):
+            return True
+    return False
+
+
+def headers(limits: KeyLimits, use: Use, now: float) -> dict[str, str]:
+    """What is left of this minute, in the words of the OpenAI API reference ("Rate limits in headers")."""
+    told: dict[str, str] = {}
+    left = MINUTE - now % MINUTE
+    if limits.requests_per_minute is not None:
+        told |= _told("requests", limits.requests_per_minute, use.requests, left, of=limits.requests_per_minute)
+    if limits.tokens_per_minute is not None:
+        told |= _told("tokens", limits.tokens_per_minute, use.tokens, left, of=limits.tokens_per_minute)
+    return told
+
+
+def beginning(period: Period, now: float) -> float:
+    """When the next day or month (UTC) begins."""
+    today = datetime.fromtimestamp(now, UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    return (today + timedelta(days=1) if period == "day" else _next_month(today)).timestamp()
+
+
+def _next_month(today: datetime) -> datetime:
+    return (today.replace(day=1) + timedelta(days=32)).replace(day=1)
+
+
+def _same(period: Period, one: float, other: float) -> bool:
+    if one == float("-inf"):
+        return False
+    a, b = datetime.fromtimestamp(one, UTC), datetime.fromtimestamp(other, UTC)
+    return (a.year, a.month) == (b.year, b.month) and (period == "month" or a.day == b.day)
