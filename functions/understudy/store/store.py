@@ -5,7 +5,6 @@ from __future__ import annotations
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields, replace
-from datetime import UTC, datetime
 from decimal import ROUND_CEILING, Decimal
 
 from understudy.control.versions import Pointer, Version, plain, version_from
@@ -16,19 +15,16 @@ from understudy.incidents.incident import Incident, incident_from
 from understudy.keys import ClientKey, key_from
 from understudy.ports import Answer, Kept, Probing, Rota, Snapshot, Stream
 from understudy.store import keys
-from understudy.store.table import Item, Table
+from understudy.store.ledger import NANO, Ledger
+from understudy.store.table import Item
 
-NANO = Decimal("1e-9")
 RUN_TRIES = 8
 """Times that a run is tried to be taken after losing to another stream's."""
 
 
-class Store:
+class Store(Ledger):
     """See `understudy.ports`: control, health, detectors, observations, probing, client keys, incidents, notices,
-    keepsakes, answers, snapshots."""
-
-    def __init__(self, table: Table) -> None:
-        self._table = table
+    keepsakes, answers, snapshots, the ledger."""
 
     # control document
 
@@ -90,7 +86,7 @@ class Store:
     # probing
 
     def probing(self, targets: Sequence[str], now: float) -> Mapping[str, Probing]:
-        day = _day(now)
+        day = keys.day(now)
         wanted = [(keys.health(name), keys.probing(name), keys.spend(name, day)) for name in targets]
         found = self._table.batch([key for three in wanted for key in three])
         return {name: _probing(*map(found.get, three)) for name, three in zip(targets, wanted, strict=True)}
@@ -116,7 +112,7 @@ class Store:
     def spend(self, target: str, amounts: Mapping[str, Decimal], now: float) -> None:
         # Counters are whole numbers: thousand millionths of a dollar, rounded up.
         whole = {kind: int((usd / NANO).to_integral_value(ROUND_CEILING)) for kind, usd in amounts.items()}
-        self._table.add(keys.spend(target, _day(now)), whole, ttl=now + keys.SPEND_TTL)
+        self._table.add(keys.spend(target, keys.day(now)), whole, ttl=now + keys.SPEND_TTL)
 
     # client keys
 
@@ -208,10 +204,6 @@ class Store:
             health={n: health_from(found[k].body, found[k].rev) for n, k in health.items() if k in found},
             keys={h: key_from(found[k].body, found[k].rev) for h, k in clients.items() if k in found},
         )
-
-
-def _day(now: float) -> str:
-    return datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%d")
 
 
 def _probing(health: Item | None, probing: Item | None, spend: Item | None) -> Probing:
