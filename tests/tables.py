@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from tests.virtual import spend
 from understudy.errors import StoreError
@@ -34,11 +34,19 @@ class FrailTable:
         self._pass()
         return self.inner.query(pk, prefix=prefix, limit=limit, newest=newest)
 
-    def add(
-        self, key: Key, amounts: Mapping[str, int], *, ttl: float, without: Collection[str] = ()
-    ) -> Mapping[str, int]:
+    def add(self, key: Key, amounts: Mapping[str, int], *, ttl: float) -> Mapping[str, int]:
         self._pass()
-        return self.inner.add(key, amounts, ttl=ttl, without=without)
+        return self.inner.add(key, amounts, ttl=ttl)
+
+    def add_once(
+        self, key: Key, amounts: Mapping[str, int], writer: str, number: int, *, ttl: float
+    ) -> Mapping[str, int] | None:
+        self._pass()
+        return self.inner.add_once(key, amounts, writer, number, ttl=ttl)
+
+    def forget(self, key: Key, counters: Mapping[str, int]) -> None:
+        self._pass()
+        self.inner.forget(key, counters)
 
     def delete(self, key: Key) -> None:
         self._pass()

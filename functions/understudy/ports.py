@@ -14,6 +14,10 @@ from understudy.health.observation import Observation
 from understudy.incidents.incident import Incident, Notice
 from understudy.keys import ClientKey
 from understudy.metrics import Measured
+from understudy.pricing.ledger import Charge as Charge
+from understudy.pricing.ledger import LedgerLine as LedgerLine
+from understudy.pricing.ledger import Spent as Spent
+from understudy.pricing.ledger import Token as Token
 from understudy.wire.base import Event
 
 
@@ -221,6 +225,20 @@ class AnswerStore(Protocol):
 
     def put_answer(self, answer: Answer) -> None:
         """Write it, or the first score of it.  Raises Conflict where there is one already."""
+
+
+class LedgerStore(Protocol):
+    """What calls cost, by account: the hash of a client key, or "" for the router's own calls."""
+
+    def charge(self, account: str, charges: Sequence[Charge], token: Token, now: float) -> None:
+        """Add to the lines of the day that `now` is of.  Counted once for each token, however often it is written;
+        what a write that failed has left out, its repetition adds."""
+
+    def spent(self, account: str, now: float) -> Spent:
+        """Of the day and the month that `now` is of; strongly consistent."""
+
+    def ledger(self, accounts: Sequence[str], first_day: str, last_day: str) -> Sequence[LedgerLine]:
+        """The lines of the days from the first to the last (YYYY-MM-DD), by account, day, purpose, route and target."""
 
 
 class SnapshotStore(Protocol):

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from understudy.errors import Conflict, StoreError
-from understudy.store.table import Item, Key
+from understudy.store.table import FORGETS, Item, Key
 
 BATCH = 100
 """Keys of one BatchGetItem (Amazon DynamoDB API reference)."""
@@ -85,22 +86,57 @@ class DynamoTable:
             ask["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
         return items
 
-    def add(
-        self, key: Key, amounts: Mapping[str, int], *, ttl: float, without: Collection[str] = ()
+    def add(self, key: Key, amounts: Mapping[str, int], *, ttl: float) -> Mapping[str, int]:
+        return self._added(key, amounts, "SET #ttl = :ttl", {":ttl": {"N": str(int(ttl))}}, {"#ttl": "ttl"})
+
+    def add_once(
+        self, key: Key, amounts: Mapping[str, int], writer: str, number: int, *, ttl: float
+    ) -> Mapping[str, int] | None:
+        try:
+            return self._added(
+                key,
+                amounts,
+                "SET #ttl = :ttl, #writer = :number",
+                {":ttl": {"N": str(int(ttl))}, ":number": {"N": str(number)}},
+                {"#ttl": "ttl", "#writer": writer},
+                ConditionExpression="attribute_not_exists(#writer) OR #writer < :number",
+            )
+        except Conflict:
+            return None
+
+    def forget(self, key: Key, counters: Mapping[str, int]) -> None:
+        gone = dict(list(counters.items())[:FORGETS])
+        places = range(len(gone))
+        # Whose counter has moved meanwhile is taken away another time.
+        with suppress(Conflict):
+            self._call(
+                "update_item",
+                Key=_key(key),
+                UpdateExpression=f"REMOVE {', '.join(f'#{n}' for n in places)}",
+                ConditionExpression=" AND ".join(f"#{n} = :{n}" for n in places),
+                ExpressionAttributeNames={f"#{place}": name for place, name in enumerate(gone)},
+                ExpressionAttributeValues={f":{place}": {"N": str(last)} for place, last in enumerate(gone.values())},
+            )
+
+    def _added(
+        self,
+        key: Key,
+        amounts: Mapping[str, int],
+        assign: str,
+        values: Mapping[str, Any],
+        names: Mapping[str, str],
+        **condition: Any,
     ) -> Mapping[str, int]:
-        names = {f"#{place}": name for place, name in enumerate((*amounts, *without))}
-        values = {f":{place}": {"N": str(amount)} for place, amount in enumerate(amounts.values())}
-        added, gone = list(names)[: len(amounts)], list(names)[len(amounts) :]
-        expression = "SET #ttl = :ttl"
-        expression += f" ADD {', '.join(f'{name} :{name[1:]}' for name in added)}" if added else ""
-        expression += f" REMOVE {', '.join(gone)}" if gone else ""
+        places = range(len(amounts))
         answer = self._call(
             "update_item",
             Key=_key(key),
-            UpdateExpression=expression,
-            ExpressionAttributeNames=names | {"#ttl": "ttl"},
-            ExpressionAttributeValues=values | {":ttl": {"N": str(int(ttl))}},
+            UpdateExpression=f"{assign} ADD {', '.join(f'#{n} :{n}' for n in places)}",
+            ExpressionAttributeNames={f"#{place}": name for place, name in enumerate(amounts)} | dict(names),
+            ExpressionAttributeValues={f":{place}": {"N": str(amount)} for place, amount in enumerate(amounts.values())}
+            | dict(values),
             ReturnValues="ALL_NEW",
+            **condition,
         )
         return _counters(answer["Attributes"])
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields, replace
-from datetime import UTC, datetime
 from decimal import ROUND_CEILING, Decimal
 
 from understudy.control.versions import Pointer, Version, plain, version_from
@@ -16,22 +15,19 @@ from understudy.incidents.incident import Incident, incident_from
 from understudy.keys import ClientKey, key_from
 from understudy.ports import Answer, Kept, Probing, Rota, Snapshot, Stream, Use
 from understudy.store import keys
-from understudy.store.table import Item, Table
+from understudy.store.ledger import NANO, Ledger
+from understudy.store.table import Item
 
-NANO = Decimal("1e-9")
 MINUTE = 60
 MOST_OVER = 20
-"""Counters of minutes that are over, from which on they are taken out of their item."""
+"""Counters of minutes that are over, at which they are taken out of their item."""
 RUN_TRIES = 8
 """Times that a run is tried to be taken after losing to another stream's."""
 
 
-class Store:
+class Store(Ledger):
     """See `understudy.ports`: control, health, detectors, observations, probing, client keys and their use,
-    incidents, notices, keepsakes, answers, snapshots."""
-
-    def __init__(self, table: Table) -> None:
-        self._table = table
+    incidents, notices, keepsakes, answers, snapshots, the ledger."""
 
     # control document
 
@@ -93,7 +89,7 @@ class Store:
     # probing
 
     def probing(self, targets: Sequence[str], now: float) -> Mapping[str, Probing]:
-        day = _day(now)
+        day = keys.day(now)
         wanted = [(keys.health(name), keys.probing(name), keys.spend(name, day)) for name in targets]
         found = self._table.batch([key for three in wanted for key in three])
         return {name: _probing(*map(found.get, three)) for name, three in zip(targets, wanted, strict=True)}
@@ -119,7 +115,7 @@ class Store:
     def spend(self, target: str, amounts: Mapping[str, Decimal], now: float) -> None:
         # Counters are whole numbers: thousand millionths of a dollar, rounded up.
         whole = {kind: int((usd / NANO).to_integral_value(ROUND_CEILING)) for kind, usd in amounts.items()}
-        self._table.add(keys.spend(target, _day(now)), whole, ttl=now + keys.SPEND_TTL)
+        self._table.add(keys.spend(target, keys.day(now)), whole, ttl=now + keys.SPEND_TTL)
 
     # client keys
 
@@ -145,14 +141,14 @@ class Store:
         lease: float | None = None,
         returned: float | None = None,
     ) -> Use:
-        key, ttl, minute = keys.use(account), now + keys.USE_TTL, int(now // MINUTE)
+        key, minute = keys.use(account), int(now // MINUTE)
         amounts = {f"requests#{minute}": requests, f"tokens#{minute}": tokens}
         amounts |= {f"leases#{int(end // MINUTE)}": by for end, by in ((lease, 1), (returned, -1)) if end is not None}
-        sums = self._table.add(key, {name: amount for name, amount in amounts.items() if amount}, ttl=ttl)
-        # Clocks differ by seconds: what ended a minute ago may still be somebody's present.
-        over = [name for name in sums if int(name.partition("#")[2]) < minute - 1]
-        if len(over) > MOST_OVER:
-            self._table.add(key, {}, ttl=ttl, without=over)
+        sums = self._table.add(key, {n: by for n, by in amounts.items() if by}, ttl=now + keys.USE_TTL)
+        # Clocks differ by seconds: what has just ended may still be somebody's present.
+        over = {name: count for name, count in sums.items() if int(name.partition("#")[2]) < minute - 1}
+        if len(over) >= MOST_OVER:
+            self._table.forget(key, over)
         return _use(sums, minute)
 
     def use(self, account: str, now: float) -> Use:
@@ -235,10 +231,6 @@ class Store:
             health={n: health_from(found[k].body, found[k].rev) for n, k in health.items() if k in found},
             keys={h: key_from(found[k].body, found[k].rev) for h, k in clients.items() if k in found},
         )
-
-
-def _day(now: float) -> str:
-    return datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%d")
 
 
 def _probing(health: Item | None, probing: Item | None, spend: Item | None) -> Probing:

@@ -104,9 +104,9 @@ class FrailTable(MemoryTable):
             rival()
         super().put(item, seen=seen)
 
-    def add(self, key: Any, amounts: Any, *, ttl: float, without: Any = ()) -> Any:
+    def add(self, key: Any, amounts: Any, *, ttl: float) -> Any:
         self._check("add")
-        return super().add(key, amounts, ttl=ttl, without=without)
+        return super().add(key, amounts, ttl=ttl)
 
     def _check(self, call: str) -> None:
         self.calls.append(call)
