@@ -62,6 +62,7 @@ def renew() -> None:
 
 
 def route_request(settings: Settings) -> RouteRequest:
+    from understudy.services.admission import Admissions
     from understudy.services.feedback import Feedback
     from understudy.services.keepsakes import Keepsakes
     from understudy.services.outcomes import LocalOutcomes
@@ -84,6 +85,7 @@ def route_request(settings: Settings) -> RouteRequest:
         clock=time.time,
         logger=logger,
         rng=rng,
+        admissions=Admissions(store, time.time, logger),
     )
 
 

@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-Kind = Literal["outage", "credential", "latency", "quality", "tokens", "cost", "changed", "version"]
+Kind = Literal["outage", "credential", "latency", "quality", "tokens", "cost", "changed", "version", "budget"]
 """What is wrong: calls fail; the credential is refused; slower; worse answers; longer or shorter answers; dearer; other
-first words, so another model; another version, as the provider says itself."""
+first words, so another model; another version, as the provider says itself; a client key's money is spent."""
 
 KINDS: tuple[Kind, ...] = Kind.__args__  # type: ignore[attr-defined]
 Status = Literal["open", "resolved"]
@@ -24,6 +24,8 @@ OVER = "over"
 """The fact that says why an incident ended."""
 PROVIDER = "provider:"
 """Begins the subject of an incident that all targets of a provider share; the name of a target cannot."""
+BUDGET_KEY = "key:"
+"""Begins the subject of an incident of a client key; its name follows."""
 
 
 @dataclass(frozen=True, slots=True)

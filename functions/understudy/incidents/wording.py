@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from understudy.incidents.evidence import FAILED, LOOK, UNSURE, when
-from understudy.incidents.incident import PROVIDER, Incident, Kind, Notice
+from understudy.incidents.incident import BUDGET_KEY, PROVIDER, Incident, Kind, Notice
 
 SUBJECT_LIMIT = 99
 """Characters, the limit of an SNS subject (Amazon SNS API reference, Publish)."""
@@ -17,8 +17,10 @@ WHAT: dict[Kind, str] = {
     "cost": "costs more than it did",
     "changed": "answers like another model",
     "version": "is another version now",
+    "budget": "has spent most of its budget",
 }
 FAILING = "fails more often than it did"
+SPENT = "has spent its budget"
 OVER: dict[Kind, str] = {
     "outage": "is back",
     "credential": "is back",
@@ -28,6 +30,7 @@ OVER: dict[Kind, str] = {
     "cost": "costs what it did",
     "changed": "no longer counts as changed",
     "version": "is accepted in its new version",
+    "budget": "has money again",
 }
 DID: dict[Kind, str] = {
     "outage": "It is out of the rotation: its routes are served by their other targets. Understudy probes it and "
@@ -44,6 +47,8 @@ DID: dict[Kind, str] = {
     "new version with which it came is accepted.",
     "version": "It is asked the same questions as before the change. Without a loss the new version is accepted; with "
     "one there is a second incident, of its quality.",
+    "budget": "Its requests go on until all is spent; then they are refused (429, insufficient_quota) until a new day "
+    "or month (UTC) begins.",
 }
 DO: dict[Kind, str] = {
     "outage": "Look at the provider's status page. If it lasts, move the lead of its routes in the control document "
@@ -60,12 +65,15 @@ DO: dict[Kind, str] = {
     "Runbook: infra/runbooks/changed.md",
     "version": "Nothing, if the comparison ends well. To end it yourself: {accept}, or {drain}. "
     "Runbook: infra/runbooks/version.md",
+    "budget": "See what it is spent on, and raise the budget if it is right: {budget}. "
+    "Runbook: infra/runbooks/budget.md",
 }
 COMMANDS = {
     "quarantine": "`understudy quarantine {target} --because TEXT`",
     "drain": "`understudy drain {target} --because TEXT`",
     "release": "`understudy release {target}`",
     "accept": "`understudy accept {target}`",
+    "budget": "`understudy keys show {key}`, `understudy keys set {key} --usd-per-day USD`",
 }
 
 
@@ -73,6 +81,7 @@ def notice(incident: Incident) -> Notice:
     """What to tell about the incident as it is now; the id is the same for the same telling."""
     over = incident.status == "resolved"
     what = FAILING if FAILED in incident.facts and incident.kind == "outage" else WHAT[incident.kind]
+    what = SPENT if incident.kind == "budget" and incident.severity == "critical" else what
     doubt = "perhaps " if incident.facts.get(LOOK) == UNSURE else ""
     head = f"{_name(incident)} {OVER[incident.kind] if over else doubt + what}"
     if not over and incident.notices > 1:
@@ -121,6 +130,8 @@ def _text(incident: Incident, head: str) -> str:
 
 
 def _name(incident: Incident) -> str:
+    if incident.subject.startswith(BUDGET_KEY):
+        return f"Key {incident.subject.removeprefix(BUDGET_KEY)}"
     shared = incident.subject.startswith(PROVIDER)
     return f"Every target of {incident.subject.removeprefix(PROVIDER)}" if shared else incident.subject
 
@@ -138,7 +149,8 @@ def _taken_back(incident: Incident) -> str:
 def _to_do(incident: Incident) -> str:
     shared = incident.subject.startswith(PROVIDER)
     target = "TARGET" if shared else incident.subject
-    commands = {name: words.format(target=target) for name, words in COMMANDS.items()}
+    key = incident.subject.removeprefix(BUDGET_KEY)
+    commands = {name: words.format(target=target, key=key) for name, words in COMMANDS.items()}
     return DO[incident.kind].format(**commands)
 
 

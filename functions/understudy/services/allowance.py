@@ -6,6 +6,8 @@ nobody knows before its end how much it takes.
 
 from __future__ import annotations
 
+import asyncio
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -13,7 +15,7 @@ from decimal import Decimal
 from typing import Literal
 
 from understudy.errors import QuotaExceeded, RateExceeded, RequestError
-from understudy.keys import KeyLimits
+from understudy.keys import ClientKey, KeyLimits
 from understudy.ports import Spent, Use
 
 MINUTE = 60
@@ -33,16 +35,19 @@ Period = Literal["day", "month"]
 
 @dataclass(slots=True)
 class Known:
-    """Of one account.  `use` is what the fleet has taken of the `minute` (its number since the epoch), as it was told
-    for a call that began at `told_at`; `spent` what the ledger said at `read_at`; `own` the US dollars of requests that
-    ended here since; `under_way` what those that have not ended may cost at most."""
+    """Of one account.  `use` is what was taken of the `minute` (its number since the epoch): by the fleet, as the table
+    said to a call that began at `told_at`, and here since.  `spent` is what the ledger said at `read_at`; `total` the
+    US dollars of requests that ended here, `seen` how much of it the ledger had then; `under_way` what requests that
+    have not ended may cost at most.
+    """
 
     minute: int = -1
     use: Use = field(default_factory=Use)
     told_at: float = float("-inf")
     spent: Spent | None = None
     read_at: float = float("-inf")
-    own: Decimal = Decimal(0)
+    total: Decimal = Decimal(0)
+    seen: Decimal = Decimal(0)
     under_way: dict[int, Decimal] = field(default_factory=dict)
 
     def told(self, use: Use, began: float) -> None:
@@ -51,7 +56,7 @@ class Known:
             self.minute, self.use, self.told_at = int(began // MINUTE), use, began
 
     def count(self, now: float, *, requests: int = 0, tokens: int = 0) -> None:
-        """Count here what the table could not be told."""
+        """Count what is taken here, until the table says what all have taken."""
         use = self.of_minute(now)
         self.minute, self.use = int(now // MINUTE), Use(use.requests + requests, use.tokens + tokens, use.concurrent)
 
@@ -63,9 +68,33 @@ class Known:
         """US dollars that are known to be spent of the period of `now`; what an account that was never looked up has
         spent elsewhere is not."""
         spent = Decimal(0)
-        if self.spent is not None and _same(period, self.read_at, now):
+        if self.spent is not None and same(period, self.read_at, now):
             spent = self.spent.day if period == "day" else self.spent.month
-        return spent + self.own
+        return spent + self.total - self.seen
+
+    def read(self, spent: Spent, at: float, seen: Decimal) -> None:
+        """Take over what the ledger said to a look that began `at`."""
+        if at >= self.read_at:
+            self.spent, self.read_at, self.seen = spent, at, max(self.seen, seen)
+
+
+@dataclass(slots=True, eq=False)
+class Ticket:
+    """One request of a limited key.  `prompt` is its tokens as they were counted ahead, `lease` when it no longer
+    counts as under way.  `began` is when the table was asked; `asked` ends with why the request may not go on.
+
+    `taken`: the table has counted it; `headers` say what is left.
+    """
+
+    client: ClientKey
+    known: Known
+    prompt: int
+    lease: float | None
+    began: float
+    asked: asyncio.Task[RequestError | None] | None = None
+    taken: bool = False
+    settled: bool = False
+    headers: dict[str, str] = field(default_factory=dict)
 
 
 def budgets(limits: KeyLimits) -> Iterator[tuple[Period, Decimal]]:
@@ -76,7 +105,9 @@ def budgets(limits: KeyLimits) -> Iterator[tuple[Period, Decimal]]:
         yield "month", limits.usd_per_month
 
 
-def refusal(limits: KeyLimits, known: Known, before: Use, now: float, *, mine: int | None = None) -> RequestError | None:
+def refusal(
+    limits: KeyLimits, known: Known, before: Use, now: float, *, mine: int | None = None
+) -> RequestError | None:
     """Why a request may not go on where others have taken `before`; None where it may.  `mine` is its own number among
     those under way."""
     left = MINUTE - now % MINUTE
@@ -91,7 +122,7 @@ def refusal(limits: KeyLimits, known: Known, before: Use, now: float, *, mine: i
         words = f"{limit} {of} a minute" if of else f"{limit} requests at a time"
         again = f"The next minute (UTC) begins in {left:.0f} s." if of else "Try again when one of them has ended."
         message = f"This API key may use {words}, and they are in use. {again}"
-        return RateExceeded(message, wait=wait, headers=_told(of, limit, 0, left) if of else {})
+        return RateExceeded(message, wait=wait, headers=_left(of, limit, limit, left) if of else {})
     held = sum((usd for number, usd in known.under_way.items() if number != mine), Decimal(0))
     for period, budget in budgets(limits):
         if (spent := known.money(period, now)) >= budget:
@@ -123,7 +154,7 @@ def scarce(limits: KeyLimits, known: Known, price: Decimal, now: float) -> bool:
         return True
     age, held = max(0.0, now - known.read_at), sum(known.under_way.values(), Decimal(0))
     for period, budget in budgets(limits):
-        if known.spent is None or not _same(period, known.read_at, now):
+        if known.spent is None or not same(period, known.read_at, now):
             return True
         if budget - known.money(period, now) - held <= price * Decimal(BESIDE + RATE * age):
             return True
@@ -135,9 +166,9 @@ def headers(limits: KeyLimits, use: Use, now: float) -> dict[str, str]:
     told: dict[str, str] = {}
     left = MINUTE - now % MINUTE
     if limits.requests_per_minute is not None:
-        told |= _told("requests", limits.requests_per_minute, use.requests, left, of=limits.requests_per_minute)
+        told |= _left("requests", limits.requests_per_minute, use.requests, left)
     if limits.tokens_per_minute is not None:
-        told |= _told("tokens", limits.tokens_per_minute, use.tokens, left, of=limits.tokens_per_minute)
+        told |= _left("tokens", limits.tokens_per_minute, use.tokens, left)
     return told
 
 
@@ -151,7 +182,16 @@ def _next_month(today: datetime) -> datetime:
     return (today.replace(day=1) + timedelta(days=32)).replace(day=1)
 
 
-def _same(period: Period, one: float, other: float) -> bool:
+def _left(what: str, limit: int, used: int, seconds: float) -> dict[str, str]:
+    return {
+        f"x-ratelimit-limit-{what}": str(limit),
+        f"x-ratelimit-remaining-{what}": str(max(0, limit - used)),
+        f"x-ratelimit-reset-{what}": f"{math.ceil(seconds)}s",
+    }
+
+
+def same(period: Period, one: float, other: float) -> bool:
+    """Whether two moments are of one day or month (UTC)."""
     if one == float("-inf"):
         return False
     a, b = datetime.fromtimestamp(one, UTC), datetime.fromtimestamp(other, UTC)

@@ -12,6 +12,7 @@ from understudy.facts import Constraints
 from understudy.keys import ClientKey
 from understudy.routing.journal import Journal
 from understudy.routing.policy import Decision
+from understudy.services.allowance import Ticket
 from understudy.services.shadow import Shadow
 
 
@@ -31,7 +32,7 @@ class Handling:
 
     `front` is the path of the API that its caller speaks, `bound` the owners of what only they can read again,
     `constraints` what the route, the key and the request demand together, `digest` a number by which the same request
-    is known again.
+    is known again, `ticket` what it counts for where its key has limits.
     """
 
     id: str
@@ -49,6 +50,7 @@ class Handling:
     committed_at: float | None = None
     digest: int = 0
     shadow: Shadow | None = None
+    ticket: Ticket | None = None
 
     @property
     def model(self) -> str:

@@ -26,6 +26,7 @@ from understudy.routing.journal import Journal
 from understudy.routing.policy import decide
 from understudy.routing.scorers import Outlook
 from understudy.runtime.gateway import ApiRequest
+from understudy.services.admission import Admissions
 from understudy.services.decision_log import refusal
 from understudy.services.feedback import PATH as FEEDBACK
 from understudy.services.feedback import Feedback
@@ -72,6 +73,7 @@ class RouteRequest:
         clock: Clock,
         logger: Logger,
         rng: random.Random,
+        admissions: Admissions | None = None,
     ) -> None:
         self._read_model = read_model
         self._outcomes = outcomes
@@ -83,7 +85,15 @@ class RouteRequest:
         self._rng = rng
         self._outlooks = Outlooks(clock)
         self._serving = Serving(
-            outcomes, upstream, keepsakes, feedback, self._signals, clock=clock, logger=logger, rng=rng
+            outcomes,
+            upstream,
+            keepsakes,
+            feedback,
+            self._signals,
+            clock=clock,
+            logger=logger,
+            rng=rng,
+            admissions=admissions,
         )
 
     async def answer(self, request: ApiRequest) -> Answered:
@@ -121,7 +131,8 @@ class RouteRequest:
             return Answered(204, headers, b"")
         if front is None:
             asked = request.path.removeprefix(MODELS).removeprefix("/")
-            body = encode(model(asked, catalog.routes) if asked else models(catalog.routes))
+            routes = [name for name in catalog.routes if client.may_ask(name)]
+            body = encode(model(asked, routes) if asked else models(routes))
             return Answered(200, {**headers, "content-type": "application/json"}, body)
         handling = await self._handling(request, front, request_id, client, catalog)
         return await self._serving.answer(handling, front, headers)
@@ -132,8 +143,9 @@ class RouteRequest:
         body = body_of(given)
         request = front.read(body, given.headers)
         route = catalog.routes.get(request.model)
-        if route is None:
-            known = ", ".join(sorted(catalog.routes))
+        if route is None or not client.may_ask(route.name):
+            # A route that the key may not ask is none for it, so that nobody learns its name by asking.
+            known = ", ".join(sorted(filter(client.may_ask, catalog.routes)))
             raise UnknownModel(f"There is no model {request.model!r} here; there are: {known}.", param="model")
         if isinstance(request, ChatRequest):
             request = await self._keepsakes.put_back(client, request)

@@ -20,8 +20,8 @@
 | … of its own calls    | ledger#ACCOUNT    | DAY#target#TARGET#SHARD     | routers, probes (added to, ttl)|
 | spent by an account   | spent#ACCOUNT     | YYYY-MM#SHARD               | routers, probes (added to, ttl)|
 
-An ACCOUNT is the SHA256 of a client key (of the first of those that replaced each other), or empty for the router itself; an item that is added to once for each token
-also has the last number of each WRITER under `@WRITER`.
+An ACCOUNT is the SHA256 of a client key (of the first of those that replaced each other), or empty for the router
+itself; an item that is added to once for each token also has the last number of each WRITER under `@WRITER`.
 
 The stream filters of template.yaml name these keys; a test compares the two.
 """
