@@ -107,7 +107,7 @@ class Admissions:
             return
         limits, known = ticket.client.limits, ticket.known
         known.under_way.pop(id(ticket), None)
-        known.total += counted(handling.journal.attempts)
+        known.own = known.own.plus(counted(handling.journal.attempts), self._clock())
         answering = handling.journal.answering
         usage = answering.usage if answering else None
         used = usage.prompt_tokens + usage.completion_tokens if usage and limits.tokens_per_minute else ticket.prompt
@@ -178,14 +178,14 @@ class Admissions:
             return
         # What was spent here and is not written yet, nobody else can see.
         all_written = await self._written(SETTLED)
-        began, total = self._clock(), known.total
+        began, own = self._clock(), known.own
         try:
             spent = await self._in_thread(lambda: self._store.spent(client.account, began))
         except StoreError as error:
             self._failed("what a key has spent cannot be read; its budget is held by what is known here", error)
             return
         # Of what is perhaps not written, too much is counted rather than too little.
-        known.read(spent, began, total if all_written else known.seen)
+        known.read(spent, began, own if all_written else known.seen)
 
     async def _give_back(self, ticket: Ticket, used: int) -> None:
         if ticket.asked is not None:

@@ -18,7 +18,7 @@ from understudy.errors import QuotaExceeded, RateExceeded, RequestError
 from understudy.keys import ClientKey, KeyLimits
 from understudy.ports import Spent, Use
 
-MINUTE = 60
+MINUTE, DAY = 60, 86400
 ALMOST = Decimal("0.8")
 """The part of a budget at which somebody is told."""
 BESIDE = 50
@@ -33,12 +33,28 @@ BUSY = 1.0
 Period = Literal["day", "month"]
 
 
+@dataclass(frozen=True, slots=True)
+class Own:
+    """US dollars of an account's requests that ended in this environment, of the day and the month of `at`."""
+
+    at: float = float("-inf")
+    day: Decimal = Decimal(0)
+    month: Decimal = Decimal(0)
+
+    def of(self, period: Period, now: float) -> Decimal:
+        """Those of the period of `now`."""
+        return (self.day if period == "day" else self.month) if same(period, self.at, now) else Decimal(0)
+
+    def plus(self, usd: Decimal, now: float) -> Own:
+        return Own(now, self.of("day", now) + usd, self.of("month", now) + usd)
+
+
 @dataclass(slots=True)
 class Known:
     """Of one account.  `use` is what was taken of the `minute` (its number since the epoch): by the fleet, as the table
-    said to a call that began at `told_at`, and here since.  `spent` is what the ledger said at `read_at`; `total` the
-    US dollars of requests that ended here, `seen` how much of it the ledger had then; `under_way` what requests that
-    have not ended may cost at most.
+    said to a call that began at `told_at`, and here since.  `spent` is what the ledger said at `read_at`; `own` is what
+    was spent here, `seen` how much of it the ledger had then; `under_way` what requests that have not ended may cost at
+    most.
     """
 
     minute: int = -1
@@ -46,8 +62,8 @@ class Known:
     told_at: float = float("-inf")
     spent: Spent | None = None
     read_at: float = float("-inf")
-    total: Decimal = Decimal(0)
-    seen: Decimal = Decimal(0)
+    own: Own = field(default_factory=Own)
+    seen: Own = field(default_factory=Own)
     under_way: dict[int, Decimal] = field(default_factory=dict)
 
     def told(self, use: Use, began: float) -> None:
@@ -64,18 +80,18 @@ class Known:
         """What is known to be taken of the minute of `now`."""
         return self.use if self.minute == int(now // MINUTE) else Use(concurrent=self.use.concurrent)
 
+    def read(self, spent: Spent, at: float, seen: Own) -> None:
+        """Take over what the ledger said to a look that began `at`."""
+        if at >= self.read_at:
+            self.spent, self.read_at, self.seen = spent, at, seen.plus(Decimal(0), at)
+
     def money(self, period: Period, now: float) -> Decimal:
-        """US dollars that are known to be spent of the period of `now`; what an account that was never looked up has
-        spent elsewhere is not."""
+        """US dollars that are known to be spent of the period of `now`; what others have spent since the last look, or
+        before the first, is not."""
         spent = Decimal(0)
         if self.spent is not None and same(period, self.read_at, now):
             spent = self.spent.day if period == "day" else self.spent.month
-        return spent + self.total - self.seen
-
-    def read(self, spent: Spent, at: float, seen: Decimal) -> None:
-        """Take over what the ledger said to a look that began `at`."""
-        if at >= self.read_at:
-            self.spent, self.read_at, self.seen = spent, at, max(self.seen, seen)
+        return spent + self.own.of(period, now) - self.seen.of(period, now)
 
 
 @dataclass(slots=True, eq=False)
@@ -194,5 +210,7 @@ def same(period: Period, one: float, other: float) -> bool:
     """Whether two moments are of one day or month (UTC)."""
     if one == float("-inf"):
         return False
+    if one // DAY == other // DAY:
+        return True
     a, b = datetime.fromtimestamp(one, UTC), datetime.fromtimestamp(other, UTC)
-    return (a.year, a.month) == (b.year, b.month) and (period == "month" or a.day == b.day)
+    return period == "month" and (a.year, a.month) == (b.year, b.month)
