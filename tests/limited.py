@@ -63,7 +63,7 @@ class Environment:
         self.store = store
         self.clock = clock
         self.log = log or Log()
-        self.admissions = Admissions(store, clock, self.log, written=self._written)  # type: ignore[arg-type]
+        self.admissions = Admissions(store, clock, self.log, written=self._written)
         self.asked: list[Asked] = []
         self._numbers = count(1)
         self._charges: set[asyncio.Task[None]] = set()
@@ -133,8 +133,8 @@ class Environment:
 
 @dataclass(frozen=True, slots=True)
 class Overshoot:
-    """How far a crowd went beyond a budget, in US dollars.  `answered` requests and `broken` calls, which were begun and
-    closed again for the budget was spent, were paid for; `after` were asked of a provider once the ledger had it all."""
+    """How far a crowd went beyond a budget, in US dollars.  Paid for were `answered` requests and `broken` calls, which
+    were begun and closed again since the budget was spent; `after` were begun once the ledger had all of it."""
 
     budget: Decimal
     paid: Decimal
@@ -151,7 +151,7 @@ class Overshoot:
 async def crowd(
     store: Store, clock: Callable[[], float], budget: Decimal, environments: int, *, patience: int = 3, seed: int = 1
 ) -> Overshoot:
-    """Environments that each ask one request after the other, of different lengths, until they were refused so often."""
+    """Environments that each ask one request after the other, of different lengths, until refused so often."""
     client, rng = limited(usd_per_day=budget), random.Random(seed)
     fleet = [Environment(store, clock, f"environment {n}") for n in range(environments)]
     late = 0

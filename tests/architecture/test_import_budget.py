@@ -37,6 +37,8 @@ CORE = {
     *("incidents", "incidents.incident"),
     *("services", "services.decision_log", "services.feedback", "services.fitness", "services.handling"),
     *("services.keepsakes", "services.serving"),
+    *("services.admission", "services.allowance", "services.budget_alerts", "services.incident_changes"),
+    *("services.spend",),
     *("services.measures", "services.outcomes", "services.read_model", "services.route_request"),
     *("services.outlooks", "services.request_parts", "services.shadow", "services.signals", "services.upstream"),
     *("services.validity",),

@@ -6,17 +6,20 @@ nobody knows before its end how much it takes.
 
 from __future__ import annotations
 
-import asyncio
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from understudy.errors import QuotaExceeded, RateExceeded, RequestError
 from understudy.keys import ClientKey, KeyLimits
 from understudy.ports import Spent, Use
+
+if TYPE_CHECKING:
+    # Rooms that only look at incidents of budgets have no event loop.
+    import asyncio
 
 MINUTE, DAY = 60, 86400
 ALMOST = Decimal("0.8")

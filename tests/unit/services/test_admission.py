@@ -209,7 +209,7 @@ class TestBudgets:
         assert ["ok", "insufficient_quota", "ok"] == play(story)
 
     def test_one_environment_spends_the_last_cent_once(self) -> None:
-        """Requests at the same time in one environment count at what they may cost at most, before they have cost it."""
+        """Requests at the same time in one environment count at what they may cost at most, before they have cost."""
 
         async def story(world: World) -> list[Asked]:
             one, client = environment(world), limited(usd_per_day=Decimal("0.35"))
