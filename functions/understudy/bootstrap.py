@@ -64,6 +64,7 @@ def renew() -> None:
 def route_request(settings: Settings) -> RouteRequest:
     from understudy.services.feedback import Feedback
     from understudy.services.keepsakes import Keepsakes
+    from understudy.services.metering import Metering
     from understudy.services.outcomes import LocalOutcomes
     from understudy.services.read_model import ReadModel
     from understudy.services.route_request import RouteRequest
@@ -84,10 +85,12 @@ def route_request(settings: Settings) -> RouteRequest:
         clock=time.time,
         logger=logger,
         rng=rng,
+        metering=Metering(store, time.time, logger),
     )
 
 
 def probe_targets(settings: Settings) -> ProbeTargets:
+    from understudy.services.metering import Metering
     from understudy.services.probe_targets import ProbeTargets
     from understudy.transport.sqs import SqsDueQueue
 
@@ -95,7 +98,10 @@ def probe_targets(settings: Settings) -> ProbeTargets:
     store = Store(DynamoTable(settings.table))
     due, upstream = SqsDueQueue(settings.due_queue_url, aws), _upstream(settings)
     rng = random.SystemRandom()
-    return ProbeTargets(store, upstream, due, clock=time.time, logger=logger, rng=rng, salt=settings.table)
+    metering = Metering(store, time.time, logger)
+    return ProbeTargets(
+        store, upstream, due, clock=time.time, logger=logger, rng=rng, salt=settings.table, metering=metering
+    )
 
 
 def update_health(settings: Settings) -> UpdateHealth:

@@ -32,6 +32,7 @@ from understudy.services.feedback import Feedback
 from understudy.services.fitness import offence, unfit
 from understudy.services.handling import Answered, Handling
 from understudy.services.keepsakes import Keepsakes
+from understudy.services.metering import Metering
 from understudy.services.outcomes import LocalOutcomes
 from understudy.services.outlooks import Outlooks
 from understudy.services.read_model import ReadModel
@@ -72,6 +73,7 @@ class RouteRequest:
         clock: Clock,
         logger: Logger,
         rng: random.Random,
+        metering: Metering | None = None,
     ) -> None:
         self._read_model = read_model
         self._outcomes = outcomes
@@ -83,7 +85,15 @@ class RouteRequest:
         self._rng = rng
         self._outlooks = Outlooks(clock)
         self._serving = Serving(
-            outcomes, upstream, keepsakes, feedback, self._signals, clock=clock, logger=logger, rng=rng
+            outcomes,
+            upstream,
+            keepsakes,
+            feedback,
+            self._signals,
+            clock=clock,
+            logger=logger,
+            rng=rng,
+            metering=metering,
         )
 
     async def answer(self, request: ApiRequest) -> Answered:
