@@ -14,12 +14,13 @@ from itertools import count
 from typing import Any
 
 from tests.builders import Log, request, target
-from understudy.catalog import Candidate, Limits, Price, Route
+from understudy.catalog import Candidate, Limits, Route
 from understudy.chat.usage import Usage
 from understudy.errors import RequestError
 from understudy.facts import NO_CONSTRAINTS
 from understudy.keys import ClientKey, KeyLimits
 from understudy.ports import Charge, Token
+from understudy.prices import Price
 from understudy.routing.journal import Journal
 from understudy.routing.policy import Decision, Ranked
 from understudy.services.admission import Admissions
@@ -124,7 +125,7 @@ class Environment:
             None, lambda: self.store.charge(client.account, charges, token, now)
         )
 
-    async def _written(self, patience: float) -> bool:
+    async def _written(self, _account: str, patience: float) -> bool:
         if not self._charges:
             return True
         _, open_ones = await asyncio.wait(self._charges, timeout=patience)

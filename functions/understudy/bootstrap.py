@@ -65,6 +65,7 @@ def route_request(settings: Settings) -> RouteRequest:
     from understudy.services.admission import Admissions
     from understudy.services.feedback import Feedback
     from understudy.services.keepsakes import Keepsakes
+    from understudy.services.metering import Metering
     from understudy.services.outcomes import LocalOutcomes
     from understudy.services.read_model import ReadModel
     from understudy.services.route_request import RouteRequest
@@ -75,6 +76,7 @@ def route_request(settings: Settings) -> RouteRequest:
         logger = DecisionLog(logger, Path(settings.decision_log), time.time)
     store = Store(DynamoTable(settings.table))
     rng = random.SystemRandom()
+    metering = Metering(store, time.time, logger)
     outcomes = LocalOutcomes(store, time.time, logger, rng)
     return RouteRequest(
         ReadModel(store, time.time, logger),
@@ -85,11 +87,13 @@ def route_request(settings: Settings) -> RouteRequest:
         clock=time.time,
         logger=logger,
         rng=rng,
-        admissions=Admissions(store, time.time, logger),
+        admissions=Admissions(store, time.time, logger, written=metering.written),
+        metering=metering,
     )
 
 
 def probe_targets(settings: Settings) -> ProbeTargets:
+    from understudy.services.metering import Metering
     from understudy.services.probe_targets import ProbeTargets
     from understudy.transport.sqs import SqsDueQueue
 
@@ -97,7 +101,10 @@ def probe_targets(settings: Settings) -> ProbeTargets:
     store = Store(DynamoTable(settings.table))
     due, upstream = SqsDueQueue(settings.due_queue_url, aws), _upstream(settings)
     rng = random.SystemRandom()
-    return ProbeTargets(store, upstream, due, clock=time.time, logger=logger, rng=rng, salt=settings.table)
+    metering = Metering(store, time.time, logger)
+    return ProbeTargets(
+        store, upstream, due, clock=time.time, logger=logger, rng=rng, salt=settings.table, metering=metering
+    )
 
 
 def update_health(settings: Settings) -> UpdateHealth:

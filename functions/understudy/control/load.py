@@ -22,7 +22,6 @@ from understudy.catalog import (
     DriftSettings,
     HealthSettings,
     Limits,
-    Price,
     Provider,
     QualitySettings,
     Route,
@@ -32,8 +31,10 @@ from understudy.catalog import (
     Target,
 )
 from understudy.control.paths import child
+from understudy.control.price_load import price_of
 from understudy.errors import DocumentError, Problem
 from understudy.facts import Constraints, DataFacts
+from understudy.pricing.cost import assumed
 
 SCHEMA = 1
 
@@ -78,6 +79,9 @@ def catalog(document: Mapping[str, Any], version: int) -> Catalog:
         name: _target(name, section, providers, child("targets", name))
         for name, section in _section(document, "targets", "").items()
     }
+    known = (price for target in targets.values() for price in (target.price, *target.price_changes))
+    guess = assumed(price for price in known if price is not None)
+    targets = {name: dataclasses.replace(target, assumed_price=guess) for name, target in targets.items()}
     routes = {
         name: _route(name, section, targets, child("routes", name))
         for name, section in _section(document, "routes", "").items()
@@ -107,7 +111,8 @@ def _provider(name: str, section: Mapping[str, Any], path: str) -> Provider:
 
 
 def _target(name: str, section: Mapping[str, Any], providers: Mapping[str, Provider], path: str) -> Target:
-    price, data, can = section.get("price"), section.get("data") or {}, section.get("capabilities") or {}
+    price, changes = section.get("price"), section.get("price_changes") or ()
+    data, can = section.get("data") or {}, section.get("capabilities") or {}
     return _build(
         Target,
         section,
@@ -118,17 +123,8 @@ def _target(name: str, section: Mapping[str, Any], providers: Mapping[str, Provi
             Capabilities, can, child(path, "capabilities"), refuses=frozenset(can.get("refuses") or ())
         ),
         data=_build(DataFacts, data, child(path, "data"), jurisdictions=frozenset(data.get("jurisdictions") or ())),
-        price=None if price is None else _price(price, child(path, "price")),
-    )
-
-
-def _price(section: Mapping[str, Any], path: str) -> Price:
-    return _build(
-        Price,
-        section,
-        path,
-        input_per_million=Decimal(_section(section, "input_per_million", path)),
-        output_per_million=Decimal(_section(section, "output_per_million", path)),
+        price=None if price is None else price_of(price, child(path, "price")),
+        price_changes=tuple(price_of(one, child(child(path, "price_changes"), i)) for i, one in enumerate(changes)),
     )
 
 

@@ -38,8 +38,8 @@ REMEMBERED = 500
 """Accounts that one environment knows something of."""
 
 T = TypeVar("T")
-Settle = Callable[[float], Awaitable[bool]]
-"""Waits so many seconds for the charges that are being written; returns whether all are."""
+Written = Callable[[str, float], Awaitable[bool]]
+"""Waits so many seconds for the charges of an account that are being written; returns whether all are."""
 
 
 class Store(UseStore, LedgerStore, IncidentStore, Protocol):
@@ -49,7 +49,7 @@ class Store(UseStore, LedgerStore, IncidentStore, Protocol):
 class Admissions:
     """One for each execution environment; used from one event loop."""
 
-    def __init__(self, store: Store, clock: Clock, logger: Logger, *, written: Settle | None = None) -> None:
+    def __init__(self, store: Store, clock: Clock, logger: Logger, *, written: Written | None = None) -> None:
         self._store = store
         self._clock = clock
         self._logger = logger
@@ -177,7 +177,7 @@ class Admissions:
         if next(allowance.budgets(client.limits), None) is None:
             return
         # What was spent here and is not written yet, nobody else can see.
-        all_written = await self._written(SETTLED)
+        all_written = await self._written(client.account, SETTLED)
         began, own = self._clock(), known.own
         try:
             spent = await self._in_thread(lambda: self._store.spent(client.account, began))
@@ -245,6 +245,6 @@ def _price(handling: Handling) -> Decimal:
     return worst if handling.limits.max_cost is None else min(worst, handling.limits.max_cost)
 
 
-async def _at_once(_: float) -> bool:
+async def _at_once(_account: str, _patience: float) -> bool:
     """Nothing is written in the background."""
     return True

@@ -33,6 +33,7 @@ from understudy.services.feedback import Feedback
 from understudy.services.fitness import offence, unfit
 from understudy.services.handling import Answered, Handling
 from understudy.services.keepsakes import Keepsakes
+from understudy.services.metering import Metering
 from understudy.services.outcomes import LocalOutcomes
 from understudy.services.outlooks import Outlooks
 from understudy.services.read_model import ReadModel
@@ -74,6 +75,7 @@ class RouteRequest:
         logger: Logger,
         rng: random.Random,
         admissions: Admissions | None = None,
+        metering: Metering | None = None,
     ) -> None:
         self._read_model = read_model
         self._outcomes = outcomes
@@ -94,6 +96,7 @@ class RouteRequest:
             logger=logger,
             rng=rng,
             admissions=admissions,
+            metering=metering,
         )
 
     async def answer(self, request: ApiRequest) -> Answered:

@@ -25,6 +25,7 @@ from understudy.services.decision_log import log_decision
 from understudy.services.feedback import Feedback
 from understudy.services.handling import Answered, Handling
 from understudy.services.keepsakes import Keepsakes
+from understudy.services.metering import Metering
 from understudy.services.outcomes import LocalOutcomes
 from understudy.services.shadow import PATIENCE, Shadow, Shadows
 from understudy.services.signals import Signals
@@ -51,7 +52,9 @@ class Serving:
         logger: Logger,
         rng: random.Random,
         admissions: Admissions | None = None,
+        metering: Metering | None = None,
     ) -> None:
+        self._metering = metering
         self._outcomes = outcomes
         self._upstream = upstream
         self._keepsakes = keepsakes
@@ -61,7 +64,7 @@ class Serving:
         self._logger = logger
         self._rng = rng
         self._admissions = admissions
-        self._shadows = Shadows(upstream, outcomes, clock=clock, logger=logger, rng=rng)
+        self._shadows = Shadows(upstream, outcomes, clock=clock, logger=logger, rng=rng, metering=metering)
 
     async def answer(self, handling: Handling, front: Front, headers: dict[str, str]) -> Answered:
         route, request = handling.route, handling.request
@@ -141,7 +144,7 @@ class Serving:
     async def _settle(self, shadow: Shadow | None = None, patience: float = 0.0) -> None:
         """Before the environment may freeze, what was begun is given a moment to be written."""
         await self._shadows.settle(shadow, patience)
-        started = (self._outcomes, self._keepsakes, self._feedback, self._admissions)
+        started = (self._outcomes, self._keepsakes, self._feedback, self._metering, self._admissions)
         await asyncio.gather(*(each.settle(SETTLE) for each in started if each is not None))
 
     async def _stream(
@@ -191,6 +194,8 @@ class Serving:
         try:
             for name, samples in self._signals.of(handling, now, whole=error is None).items():
                 self._outcomes.measured(name, samples)
+            if self._metering is not None:
+                self._metering.request(handling)
         except Exception:  # noqa: BLE001 - what is measured must not cost the answer
             self._failed(handling.id)
         if handling.route.feedback and error is None and answering is not None:
