@@ -62,7 +62,7 @@ class Admissions:
 
     async def enter(self, handling: Handling) -> None:
         """Begin to ask for a request.  Raises RateExceeded or QuotaExceeded where it is known to be in vain, or where
-        the table says so and little was left.  `confirm` must follow before the caller gets anything, and `leave`."""
+        the table says so and little was left.  `first` must follow before the caller gets anything, and `leave`."""
         client = handling.client
         if not client.limits:
             return
@@ -84,6 +84,34 @@ class Admissions:
             except BaseException:
                 self.leave(handling)
                 raise
+
+    async def first(self, handling: Handling, coming: Awaitable[T]) -> T:
+        """What `coming` brings once the table has said yes; it is cancelled as soon as it says no.  Raises what `enter`
+        raises."""
+        ticket, waiting = handling.ticket, asyncio.current_task()
+        if ticket is None or ticket.asked is None or ticket.settled or waiting is None:
+            return await coming
+        before, stopped = waiting.cancelling(), False
+
+        def stop(asked: asyncio.Task[RequestError | None]) -> None:
+            nonlocal stopped
+            if not asked.cancelled() and asked.result() is not None:
+                stopped = True
+                waiting.cancel()
+
+        ticket.asked.add_done_callback(stop)
+        try:
+            brought = await coming
+        except asyncio.CancelledError:
+            if not stopped or waiting.uncancel() > before:
+                raise
+            # Raises, for the table has said no.
+            await self.confirm(handling)
+            raise
+        finally:
+            ticket.asked.remove_done_callback(stop)
+        await self.confirm(handling)
+        return brought
 
     async def confirm(self, handling: Handling) -> None:
         """Wait for the answer, but not long.  Raises what `enter` raises."""

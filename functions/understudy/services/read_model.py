@@ -104,7 +104,8 @@ class ReadModel:
         key_hash = hash_key(key)
         known = self._keys.get(key_hash)
         now = self._clock()
-        if known is not None and await self._woken_up(now):
+        if known is not None:
+            await self._renew(now)
             known = self._keys.get(key_hash)
         if known is None and self._unknown.get(key_hash, 0.0) <= now:
             known = await self._look_up(key_hash)
@@ -116,15 +117,14 @@ class ReadModel:
             raise Unauthenticated("This API key is not known here. Ask the operator of this router for one.")
         return known
 
-    async def _woken_up(self, now: float) -> bool:
-        """Whether the keys are known anew after a rest: then the first read is waited for longer than others."""
-        if now - self._read_at > TTL:
-            self._start()
-        reading = self._reading
-        if reading is None or reading.done() or not self._woken:
-            return False
-        await asyncio.wait({reading}, timeout=WAKING)
-        return reading.done()
+    async def _renew(self, now: float) -> None:
+        """Wait for the read that is due, as everybody does; after a rest longer, so that a key which was revoked
+        meanwhile is not served."""
+        if now - self._read_at <= TTL:
+            return
+        reading = self._start()
+        if self._woken or self.trusted:
+            await asyncio.wait({reading}, timeout=WAKING if self._woken else PATIENCE)
 
     async def _look_up(self, key_hash: str) -> ClientKey | None:
         try:

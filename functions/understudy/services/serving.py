@@ -79,9 +79,8 @@ class Serving:
         given = engine.run(request, handling.decision, handling.limits, handling.journal, whole=whole)
         chunks = self._kept(handling.client, given)
         try:
-            first = await anext(chunks)
-            if self._admissions:
-                await self._admissions.confirm(handling)
+            coming = anext(chunks)
+            first = await (self._admissions.first(handling, coming) if self._admissions else coming)
         except BaseException as error:
             await chunks.aclose()
             if estimate_of(request) is not None and isinstance(error, NoTargetAnswered):
