@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.limited import PROMPT, Asked, Environment, limited
+from tests.limited import PROMPT, Asked, Environment, Overshoot, crowd, limited
 from tests.unit.services.environments import play
 from tests.unit.services.worlds import NOW, World
 from understudy.errors import QuotaExceeded, RateExceeded
@@ -274,6 +274,19 @@ class TestBudgets:
 
         told = play(story)
         assert ("insufficient_quota", True, Decimal(PROMPT) / 1000) == (*outcomes([told]), told.called, told.usd)
+
+
+@pytest.mark.parametrize("usd", [2, 40])
+def test_fifty_environments_overshoot_a_budget_by_one_request_each_at_most(usd: int) -> None:
+    """A hard budget holds but for what was under way when it was used up, whether or not much was left at first; nobody
+    begins a call once the ledger has all of it."""
+
+    async def story(world: World) -> Overshoot:
+        world.table.delay = 0.005
+        return await crowd(world.store, world.clock, Decimal(usd), 50)
+
+    found = play(story)
+    assert (True, 0, 0) == (Decimal(0) <= found.usd <= 50 * found.dearest, found.after, found.broken)
 
 
 class TestBadTable:
