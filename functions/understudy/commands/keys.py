@@ -123,7 +123,7 @@ def _show(store: Any, options: argparse.Namespace) -> int:
     now = time.time()
     key = find(store, options.key, now, ended=True)
     spent, use = store.spent(key.account, now), store.use(key.account, now)
-    taken = {"usd_today": str(spent.day), "usd_this_month": str(spent.month)} | asdict(use)
+    taken = {"usd_today": _usd(spent.day), "usd_this_month": _usd(spent.month)} | asdict(use)
     if options.json:
         print(json.dumps(key.plain() | {"state": state_of(key, now), "account": key.account, "taken": taken}, indent=2))
         return 0
@@ -139,7 +139,7 @@ def _show(store: Any, options: argparse.Namespace) -> int:
         ("routes", " ".join(sorted(key.routes)) or ALL),
         ("limits", _limits(key)),
         ("constraints", json.dumps(demands) if demands else NONE),
-        ("spent", f"${spent.day:f} today, ${spent.month:f} this month (UTC)"),
+        ("spent", f"${_usd(spent.day)} today, ${_usd(spent.month)} this month (UTC)"),
         ("this minute", f"{use.requests} requests, {use.tokens} tokens; {use.concurrent} under way"),
     ]
     print_columns(rows)
@@ -154,6 +154,10 @@ def _expires(key: ClientKey) -> str:
 def _limits(key: ClientKey) -> str:
     told = key.plain()["limits"]
     return ", ".join(f"{LIMITS[name]} {value}" for name, value in told.items()) or "no limits"
+
+
+def _usd(amount: Decimal) -> str:
+    return format(amount.normalize(), "f")
 
 
 def _changes(options: argparse.Namespace) -> Any:
