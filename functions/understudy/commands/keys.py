@@ -20,7 +20,7 @@ from understudy.keys import ClientKey, KeyLimits
 ONCE = "This is the only time the key is shown; the router keeps its SHA-256."
 NONE, ALL, NEVER = "none", "all", "never"
 LIMITS = {one.name: one.name.replace("_", "-") for one in fields(KeyLimits)}
-LISTS = ("jurisdictions", "certifications", "providers", "models", "denied_providers", "denied_models")
+LISTS = ("jurisdictions", "certifications", "providers", "models", "denied_providers", "denied_models", "data_classes")
 ONLY = ("jurisdictions", "providers", "models")
 """Lists of the only ones that are allowed; the others are demands of their own."""
 SPAN = re.compile(r"([1-9][0-9]{0,5})([hd])")
@@ -190,7 +190,7 @@ def _given(options: argparse.Namespace) -> Iterator[tuple[str, str, Callable[[],
             yield "limits", name, partial(_unless_none, text, _money if name.startswith("usd") else _whole)
     for name in LISTS:
         if (words := getattr(options, name)) is not None:
-            yield "constraints", name, partial(_demand, name, words)
+            yield "constraints", "classes" if name == "data_classes" else name, partial(_demand, name, words)
     if (days := options.max_retention_days) is not None:
         yield "constraints", "max_retention_days", partial(_unless_none, days, _whole)
     if (word := options.no_training) is not None:

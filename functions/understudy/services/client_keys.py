@@ -198,7 +198,7 @@ def _wrong_limit(name: str, value: int | Decimal) -> Iterator[str]:
 def _unknown(store: Store, key: ClientKey, changes: Changes) -> Iterator[str]:
     """Names that lead nowhere in the document that is in force."""
     named: dict[str, Iterable[str]] = {"routes": key.routes} if "routes" in changes.key else {}
-    for name in ("providers", "models", "denied_providers", "denied_models"):
+    for name in ("providers", "models", "denied_providers", "denied_models", "classes"):
         if name in changes.constraints:
             named[name] = getattr(key.constraints, name) or ()
     if not any(named.values()):
@@ -212,11 +212,13 @@ def _unknown(store: Store, key: ClientKey, changes: Changes) -> Iterator[str]:
     families = {one.data.family for one in targets if one.data.family}
     known = {"routes": set(current.routes), "providers": providers, "denied_providers": providers, "models": models}
     known["denied_models"] = models | families
+    known["classes"] = set(getattr(current, "data_classes", ()))
     for name, values in named.items():
         for value in sorted(set(values) - known[name]):
             near = difflib.get_close_matches(value, known[name], 1)
-            hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(sorted(known[name]))}"
-            yield f"{name.replace('_', '-')}: there is no {value!r}; {hint}"
+            hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(sorted(known[name])) or 'none'}"
+            option = "data-classes" if name == "classes" else name.replace("_", "-")
+            yield f"{option}: there is no {value!r}; {hint}"
 
 
 def _contradictions(constraints: Constraints) -> Iterator[str]:

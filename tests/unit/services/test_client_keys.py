@@ -58,6 +58,7 @@ class TestCreating:
             (Changes(key={"owner": "a\nb"}), "owner: write one line"),
             (Changes(key={"routes": frozenset({"chta"})}), "there is no 'chta'; did you mean chat?"),
             (Changes(constraints={"denied_providers": frozenset({"amce"})}), "did you mean acme?"),
+            (Changes(constraints={"classes": frozenset({"phi"})}), "data-classes: there is no 'phi'; there are none"),
             (Changes(constraints={"models": frozenset({"huge"})}), "there are large, small"),
             (
                 Changes(constraints={k: frozenset({"acme"}) for k in ("providers", "denied_providers")}),
