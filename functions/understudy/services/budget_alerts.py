@@ -83,7 +83,7 @@ def after(current: Incident | None, *, client: ClientKey, found: Sequence[Standi
     news = [one for one in found if one.period not in told]
     if current is not None and told and not news and (current.severity == "critical" or not over):
         return None
-    facts = {one.period: f"${one.spent:.4f} of ${one.budget:f}" for one in found}
+    facts = {one.period: f"{one.spent / one.budget:.0%} of ${one.budget:f}" for one in found}
     opened = observed(
         current if told else _closed(current),
         subject=BUDGET_KEY + client.name,
@@ -129,6 +129,5 @@ def _closed(current: Incident | None) -> Incident | None:
 
 
 def _sentence(one: Standing) -> str:
-    if one.over:
-        return f"${one.spent:.4f} are spent: the ${one.budget:f} of this {one.period} are used up"
-    return f"${one.spent:.4f} of the ${one.budget:f} of this {one.period} are spent"
+    share, spent = one.spent / one.budget, f"${one.spent:.6f}"
+    return f"{spent} are spent of the ${one.budget:f} of this {one.period} ({share:.0%})"
