@@ -95,15 +95,21 @@ def route_request(settings: Settings) -> RouteRequest:
 def probe_targets(settings: Settings) -> ProbeTargets:
     from understudy.services.metering import Metering
     from understudy.services.probe_targets import ProbeTargets
+    from understudy.transport.http import HttpTransport
     from understudy.transport.sqs import SqsDueQueue
 
     logger = _logger("probe_targets", settings)
     store = Store(DynamoTable(settings.table))
     due, upstream = SqsDueQueue(settings.due_queue_url, aws), _upstream(settings)
     rng = random.SystemRandom()
+<<<<<<< HEAD
     metering = Metering(store, time.time, logger)
     return ProbeTargets(
         store, upstream, due, clock=time.time, logger=logger, rng=rng, salt=settings.table, metering=metering
+=======
+    return ProbeTargets(
+        store, upstream, due, clock=time.time, logger=logger, rng=rng, salt=settings.table, pages=HttpTransport()
+>>>>>>> main
     )
 
 

@@ -62,6 +62,7 @@ class Capabilities:
     `reasoning_control` says how a request's `reasoning_effort` reaches a model whose protocol has another word for it:
     "none" (it cannot), "effort" (a level), "budget" (a number of tokens to think).
     `chat`, `embeddings` and `responses` name what it answers; `responses` is OpenAI's Responses API, spoken natively.
+    `logprobs`: it tells the probabilities of its tokens where it is asked for them, so drift probes do.
     `vision` counts images, `image_urls` whether the provider fetches them itself; `refuses` names fields of a request
     that this model does not take although its protocol knows them.
     """
@@ -76,6 +77,7 @@ class Capabilities:
     audio: bool = True
     files: bool = True
     json_schema: bool = True
+    logprobs: bool = False
     reasoning_control: str = "none"
     refuses: frozenset[str] = frozenset()
     context_window: int | None = None

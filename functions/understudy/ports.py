@@ -11,6 +11,7 @@ from typing import Any, Literal, Protocol
 from understudy.control.versions import Pointer, Version
 from understudy.health.item import Health
 from understudy.health.observation import Observation
+from understudy.health.status_page import StatusPage
 from understudy.incidents.incident import Incident, Notice
 from understudy.keys import ClientKey
 from understudy.metrics import Measured
@@ -196,6 +197,16 @@ class NoticeStore(Protocol):
     def release(self, notice_id: str) -> None: ...
 
 
+class StatusPageStore(Protocol):
+    """What providers' status pages said last; kept for a day."""
+
+    def status_page(self, provider: str) -> StatusPage | None:
+        """Strongly consistent."""
+
+    def put_status_page(self, page: StatusPage) -> StatusPage:
+        """Write revision `page.rev + 1` where `page.rev` is still current, and return it.  Raises Conflict."""
+
+
 class KeepsakeStore(Protocol):
     """Signatures of tool calls by the call's id, apart for each client key; kept for a day."""
 
@@ -342,6 +353,11 @@ class Transport(Protocol):
         self, url: str, headers: Mapping[str, str], body: bytes, *, connect: float
     ) -> AbstractAsyncContextManager[Reply]:
         """POST and wait for the answer's head.  Raises AttemptFailed; leaving the context closes the connection."""
+
+
+class PageReader(Protocol):
+    def get(self, url: str, headers: Mapping[str, str], *, connect: float) -> AbstractAsyncContextManager[Reply]:
+        """GET and wait for the answer's head, without following redirects; otherwise as `Transport.send`."""
 
 
 class Logger(Protocol):

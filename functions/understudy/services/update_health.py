@@ -31,6 +31,7 @@ from understudy.ports import (
     Logger,
     ProbeQueue,
     SnapshotStore,
+    StatusPageStore,
     Stream,
 )
 from understudy.services.budget_alerts import end_those_over
@@ -52,7 +53,7 @@ MEASURE = 50.0
 """Seconds between two measures of a target that does not change: about one for each minute that CloudWatch keeps."""
 
 
-class Store(ControlStore, HealthStore, DetectorStore, SnapshotStore, IncidentStore, Protocol):
+class Store(ControlStore, HealthStore, DetectorStore, SnapshotStore, IncidentStore, StatusPageStore, Protocol):
     """The part of the store that health needs."""
 
 
