@@ -15,13 +15,16 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
+from typing import TYPE_CHECKING
 
 from understudy.errors import StoreError
 from understudy.metrics import own_failure
 from understudy.ports import Charge, Clock, LedgerStore, Logger, Token
 from understudy.pricing.ledger import Purpose
 from understudy.routing.journal import Attempt
-from understudy.services.handling import Handling
+
+if TYPE_CHECKING:
+    from understudy.services.handling import Handling
 
 ROUTER = ""
 """The account of the router's own calls."""
