@@ -19,8 +19,8 @@ from understudy.health.item import Health
 from understudy.health.latency import bucket
 from understudy.keys import hash_key
 from understudy.ports import Charge
+from understudy.pricing.ledger import day_of
 from understudy.runtime.gateway import ApiRequest
-from understudy.store.keys import day
 
 PRICE = {"price": {"input_per_million": "1000", "output_per_million": "10000"}}
 FIELDS: dict[str, Any] = {"lead_has": PRICE, "spare_has": PRICE}
@@ -33,7 +33,7 @@ LONG = OPENAI.pieces(["a word of some length "] * 50)
 
 def lines(router: Router, account: str | None = None) -> dict[tuple[str, str, str], Charge]:
     """The ledger of the caller, or of another account, by line."""
-    today = day(time.time())
+    today = day_of(time.time())
     found = router.store.ledger([hash_key(KEY) if account is None else account], today, today)
     return {line.charge.line: line.charge for line in found}
 

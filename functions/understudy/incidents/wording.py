@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from understudy.incidents.evidence import FAILED, LOOK, UNSURE, when
-from understudy.incidents.incident import PROVIDER, Incident, Kind, Notice
+from understudy.incidents.incident import ACCOUNT, PROVIDER, Incident, Kind, Notice
 
 SUBJECT_LIMIT = 99
 """Characters, the limit of an SNS subject (Amazon SNS API reference, Publish)."""
@@ -17,6 +17,7 @@ WHAT: dict[Kind, str] = {
     "cost": "costs more than it did",
     "changed": "answers like another model",
     "version": "is another version now",
+    "price": "has a price that nobody knows",
 }
 FAILING = "fails more often than it did"
 OVER: dict[Kind, str] = {
@@ -28,6 +29,7 @@ OVER: dict[Kind, str] = {
     "cost": "costs what it did",
     "changed": "no longer counts as changed",
     "version": "is accepted in its new version",
+    "price": "has no unknown price any more",
 }
 DID: dict[Kind, str] = {
     "outage": "It is out of the rotation: its routes are served by their other targets. Understudy probes it and "
@@ -44,6 +46,7 @@ DID: dict[Kind, str] = {
     "new version with which it came is accepted.",
     "version": "It is asked the same questions as before the change. Without a loss the new version is accepted; with "
     "one there is a second incident, of its quality.",
+    "price": "It keeps its traffic. Its calls are counted at an assumed price, and told as estimated.",
 }
 DO: dict[Kind, str] = {
     "outage": "Look at the provider's status page. If it lasts, move the lead of its routes in the control document "
@@ -60,7 +63,17 @@ DO: dict[Kind, str] = {
     "Runbook: infra/runbooks/changed.md",
     "version": "Nothing, if the comparison ends well. To end it yourself: {accept}, or {drain}. "
     "Runbook: infra/runbooks/version.md",
+    "price": "Write `price` of the target in the control document, or publish with an installation whose price book "
+    "knows the model; `understudy prices` shows what is known. Runbook: infra/runbooks/price.md",
 }
+SPENDS = "spends more than it used to"
+SPENT = "spends what it used to"
+SPENDING = "Nothing: its requests go on. A budget of the key would stop it."
+WHO_SPENDS = (
+    "See what it spends: `understudy cost --key {key} --by day --by route --by target`. If it is not meant, revoke the "
+    "key or give it a budget. Runbook: infra/runbooks/spending.md"
+)
+"""Of the kind `cost`, where an account is its subject."""
 COMMANDS = {
     "quarantine": "`understudy quarantine {target} --because TEXT`",
     "drain": "`understudy drain {target} --because TEXT`",
@@ -73,8 +86,11 @@ def notice(incident: Incident) -> Notice:
     """What to tell about the incident as it is now; the id is the same for the same telling."""
     over = incident.status == "resolved"
     what = FAILING if FAILED in incident.facts and incident.kind == "outage" else WHAT[incident.kind]
+    ended = OVER[incident.kind]
+    if incident.subject.startswith(ACCOUNT):
+        what, ended = SPENDS, SPENT
     doubt = "perhaps " if incident.facts.get(LOOK) == UNSURE else ""
-    head = f"{_name(incident)} {OVER[incident.kind] if over else doubt + what}"
+    head = f"{_name(incident)} {ended if over else doubt + what}"
     if not over and incident.notices > 1:
         head += f" (still, since {when(incident.opened_at)})"
     subject = f"[{'resolved' if over else incident.severity}] {head}"
@@ -121,6 +137,8 @@ def _text(incident: Incident, head: str) -> str:
 
 
 def _name(incident: Incident) -> str:
+    if incident.subject.startswith(ACCOUNT):
+        return f"Key {incident.facts.get('account', incident.subject.removeprefix(ACCOUNT))}"
     shared = incident.subject.startswith(PROVIDER)
     return f"Every target of {incident.subject.removeprefix(PROVIDER)}" if shared else incident.subject
 
@@ -128,7 +146,7 @@ def _name(incident: Incident) -> str:
 def _did(incident: Incident) -> str:
     if incident.kind == "outage" and FAILED in incident.facts:
         return "It keeps its traffic; failed calls go on to the next target. Its breaker opens if it gets worse."
-    return DID[incident.kind]
+    return SPENDING if incident.subject.startswith(ACCOUNT) else DID[incident.kind]
 
 
 def _taken_back(incident: Incident) -> str:
@@ -136,6 +154,8 @@ def _taken_back(incident: Incident) -> str:
 
 
 def _to_do(incident: Incident) -> str:
+    if incident.subject.startswith(ACCOUNT):
+        return WHO_SPENDS.format(key=incident.subject.removeprefix(ACCOUNT))
     shared = incident.subject.startswith(PROVIDER)
     target = "TARGET" if shared else incident.subject
     commands = {name: words.format(target=target) for name, words in COMMANDS.items()}

@@ -23,8 +23,8 @@ from understudy.services.trouble import changed, siblings_of, told
 
 TRIES = 8
 LONGEST = 300
-ORPHANS = tuple(kind for kind in KINDS if kind not in ("outage", "credential"))
-"""The kinds of incidents that stand on findings alone; a breaker sees to the others."""
+ORPHANS = tuple(kind for kind in KINDS if kind not in ("outage", "credential", "price"))
+"""The kinds of incidents that stand on findings alone; a breaker, or the control document, sees to the others."""
 
 
 class Store(ControlStore, HealthStore, DetectorStore, IncidentStore, Protocol):

@@ -14,6 +14,7 @@ from understudy.health.observation import Observation
 from understudy.incidents.incident import Incident, incident_from
 from understudy.keys import ClientKey, key_from
 from understudy.ports import Answer, Kept, Probing, Rota, Snapshot, Stream
+from understudy.pricing.ledger import day_of
 from understudy.store import keys
 from understudy.store.ledger import NANO, Ledger
 from understudy.store.table import Item
@@ -86,7 +87,7 @@ class Store(Ledger):
     # probing
 
     def probing(self, targets: Sequence[str], now: float) -> Mapping[str, Probing]:
-        day = keys.day(now)
+        day = day_of(now)
         wanted = [(keys.health(name), keys.probing(name), keys.spend(name, day)) for name in targets]
         found = self._table.batch([key for three in wanted for key in three])
         return {name: _probing(*map(found.get, three)) for name, three in zip(targets, wanted, strict=True)}
@@ -112,7 +113,7 @@ class Store(Ledger):
     def spend(self, target: str, amounts: Mapping[str, Decimal], now: float) -> None:
         # Counters are whole numbers: thousand millionths of a dollar, rounded up.
         whole = {kind: int((usd / NANO).to_integral_value(ROUND_CEILING)) for kind, usd in amounts.items()}
-        self._table.add(keys.spend(target, keys.day(now)), whole, ttl=now + keys.SPEND_TTL)
+        self._table.add(keys.spend(target, day_of(now)), whole, ttl=now + keys.SPEND_TTL)
 
     # client keys
 

@@ -375,7 +375,7 @@ def test_a_change_stands_until_somebody_accepts_it() -> None:
 
 FLEET = """
 schema: 1
-providers: {acme: {wire: openai, base_url: "https://acme.example/v1"}}
+providers: {acme: {wire: openai, base_url: "https://acme.example/v1", simulated: true}}
 targets: {a: {provider: acme, model: m}, b: {provider: acme, model: m}, c: {provider: acme, model: n}}
 routes: {chat: {targets: [a, b, c]}}
 health: {breaker: {jitter: 0}}
