@@ -21,6 +21,7 @@ from understudy.runtime.gateway import ApiRequest
 from understudy.services.feedback import Feedback
 from understudy.services.handling import Answered
 from understudy.services.keepsakes import Keepsakes
+from understudy.services.metering import Metering
 from understudy.services.outcomes import LocalOutcomes
 from understudy.services.publish_control import publish
 from understudy.services.read_model import ReadModel
@@ -117,6 +118,7 @@ class Router:
             clock=time.time,
             logger=self.log,
             rng=random.Random(2),
+            metering=Metering(self.store, time.time, self.log),
         )
 
     def beside(self) -> Router:

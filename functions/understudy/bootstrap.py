@@ -102,14 +102,16 @@ def probe_targets(settings: Settings) -> ProbeTargets:
     store = Store(DynamoTable(settings.table))
     due, upstream = SqsDueQueue(settings.due_queue_url, aws), _upstream(settings)
     rng = random.SystemRandom()
-<<<<<<< HEAD
-    metering = Metering(store, time.time, logger)
     return ProbeTargets(
-        store, upstream, due, clock=time.time, logger=logger, rng=rng, salt=settings.table, metering=metering
-=======
-    return ProbeTargets(
-        store, upstream, due, clock=time.time, logger=logger, rng=rng, salt=settings.table, pages=HttpTransport()
->>>>>>> main
+        store,
+        upstream,
+        due,
+        clock=time.time,
+        logger=logger,
+        rng=rng,
+        salt=settings.table,
+        pages=HttpTransport(),
+        metering=Metering(store, time.time, logger),
     )
 
 

@@ -248,6 +248,9 @@ class LedgerStore(Protocol):
     def spent(self, account: str, now: float) -> Spent:
         """Of the day and the month that `now` is of; strongly consistent."""
 
+    def daily(self, account: str, months: Sequence[str]) -> Mapping[str, Decimal]:
+        """US dollars of each day (YYYY-MM-DD) with charges in these months (YYYY-MM); strongly consistent."""
+
     def ledger(self, accounts: Sequence[str], first_day: str, last_day: str) -> Sequence[LedgerLine]:
         """The lines of the days from the first to the last (YYYY-MM-DD), by account, day, purpose, route and target."""
 

@@ -81,7 +81,10 @@ def catalog(document: Mapping[str, Any], version: int) -> Catalog:
     }
     known = (price for target in targets.values() for price in (target.price, *target.price_changes))
     guess = assumed(price for price in known if price is not None)
-    targets = {name: dataclasses.replace(target, assumed_price=guess) for name, target in targets.items()}
+    targets = {
+        name: target if target.price else dataclasses.replace(target, assumed_price=guess)
+        for name, target in targets.items()
+    }
     routes = {
         name: _route(name, section, targets, child("routes", name))
         for name, section in _section(document, "routes", "").items()

@@ -6,11 +6,20 @@ An account is the hash of a client key, or "" for the router's own calls.  Days 
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Literal
 
+ROUTER = ""
+"""The account of the router's own calls."""
+
 Purpose = Literal["traffic", "shadow", "probe", "judge", "drill"]
 PURPOSES: tuple[Purpose, ...] = ("traffic", "shadow", "probe", "judge", "drill")
+
+
+def day_of(now: float) -> str:
+    """The day (UTC) that `now` is of, as YYYY-MM-DD."""
+    return datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%d")
 
 
 @dataclass(frozen=True, slots=True)

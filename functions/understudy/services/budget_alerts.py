@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import partial
 
-from understudy.incidents.incident import BUDGET_KEY, OVER, Incident, observed, resolved
+from understudy.incidents.incident import ACCOUNT, OVER, Incident, observed, resolved
 from understudy.keys import ClientKey
 from understudy.ports import Clock, IncidentStore
 from understudy.services import allowance
@@ -59,7 +59,7 @@ class BudgetAlerts:
     def tell(self, client: ClientKey, found: Sequence[Standing]) -> None:
         """Open the incident, or add to it.  Raises StoreError."""
         now = self._clock()
-        changed(self._store, BUDGET_KEY + client.name, "budget", partial(after, client=client, found=found, now=now))
+        changed(self._store, ACCOUNT + client.name, "budget", partial(after, client=client, found=found, now=now))
 
     def _knows(self, client: ClientKey, one: Standing) -> bool:
         told = self._told.get((client.account, one.period))
@@ -86,7 +86,7 @@ def after(current: Incident | None, *, client: ClientKey, found: Sequence[Standi
     facts = {one.period: f"{one.spent / one.budget:.0%} of ${one.budget:f}" for one in found}
     opened = observed(
         current if told else _closed(current),
-        subject=BUDGET_KEY + client.name,
+        subject=ACCOUNT + client.name,
         kind="budget",
         severity="critical" if over else "warning",
         summary="; ".join(_sentence(one) for one in found),

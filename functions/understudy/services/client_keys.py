@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from understudy.errors import Conflict, StoreError, UnderstudyError
 from understudy.facts import Constraints
-from understudy.incidents.incident import BUDGET_KEY
+from understudy.incidents.incident import ACCOUNT
 from understudy.keys import ClientKey, KeyLimits, hash_key, new_key
 from understudy.ports import ControlStore, IncidentStore, KeyStore
 from understudy.services.budget_alerts import end
@@ -82,7 +82,7 @@ def change(store: Store, reference: str, changes: Changes, *, by: str, now: floa
     after = _changed(store, key_hash, lambda known: _checked(store, known, changes, now))
     if {"usd_per_day", "usd_per_month"} & changes.limits.keys():
         # Where most of the new budget is spent as well, the next request says so.
-        end(store, BUDGET_KEY + after.name, f"its budget was changed by {by}", now)
+        end(store, ACCOUNT + after.name, f"its budget was changed by {by}", now)
     return after
 
 
@@ -113,7 +113,7 @@ def revoke(store: Store, reference: str, *, by: str, now: float) -> ClientKey:
     key_hash = find(store, reference, now).hash
     after = _changed(store, key_hash, lambda known: replace(known, revoked_at=now))
     if not any(one.name == after.name and one.active(now) for one in store.client_keys()):
-        end(store, BUDGET_KEY + after.name, f"the key was revoked by {by}", now)
+        end(store, ACCOUNT + after.name, f"the key was revoked by {by}", now)
     return after
 
 

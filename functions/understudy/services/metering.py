@@ -13,22 +13,18 @@ from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from understudy.errors import StoreError
 from understudy.metrics import own_failure
 from understudy.ports import Charge, Clock, LedgerStore, Logger, Token
-from understudy.pricing.ledger import Purpose
+from understudy.pricing.ledger import ROUTER, Purpose, day_of
 from understudy.routing.journal import Attempt
 
 if TYPE_CHECKING:
-    # It knows copies, and copies are charged.
     from understudy.services.handling import Handling
 
-ROUTER = ""
-"""The account of the router's own calls."""
 WAITING = 1000
 """Lines that wait for a table that does not answer; what is charged beyond them is logged and lost."""
 GIVEN_UP = 4 * 3600.0
@@ -81,7 +77,7 @@ class Metering:
         now = self._clock()
         known = self._accounts.setdefault(account, _Account())
         self._accounts.move_to_end(account)
-        day = datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%d")
+        day = day_of(now)
         for one in charges:
             line = (day, *one.line)
             before = known.waiting.get(line)

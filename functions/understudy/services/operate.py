@@ -24,8 +24,9 @@ from understudy.services.trouble import siblings_of, told
 
 TRIES = 8
 LONGEST = 300
-ORPHANS = tuple(kind for kind in KINDS if kind not in ("outage", "credential", "budget"))
-"""The kinds of incidents that stand on findings alone; a breaker sees to the others, and a budget is no target's."""
+ORPHANS = tuple(kind for kind in KINDS if kind not in ("outage", "credential", "price", "budget"))
+"""The kinds of incidents that stand on findings alone; a breaker, or the control document, sees to the others, and a
+budget is no target's."""
 
 
 class Store(ControlStore, HealthStore, DetectorStore, IncidentStore, Protocol):

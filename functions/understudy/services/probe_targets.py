@@ -69,13 +69,9 @@ class ProbeTargets:
         self._store = store
         self._catalog = CurrentCatalog(store)
         self._caller = Caller(ask, clock=clock, logger=logger, rng=rng)
-<<<<<<< HEAD
         self._metering = metering
         self._runs = ProbeRuns(store, self._caller, clock=clock, logger=logger, metering=metering)
-=======
-        self._runs = ProbeRuns(store, self._caller, clock=clock, logger=logger)
         self._pages = StatusPages(store, pages, clock=clock, logger=logger)
->>>>>>> main
         self._sweeps = sweeps
         self._clock = clock
         self._logger = logger
@@ -103,15 +99,11 @@ class ProbeTargets:
         if current is not None and current.health.quality.judge:
             swept |= {current.health.quality.judge}
         known = dict(await asyncio.to_thread(self._store.probing, sorted(swept), self._clock())) if swept else {}
-<<<<<<< HEAD
-        done = await asyncio.gather(*(self._done(call, current, known) for call in calls.values()))
+        async with self._pages.looking({name: one.health for name, one in known.items()}, current):
+            done = await asyncio.gather(*(self._done(call, current, known) for call in calls.values()))
         if self._metering is not None:
             # Nobody waits for an answer here.
             await self._metering.settle(SETTLE)
-=======
-        async with self._pages.looking({name: one.health for name, one in known.items()}, current):
-            done = await asyncio.gather(*(self._done(call, current, known) for call in calls.values()))
->>>>>>> main
         return failed + [ident for ident, well in zip(calls, done, strict=True) if not well]
 
     def _read(self, messages: Mapping[str, tuple[str, int]]) -> tuple[dict[str, Call], list[str]]:

@@ -7,11 +7,13 @@ a version that nobody reads and changes nothing.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from understudy.control.diff import Change, diff
 from understudy.control.document import parse, warnings
 from understudy.control.load import catalog
+from understudy.control.price_book import PriceBook
+from understudy.control.price_fill import filled
 from understudy.control.versions import Pointer, Version, digest
 from understudy.errors import Conflict, DocumentError, Problem
 
@@ -44,17 +46,23 @@ class Difference:
 
 
 def publish(
-    store: ControlStore, text: str, *, now: float, by: str, note: str = "", filename: str = "<document>"
+    store: ControlStore,
+    text: str,
+    *,
+    now: float,
+    by: str,
+    note: str = "",
+    filename: str = "<document>",
+    book: PriceBook | None = None,
 ) -> Published:
-    """Validate YAML `text`, store it as the next version and put it in force.
+    """Validate YAML `text`, store it as the next version and put it in force; prices that it lacks are those of `book`.
 
     A text that differs from the version in force only in comments or layout publishes nothing.  `now` is in
     seconds since the epoch.  Raises DocumentError with every mistake, Conflict where somebody else published
     meanwhile, StoreError; in each case the version that was in force still is.
     """
-    document = parse(text, filename=filename)
     pointer, current = _current(store)
-    remarks = tuple(warnings(document))
+    document, remarks = _read(text, filename, current, book, now)
     mark = digest(document)
     if current is not None and current.digest == mark:
         return Published(current.number, (), remarks, moved=False)
@@ -97,12 +105,23 @@ def rollback(store: ControlStore, number: int | None = None, *, now: float, by: 
     return Published(wanted, changes, tuple(warnings(target.document)))
 
 
-def diff_against_current(store: ControlStore, text: str, *, filename: str = "<document>") -> Difference:
+def diff_against_current(
+    store: ControlStore, text: str, *, now: float, filename: str = "<document>", book: PriceBook | None = None
+) -> Difference:
     """What publishing YAML `text` would change; writes nothing.  Raises DocumentError, StoreError."""
-    document = parse(text, filename=filename)
     _, current = _current(store)
+    document, remarks = _read(text, filename, current, book, now)
     changes = diff(current.document if current else None, document)
-    return Difference(current.number if current else None, tuple(changes), tuple(warnings(document)))
+    return Difference(current.number if current else None, tuple(changes), remarks)
+
+
+def _read(
+    text: str, filename: str, current: Version | None, book: PriceBook | None, now: float
+) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """The document that a text means, prices written out, and what is to be said of it."""
+    parsed = parse(text, filename=filename)
+    document, remarks = filled(parsed, current.document if current else None, book, now)
+    return document, (*warnings(document), *remarks)
 
 
 def _current(store: ControlStore) -> tuple[Pointer | None, Version | None]:

@@ -15,21 +15,14 @@ from typing import Any, Protocol
 from understudy.catalog import Catalog
 from understudy.detectors.discovery import PERIOD
 from understudy.detectors.sample import bought
-<<<<<<< HEAD
-=======
-from understudy.errors import Conflict, StoreError
->>>>>>> main
+from understudy.errors import StoreError
 from understudy.golden.drift import DRIFT
 from understudy.health.finding import Finding
 from understudy.health.item import Health, settled
 from understudy.incidents.evidence import KIND, PAGE, Found, actions, facts, summary
 from understudy.incidents.incident import OVER, PROVIDER, Action, Incident, Kind, Severity, observed, resolved
-<<<<<<< HEAD
-from understudy.ports import Clock, IncidentStore, SnapshotStore, Stream
-from understudy.services.incident_changes import changed
-=======
 from understudy.ports import Clock, IncidentStore, SnapshotStore, StatusPageStore, Stream
->>>>>>> main
+from understudy.services.incident_changes import changed
 from understudy.services.sweep import asked_of
 
 SHARED = 0.75

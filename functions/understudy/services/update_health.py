@@ -28,6 +28,8 @@ from understudy.ports import (
     DetectorStore,
     HealthStore,
     IncidentStore,
+    KeyStore,
+    LedgerStore,
     Logger,
     ProbeQueue,
     SnapshotStore,
@@ -37,6 +39,7 @@ from understudy.ports import (
 from understudy.services.budget_alerts import end_those_over
 from understudy.services.current_catalog import CurrentCatalog
 from understudy.services.detection import Detection, Find, Learned
+from understudy.services.spend_watch import SpendWatch
 from understudy.services.trouble import Troubles, told, unasked
 
 TRIES = 8
@@ -53,7 +56,17 @@ MEASURE = 50.0
 """Seconds between two measures of a target that does not change: about one for each minute that CloudWatch keeps."""
 
 
-class Store(ControlStore, HealthStore, DetectorStore, SnapshotStore, IncidentStore, StatusPageStore, Protocol):
+class Store(
+    ControlStore,
+    HealthStore,
+    DetectorStore,
+    SnapshotStore,
+    IncidentStore,
+    StatusPageStore,
+    KeyStore,
+    LedgerStore,
+    Protocol,
+):
     """The part of the store that health needs."""
 
 
@@ -82,6 +95,7 @@ class UpdateHealth:
         self._rng = rng
         self._detection = Detection(store, clock=clock, logger=logger, kit=kit, find=find)
         self._troubles = Troubles(store, clock=clock)
+        self._spend = SpendWatch(store, clock=clock)
         self._measured_at: dict[str, float] = {}
         self._waiting: dict[str, list[Observation]] = {}
         self._tidied_at = float("-inf")
@@ -105,6 +119,8 @@ class UpdateHealth:
         current, waiting, self._waiting = self._catalog.read(), self._waiting, {}
         until = (self._clock() if began is None else began) + LEARNING
         failed = [own_failure("StoreErrors")]
+        if current is not None:
+            self._look(current)
         while waiting and current is not None and self._clock() < until:
             target = next(iter(waiting))
             seen = waiting.pop(target)
@@ -131,6 +147,16 @@ class UpdateHealth:
         except StoreError as error:
             failed = [own_failure("StoreErrors")]
             self._logger.warning("incidents of budgets could not be ended", error=str(error), metrics=failed)
+
+    def _look(self, current: Catalog) -> None:
+        """Look at what is spent; what fails here is looked at again."""
+        try:
+            self._spend.look(current)
+        except StoreError as error:
+            metrics = [own_failure("StoreErrors")]
+            self._logger.warning("spending was not looked at", error=str(error), metrics=metrics)
+        except Exception:
+            self._logger.exception("spending was not looked at")
 
     def _learn(self, target: str, seen: Sequence[Observation], current: Catalog) -> None:
         health = self._health(target)

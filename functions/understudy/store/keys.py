@@ -29,8 +29,6 @@ The stream filters of template.yaml name these keys; a test compares the two.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
 HEALTH = "health"
 OBSERVATION = "observation#"
 PROBING = "probing"
@@ -52,11 +50,6 @@ ANSWER_TTL = 86400
 USE_TTL = 86400
 LEDGER_TTL = 400 * 86400
 """A year and a month."""
-
-
-def day(now: float) -> str:
-    """The day (UTC) that `now` is of, as YYYY-MM-DD."""
-    return datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%d")
 
 
 def pointer() -> tuple[str, str]:

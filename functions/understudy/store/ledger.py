@@ -14,7 +14,7 @@ from datetime import date
 from decimal import ROUND_CEILING, Decimal
 from typing import Any
 
-from understudy.pricing.ledger import MEASURES, MONEY, Charge, LedgerLine, Spent, Token
+from understudy.pricing.ledger import MEASURES, MONEY, Charge, LedgerLine, Spent, Token, day_of
 from understudy.store import keys
 from understudy.store.table import Key, Table
 
@@ -34,7 +34,7 @@ class Ledger:
         self._table = table
 
     def charge(self, account: str, charges: Sequence[Charge], token: Token, now: float) -> None:
-        day, shard = keys.day(now), zlib.crc32(token.writer.encode()) % SHARDS
+        day, shard = day_of(now), zlib.crc32(token.writer.encode()) % SHARDS
         amounts: dict[Key, dict[str, int]] = {}
         for one in charges:
             key = keys.ledger(account, day, one.route or one.target, shard, own=not one.route)
@@ -52,13 +52,19 @@ class Ledger:
                 self._add(key, sums, token, now)
 
     def spent(self, account: str, now: float) -> Spent:
-        day = keys.day(now)
-        items = self._table.query(keys.spent_of(account), prefix=day[:7])
-        days = [(name, amount) for item in items for name, amount in item.body.items() if not name.startswith("@")]
-        return Spent(
-            day=sum(amount for name, amount in days if name == day[8:]) * NANO,
-            month=sum(amount for _, amount in days) * NANO,
-        )
+        day = day_of(now)
+        days = self.daily(account, [day[:7]])
+        return Spent(day=days.get(day, Decimal(0)), month=sum(days.values(), Decimal(0)))
+
+    def daily(self, account: str, months: Sequence[str]) -> Mapping[str, Decimal]:
+        found: dict[str, Decimal] = {}
+        for month in months:
+            for item in self._table.query(keys.spent_of(account), prefix=month):
+                for name, amount in item.body.items():
+                    if not name.startswith("@"):
+                        day = f"{month}-{name}"
+                        found[day] = found.get(day, Decimal(0)) + amount * NANO
+        return found
 
     def ledger(self, accounts: Sequence[str], first_day: str, last_day: str) -> Sequence[LedgerLine]:
         found: dict[tuple[str, str, str, str, str], dict[str, Any]] = {}

@@ -15,6 +15,7 @@ from understudy.health.status_page import StatusPage, status_page_from
 from understudy.incidents.incident import Incident, incident_from
 from understudy.keys import ClientKey, key_from
 from understudy.ports import Answer, Kept, Probing, Rota, Snapshot, Stream, Use
+from understudy.pricing.ledger import day_of
 from understudy.store import keys
 from understudy.store.ledger import NANO, Ledger
 from understudy.store.table import Item
@@ -26,18 +27,9 @@ RUN_TRIES = 8
 """Times that a run is tried to be taken after losing to another stream's."""
 
 
-<<<<<<< HEAD
 class Store(Ledger):
-    """See `understudy.ports`: control, health, detectors, observations, probing, client keys and their use,
-    incidents, notices, keepsakes, answers, snapshots, the ledger."""
-=======
-class Store:
-    """See `understudy.ports`: control, health, detectors, observations, probing, status pages, client keys, incidents,
-    notices, keepsakes, answers, snapshots."""
-
-    def __init__(self, table: Table) -> None:
-        self._table = table
->>>>>>> main
+    """See `understudy.ports`: control, health, detectors, observations, probing, status pages, client keys and their
+    use, incidents, notices, keepsakes, answers, snapshots, the ledger."""
 
     # control document
 
@@ -99,7 +91,7 @@ class Store:
     # probing
 
     def probing(self, targets: Sequence[str], now: float) -> Mapping[str, Probing]:
-        day = keys.day(now)
+        day = day_of(now)
         wanted = [(keys.health(name), keys.probing(name), keys.spend(name, day)) for name in targets]
         found = self._table.batch([key for three in wanted for key in three])
         return {name: _probing(*map(found.get, three)) for name, three in zip(targets, wanted, strict=True)}
@@ -125,7 +117,7 @@ class Store:
     def spend(self, target: str, amounts: Mapping[str, Decimal], now: float) -> None:
         # Counters are whole numbers: thousand millionths of a dollar, rounded up.
         whole = {kind: int((usd / NANO).to_integral_value(ROUND_CEILING)) for kind, usd in amounts.items()}
-        self._table.add(keys.spend(target, keys.day(now)), whole, ttl=now + keys.SPEND_TTL)
+        self._table.add(keys.spend(target, day_of(now)), whole, ttl=now + keys.SPEND_TTL)
 
     # status pages
 
