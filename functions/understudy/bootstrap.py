@@ -21,6 +21,7 @@ from understudy.store.store import Store
 from understudy.telemetry import DecisionLog, JsonLogger
 
 if TYPE_CHECKING:
+    from understudy.services.guarding import Guarding
     from understudy.services.manage_router import ManageRouter
     from understudy.services.probe_targets import ProbeTargets
     from understudy.services.publish_alerts import PublishAlerts
@@ -89,7 +90,16 @@ def route_request(settings: Settings) -> RouteRequest:
         rng=rng,
         admissions=Admissions(store, time.time, logger, written=metering.written),
         metering=metering,
+        guarding=cache(partial(_guarding, logger)),
     )
+
+
+def _guarding(logger: Logger) -> Guarding:
+    """Loaded by the first request of a route that guards personal data, and its library after it."""
+    from understudy.pii.checked import load
+    from understudy.services.guarding import Guarding
+
+    return Guarding(load, time.monotonic, logger)
 
 
 def probe_targets(settings: Settings) -> ProbeTargets:

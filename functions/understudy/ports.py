@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence, Set
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -306,6 +306,22 @@ class DueQueue(Protocol):
 
 class AlertSink(Protocol):
     def send(self, notice: Notice) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class PiiFinding:
+    """Where in a text something personal stands, and of which kind (`understudy.catalog.PII_KINDS`)."""
+
+    kind: str
+    start: int
+    end: int
+
+
+class PiiGuard(Protocol):
+    """Looks for personal data; pure, and safe in several threads."""
+
+    def find(self, text: str, kinds: Set[str], countries: Set[str]) -> Sequence[PiiFinding]:
+        """In their order, none of them overlapping; see `understudy.catalog.PiiRules`."""
 
 
 class Secrets(Protocol):

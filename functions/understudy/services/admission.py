@@ -72,11 +72,11 @@ class Admissions:
         price = _price(handling)
         scarce = allowance.scarce(client.limits, known, price, now)
         ends = now + handling.limits.request + LEASE
-        lease = ends if client.limits.concurrent is not None else None
+        leased = client.limits.concurrent is not None
         prompt = estimated_usage(handling.request, 0).prompt_tokens if client.limits.tokens_per_minute else 0
-        ticket = handling.ticket = Ticket(client, known, prompt, lease, now)
+        ticket = handling.ticket = Ticket(client, known, prompt, ends, leased, now)
         known.count(now, requests=1, tokens=prompt)
-        known.under_way[id(ticket)] = price
+        known.under_way[ticket] = price
         ticket.asked = self._start(self._ask(ticket))
         if scarce:
             try:
@@ -134,7 +134,7 @@ class Admissions:
         if ticket is None:
             return
         limits, known = ticket.client.limits, ticket.known
-        known.under_way.pop(id(ticket), None)
+        known.under_way.pop(ticket, None)
         known.own = known.own.plus(counted(handling.journal.attempts), self._clock())
         answering = handling.journal.answering
         usage = answering.usage if answering else None
@@ -159,7 +159,7 @@ class Admissions:
     def _by_what_is_known(self, client: ClientKey, known: Known, now: float) -> RequestError | None:
         use = known.of_minute(now)
         # How many are under way elsewhere changes by the moment: of them only those of this environment are known.
-        before = Use(use.requests, use.tokens, len(known.under_way))
+        before = Use(use.requests, use.tokens, known.running(now))
         return allowance.refusal(client.limits, known, before, now)
 
     async def _ask(self, ticket: Ticket) -> RequestError | None:
@@ -169,9 +169,8 @@ class Admissions:
             spent, taken = self._spent(client, known), self._take(ticket)
             _, use = await asyncio.gather(spent, taken)
             now = self._clock()
-            mine = id(ticket)
             before = Use(use.requests - 1, use.tokens - ticket.prompt, use.concurrent - 1)
-            refused = allowance.refusal(limits, known, before, now, mine=mine)
+            refused = allowance.refusal(limits, known, before, now, mine=ticket)
             ticket.headers = allowance.headers(limits, use, now) if ticket.taken else {}
             self._look(client, known)
         except Exception:
@@ -183,7 +182,7 @@ class Admissions:
         """What the fleet has taken with this request; what is known here where the table cannot say."""
         limits, known, now = ticket.client.limits, ticket.known, self._clock()
         rated = limits.requests_per_minute is not None or limits.tokens_per_minute is not None
-        own = len(known.under_way)
+        own = known.running(now)
         if not rated and limits.concurrent is None:
             return Use(1, 0, own)
         try:

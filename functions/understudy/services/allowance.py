@@ -67,7 +67,7 @@ class Known:
     read_at: float = float("-inf")
     own: Own = field(default_factory=Own)
     seen: Own = field(default_factory=Own)
-    under_way: dict[int, Decimal] = field(default_factory=dict)
+    under_way: dict[Ticket, Decimal] = field(default_factory=dict)
 
     def told(self, use: Use, began: float) -> None:
         """Take over what the fleet has taken; answers may come in another order than the calls began."""
@@ -88,6 +88,13 @@ class Known:
         if at >= self.read_at:
             self.spent, self.read_at, self.seen = spent, at, seen.plus(Decimal(0), at)
 
+    def running(self, now: float) -> int:
+        """How many requests are under way here.  One that nobody said the end of does not count for ever: its caller
+        may have left before the answer was begun."""
+        for ticket in [ticket for ticket in self.under_way if now >= ticket.ends]:
+            del self.under_way[ticket]
+        return len(self.under_way)
+
     def money(self, period: Period, now: float) -> Decimal:
         """US dollars that are known to be spent of the period of `now`; what others have spent since the last look, or
         before the first, is not."""
@@ -99,8 +106,9 @@ class Known:
 
 @dataclass(slots=True, eq=False)
 class Ticket:
-    """One request of a limited key.  `prompt` is its tokens as they were counted ahead, `lease` when it no longer
-    counts as under way.  `began` is when the table was asked; `asked` ends with why the request may not go on.
+    """One request of a limited key.  `prompt` is its tokens as they were counted ahead, `ends` when it no longer
+    counts as under way, whatever is heard of it; `leased`: the table counts that.  `began` is when the table was asked;
+    `asked` ends with why the request may not go on.
 
     `taken`: the table has counted it; `headers` say what is left.
     """
@@ -108,12 +116,18 @@ class Ticket:
     client: ClientKey
     known: Known
     prompt: int
-    lease: float | None
+    ends: float
+    leased: bool
     began: float
     asked: asyncio.Task[RequestError | None] | None = None
     taken: bool = False
     settled: bool = False
     headers: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def lease(self) -> float | None:
+        """As the table is told."""
+        return self.ends if self.leased else None
 
 
 def budgets(limits: KeyLimits) -> Iterator[tuple[Period, Decimal]]:
@@ -125,9 +139,9 @@ def budgets(limits: KeyLimits) -> Iterator[tuple[Period, Decimal]]:
 
 
 def refusal(
-    limits: KeyLimits, known: Known, before: Use, now: float, *, mine: int | None = None
+    limits: KeyLimits, known: Known, before: Use, now: float, *, mine: Ticket | None = None
 ) -> RequestError | None:
-    """Why a request may not go on where others have taken `before`; None where it may.  `mine` is its own number among
+    """Why a request may not go on where others have taken `before`; None where it may.  `mine` is its own ticket among
     those under way."""
     left = MINUTE - now % MINUTE
     rates: tuple[tuple[int | None, int, str, float], ...] = (
@@ -142,7 +156,7 @@ def refusal(
         again = f"The next minute (UTC) begins in {left:.0f} s." if of else "Try again when one of them has ended."
         message = f"This API key may use {words}, and they are in use. {again}"
         return RateExceeded(message, wait=wait, headers=_left(of, limit, limit, left) if of else {})
-    held = sum((usd for number, usd in known.under_way.items() if number != mine), Decimal(0))
+    held = sum((usd for ticket, usd in known.under_way.items() if ticket is not mine), Decimal(0))
     for period, budget in budgets(limits):
         if (spent := known.money(period, now)) >= budget:
             new = beginning(period, now)

@@ -170,6 +170,17 @@ class TestConcurrency:
 
         assert ["rate_limit_exceeded"] * 5 + ["ok"] == play(story)
 
+    def test_a_request_whose_end_nobody_tells_keeps_no_place_for_ever(self) -> None:
+        """Neither here nor in the table."""
+
+        async def story(world: World) -> list[str]:
+            client, one = limited(concurrent=1, usd_per_day=Decimal(1)), environment(world)
+            told = [await one.ask(client, crashes=True), await one.ask(client)]
+            await asyncio.sleep(240)
+            return outcomes([*told, await one.ask(client)])
+
+        assert ["ok", "rate_limit_exceeded", "ok"] == play(story)
+
 
 class TestBudgets:
     @pytest.mark.parametrize("period", ["usd_per_day", "usd_per_month"])
