@@ -294,6 +294,13 @@ def test_a_room_writes_only_the_partitions_that_are_its_own() -> None:
     assert {**expected, "PublishAlerts": [[keys.notice("*")[0]]]} == partitions
 
 
+def test_the_data_plane_lists_nothing_but_what_was_spent() -> None:
+    """It gets single items by their keys; whole partitions it reads only of the ledger's sums."""
+    queries = [one for one in statements(functions()["RouteRequest"]["Policies"]) if "dynamodb:Query" in one["Action"]]
+    leading = [one["Condition"]["ForAllValues:StringLike"]["dynamodb:LeadingKeys"] for one in queries]
+    assert [[keys.spent_of("*")]] == leading
+
+
 def test_each_room_is_told_only_what_it_needs() -> None:
     """Beside the table, a room's environment names what that room writes to and nothing of the other rooms."""
     own = {name: sorted(each.get("Environment", {}).get("Variables", {})) for name, each in functions().items()}

@@ -230,6 +230,16 @@ class TestBudgets:
         assert (4, 6) == (outcomes(asked).count("ok"), outcomes(asked).count("rate_limit_exceeded"))
         assert Decimal("0.4") == sum(one.usd for one in asked)
 
+    def test_what_is_not_written_yet_counts_here(self) -> None:
+        """Money that an environment has spent and the ledger does not know of is not spent again."""
+
+        async def story(world: World) -> list[str]:
+            one = environment(world)
+            one.mute = True
+            return outcomes(await in_turn(one, limited(usd_per_day=Decimal("0.25")), 4))
+
+        assert ["ok", "ok", "ok", "insufficient_quota"] == play(story)
+
     def test_a_rotated_key_goes_on_with_the_budget_of_the_old_one(self) -> None:
         """Rotation is no way to new money."""
 

@@ -53,6 +53,7 @@ def test_at_four_fifths_it_is_told_once_by_the_whole_fleet() -> None:
     found = play(story)
     assert found is not None
     assert ("open", "warning", 1, "team a") == (found.status, found.severity, found.notices, found.facts["owner"])
+    assert 1 == found.rev, "who sees it next writes nothing"
     assert "[warning] Key app has spent most of its budget" == notice(found).subject
     assert "`understudy keys set app --usd-per-day USD`" in notice(found).text
 

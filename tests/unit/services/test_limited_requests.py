@@ -180,6 +180,19 @@ class TestRefusals:
         assert [429, 200] == play(story, environments=2, concurrent=1)
 
 
+def test_a_rotated_key_spends_the_money_of_its_line() -> None:
+    """What its requests cost is charged to the account of the first key."""
+    first = "c" * 64
+
+    async def story(plane: Plane) -> tuple[Decimal, Decimal]:
+        plane.change(line=first)
+        await plane.ask()
+        now = plane.world.clock()
+        return plane.world.store.spent(first, now).day, plane.world.store.spent(hash_key(KEY), now).day
+
+    assert (Decimal("0.029"), Decimal(0)) == play(story)
+
+
 class TestEnding:
     def test_a_revoked_key_is_refused_within_five_seconds(self) -> None:
         """By an environment that is busy all the time."""
