@@ -20,6 +20,7 @@ from infra.local.simulators import FAULTS, SimulatedProvider
 from infra.local.sources import Sources
 from infra.local.template import Room, wiring
 from understudy.control.checks import is_loopback
+from understudy.control.price_book import GenaiPrices
 from understudy.errors import UnderstudyError
 from understudy.keys import ClientKey, hash_key, new_key
 from understudy.services.publish_control import publish
@@ -154,7 +155,7 @@ class LocalStack:
             raise LocalError("without simulators there is nobody to route to: give a control document with --config")
         for wire, simulator in self.simulators.items():
             text = text.replace(f"${{{wire}_url}}", simulator.base_url)
-        publish(self.store, text, now=time.time(), by="understudy up", filename=name)
+        publish(self.store, text, now=time.time(), by="understudy up", filename=name, book=GenaiPrices())
         self.store.put_key(ClientKey(hash_key(self.api_key), "local", time.time()))
 
     def _room(self, room: Room) -> Callable[[Any, Any], Any]:

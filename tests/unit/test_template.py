@@ -285,9 +285,10 @@ def test_a_room_writes_only_the_partitions_that_are_its_own() -> None:
         ]
         for name, properties in functions().items()
     }
-    target, health = [[keys.target("*")]], [[keys.target("*"), keys.INCIDENT, keys.HISTORY]]
+    charged = [keys.ledger_of("*"), keys.spent_of("*")]
+    target, health = [[keys.target("*")], charged], [[keys.target("*"), keys.INCIDENT, keys.HISTORY]]
     noted = [keys.keepsake("*", "*")[0], keys.answer("*", "*")[0]]
-    routed = [[keys.target("*"), *(key.removesuffix("#*") for key in noted)]]
+    routed = [[keys.target("*"), *(key.removesuffix("#*") for key in noted)], charged]
     expected = {"RouteRequest": routed, "ProbeTargets": target, "UpdateHealth": health}
     expected["ManageRouter"] = [[keys.CONTROL]]
     assert {**expected, "PublishAlerts": [[keys.notice("*")[0]]]} == partitions

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from understudy.commands.router import CommandError, print_columns, store_of
-from understudy.pricing.ledger import MEASURES, PURPOSES, Charge, day_of
+from understudy.pricing.ledger import MEASURES, PURPOSES, Charge, day_of, plain_measures
 
 BY = ("day", "key", "route", "target", "purpose")
 
@@ -58,7 +58,7 @@ def _forms(parser: argparse.ArgumentParser) -> None:
 
 
 def _cost(options: argparse.Namespace) -> int:
-    from understudy.services.costs import Wanted, days, measures, report
+    from understudy.services.costs import Wanted, days, report
 
     first, last = days(options.first, options.last, day_of(time.time()))
     wanted = Wanted(
@@ -67,14 +67,17 @@ def _cost(options: argparse.Namespace) -> int:
     by = tuple(dict.fromkeys(options.by or ["target"]))
     found = report(store_of(options), wanted, by)
     if options.json:
-        print(json.dumps({"from": first, "to": last, "rows": found.plain(), "total": measures(found.total)}, indent=2))
+        print(
+            json.dumps(
+                {"from": first, "to": last, "rows": found.plain(), "total": plain_measures(found.total)}, indent=2
+            )
+        )
     elif options.csv:
         _csv([*by, *MEASURES], found.plain())
     else:
         head = (*(name.upper() for name in by), "REQUESTS", "CALLS", "PROMPT", "CACHED", "ANSWER", "USD", "ESTIMATED")
         rows = [(*(value or "-" for value in row.group), *_cells(row.sum)) for row in found.rows]
-        total = ("total", *[""] * (len(by) - 1), *_cells(found.total))
-        print_columns([head, *rows, total])
+        print_columns([head, *rows, ("total", *[""] * (len(by) - 1), *_cells(found.total))])
         print(f"\n{first} to {last} (UTC). ESTIMATED: the part of USD by estimated tokens or an unknown price.")
     return 0
 

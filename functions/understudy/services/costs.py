@@ -10,7 +10,7 @@ from typing import Any, Literal, Protocol
 from understudy.errors import UnderstudyError
 from understudy.keys import ClientKey
 from understudy.ports import Charge, KeyStore, LedgerLine, LedgerStore
-from understudy.pricing.ledger import MEASURES, MONEY, ROUTER
+from understudy.pricing.ledger import ROUTER, plain_measures
 
 By = Literal["day", "key", "route", "target", "purpose"]
 BY: tuple[By, ...] = ("day", "key", "route", "target", "purpose")
@@ -56,12 +56,7 @@ class Report:
 
     def plain(self) -> list[dict[str, Any]]:
         """One JSON-able object for each row; money as text."""
-        return [dict(zip(self.by, row.group, strict=True)) | measures(row.sum) for row in self.rows]
-
-
-def measures(charge: Charge) -> dict[str, Any]:
-    """The sums of a line, money as text."""
-    return {n: format(getattr(charge, n), "f") if n in MONEY else getattr(charge, n) for n in MEASURES}
+        return [dict(zip(self.by, row.group, strict=True)) | plain_measures(row.sum) for row in self.rows]
 
 
 def days(first: str | None, last: str | None, today: str) -> tuple[str, str]:
