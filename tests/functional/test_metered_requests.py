@@ -18,7 +18,7 @@ from tests.spoken import COMPLETION, JSON, OPENAI, PROMPT, refused, streamed
 from understudy.health.item import Health
 from understudy.health.latency import bucket
 from understudy.keys import hash_key
-from understudy.ports import Charge
+from understudy.ports import Charge, Token
 from understudy.pricing.ledger import day_of
 from understudy.runtime.gateway import ApiRequest
 
@@ -222,5 +222,29 @@ def test_a_request_that_nobody_answers_is_counted() -> None:
             (found,) = lines(router).values()
             assert (1, 0) == (found.requests, found.usd)
             assert found.attempts >= 2
+
+    asyncio.run(scene())
+
+
+def test_a_key_reads_what_it_has_spent() -> None:
+    """Its own money alone: today, this month, and line by line; without a key nothing."""
+
+    async def scene() -> None:
+        async with routed((OPENAI, RawProvider(FINE)), SPARE, **ALONE) as router:
+            await router.ask(stream=False)
+            router.store.charge("b" * 64, [answered("lead")], Token("w", 1), time.time())
+            await settled(router)
+            named = {"authorization": f"Bearer {KEY}"}
+            told = await router.service.answer(ApiRequest("GET", "/usage", named, b"", ""))
+            assert isinstance(told.body, bytes)
+            usage = json.loads(told.body)
+            (line,) = usage.pop("lines")
+            assert (200, {WHOLE}) == (told.status, {Decimal(usage[name]) for name in ("day_usd", "month_usd")})
+            assert ("chat", "lead", 1, COMPLETION) == tuple(
+                line[name] for name in ("route", "target", "requests", "completion_tokens")
+            )
+            refused = [("POST", named, 405), ("GET", {}, 401)]
+            for method, headers, status in refused:
+                assert status == (await router.service.answer(ApiRequest(method, "/usage", headers, b"", ""))).status
 
     asyncio.run(scene())

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Literal
+from typing import Any, Literal
 
 ROUTER = ""
 """The account of the router's own calls."""
@@ -56,6 +56,11 @@ class Charge:
 
 MEASURES = tuple(field.name for field in fields(Charge) if field.name not in ("purpose", "route", "target"))
 MONEY = frozenset({"usd", "usd_estimated"})
+
+
+def plain_measures(charge: Charge) -> dict[str, Any]:
+    """The sums of a line, JSON-able; money as text."""
+    return {n: format(getattr(charge, n), "f") if n in MONEY else getattr(charge, n) for n in MEASURES}
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,17 +14,22 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from understudy.errors import StoreError
+from understudy.keys import ClientKey
 from understudy.metrics import own_failure
 from understudy.ports import Charge, Clock, LedgerStore, Logger, Token
-from understudy.pricing.ledger import ROUTER, Purpose, day_of
+from understudy.pricing.ledger import ROUTER, Purpose, day_of, plain_measures
 from understudy.routing.journal import Attempt
 
 if TYPE_CHECKING:
     from understudy.services.handling import Handling
 
+PATH = "/usage"
+"""Where a client reads what its key has spent."""
+READ_PATIENCE = 5.0
+"""Seconds that a client waits for it."""
 WAITING = 1000
 """Lines that wait for a table that does not answer; what is charged beyond them is logged and lost."""
 GIVEN_UP = 4 * 3600.0
@@ -87,6 +92,15 @@ class Metering:
             known.waiting[line] = (now, one) if before is None else (before[0], before[1].plus(one))
         if known.waiting and known.writing is None:
             known.writing = asyncio.get_running_loop().create_task(self._write(account, known))
+
+    async def usage(self, client: ClientKey) -> dict[str, Any]:
+        """What a client has spent this month (UTC), in all, by day, and line by line.  Raises StoreError."""
+        loop, now = asyncio.get_running_loop(), self._clock()
+        reading = loop.run_in_executor(self._threads, _usage, self._store, client.account, now)
+        try:
+            return await asyncio.wait_for(reading, READ_PATIENCE)
+        except TimeoutError as error:
+            raise StoreError("the ledger could not be read in time") from error
 
     async def settle(self, patience: float) -> None:
         """Wait for writes under way, but not long: the caller waits too.  Nobody waits for those that failed before."""
@@ -168,6 +182,30 @@ class Metering:
         self._logger.warning(
             "charges are lost", usd=str(usd), targets=targets, error=why, metrics=[own_failure("StoreErrors")]
         )
+
+
+def _usage(store: LedgerStore, account: str, now: float) -> dict[str, Any]:
+    today = day_of(now)
+    month = today[:7]
+    days, lines = store.daily(account, [month]), store.ledger([account], f"{month}-01", today)
+    return {
+        "object": "usage",
+        "currency": "usd",
+        "day": today,
+        "day_usd": format(days.get(today, Decimal(0)), "f"),
+        "month": month,
+        "month_usd": format(sum(days.values(), Decimal(0)), "f"),
+        "lines": [
+            {
+                "day": line.day,
+                "purpose": line.charge.purpose,
+                "route": line.charge.route,
+                "target": line.charge.target,
+                **plain_measures(line.charge),
+            }
+            for line in lines
+        ],
+    }
 
 
 def charges_of(handling: Handling) -> list[Charge]:

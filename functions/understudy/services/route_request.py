@@ -37,6 +37,7 @@ from understudy.services.feedback import Feedback
 from understudy.services.fitness import offence, unfit
 from understudy.services.handling import Answered, Guarded, Handling
 from understudy.services.keepsakes import Keepsakes
+from understudy.services.metering import PATH as USAGE
 from understudy.services.metering import Metering
 from understudy.services.outcomes import LocalOutcomes
 from understudy.services.outlooks import Outlooks
@@ -91,6 +92,7 @@ class RouteRequest:
         self._outcomes = outcomes
         self._keepsakes = keepsakes
         self._feedback = feedback
+        self._metering = metering
         self._signals = Signals()
         self._clock = clock
         self._logger = logger
@@ -130,11 +132,11 @@ class RouteRequest:
 
     async def _dispatch(self, request: ApiRequest, request_id: str, headers: dict[str, str]) -> Answered:
         listing = request.path == MODELS or request.path.startswith(MODELS + "/")
-        front, judging = FRONTS.get(request.path), request.path == FEEDBACK
-        if front is None and not (listing or judging):
-            paths = ", ".join(sorted({MODELS, FEEDBACK, *FRONTS}))
+        front, judging, spending = FRONTS.get(request.path), request.path == FEEDBACK, request.path == USAGE
+        if front is None and not (listing or judging or spending):
+            paths = ", ".join(sorted({MODELS, FEEDBACK, USAGE, *FRONTS}))
             raise UnknownPath(f"There is no {request.path} here; there are: {paths}.")
-        if request.method != (method := "GET" if listing else "POST"):
+        if request.method != (method := "GET" if listing or spending else "POST"):
             raise WrongMethod(f"{request.path} takes {method}, not {request.method}.", allowed=method)
         key = caller_key(request)
         known = self._read_model.catalog(urgent=self._outcomes.in_doubt)
@@ -142,6 +144,9 @@ class RouteRequest:
         if judging:
             await self._feedback.take(client, body_of(request))
             return Answered(204, headers, b"")
+        if spending:
+            usage = await self._metering.usage(client) if self._metering else {}
+            return Answered(200, {**headers, "content-type": "application/json"}, encode(usage))
         if front is None:
             asked = request.path.removeprefix(MODELS).removeprefix("/")
             routes = [name for name in catalog.routes if client.may_ask(name)]
