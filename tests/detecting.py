@@ -22,8 +22,8 @@ ROW = 3
 WATCHED = """
 schema: 1
 providers:
-  acme: {wire: openai, base_url: "https://acme.example/v1"}
-  other: {wire: openai, base_url: "https://other.example/v1"}
+  acme: {wire: openai, base_url: "https://acme.example/v1", simulated: true}
+  other: {wire: openai, base_url: "https://other.example/v1", simulated: true}
 targets:
   lead: {provider: acme, model: large}
   spare: {provider: other, model: small}

@@ -23,6 +23,7 @@ from understudy.services.feedback import Feedback
 from understudy.services.guarding import Guarding
 from understudy.services.handling import Answered
 from understudy.services.keepsakes import Keepsakes
+from understudy.services.metering import Metering
 from understudy.services.outcomes import LocalOutcomes
 from understudy.services.publish_control import publish
 from understudy.services.read_model import ReadModel
@@ -120,6 +121,7 @@ class Router:
             clock=time.time,
             logger=self.log,
             rng=random.Random(2),
+            metering=Metering(self.store, time.time, self.log),
             guarding=guard and cache(partial(Guarding, guard, time.monotonic, self.log)),
         )
 

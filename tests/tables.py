@@ -38,6 +38,16 @@ class FrailTable:
         self._pass()
         return self.inner.add(key, amounts, ttl=ttl)
 
+    def add_once(
+        self, key: Key, amounts: Mapping[str, int], writer: str, number: int, *, ttl: float
+    ) -> Mapping[str, int] | None:
+        self._pass()
+        return self.inner.add_once(key, amounts, writer, number, ttl=ttl)
+
+    def forget(self, key: Key, counters: Mapping[str, int]) -> None:
+        self._pass()
+        self.inner.forget(key, counters)
+
     def delete(self, key: Key) -> None:
         self._pass()
         self.inner.delete(key)

@@ -63,8 +63,10 @@ def renew() -> None:
 
 
 def route_request(settings: Settings) -> RouteRequest:
+    from understudy.services.admission import Admissions
     from understudy.services.feedback import Feedback
     from understudy.services.keepsakes import Keepsakes
+    from understudy.services.metering import Metering
     from understudy.services.outcomes import LocalOutcomes
     from understudy.services.read_model import ReadModel
     from understudy.services.route_request import RouteRequest
@@ -75,6 +77,7 @@ def route_request(settings: Settings) -> RouteRequest:
         logger = DecisionLog(logger, Path(settings.decision_log), time.time)
     store = Store(DynamoTable(settings.table))
     rng = random.SystemRandom()
+    metering = Metering(store, time.time, logger)
     outcomes = LocalOutcomes(store, time.time, logger, rng)
     return RouteRequest(
         ReadModel(store, time.time, logger),
@@ -85,6 +88,8 @@ def route_request(settings: Settings) -> RouteRequest:
         clock=time.time,
         logger=logger,
         rng=rng,
+        admissions=Admissions(store, time.time, logger, written=metering.written),
+        metering=metering,
         guarding=cache(partial(_guarding, logger)),
     )
 
@@ -98,6 +103,7 @@ def _guarding(logger: Logger) -> Guarding:
 
 
 def probe_targets(settings: Settings) -> ProbeTargets:
+    from understudy.services.metering import Metering
     from understudy.services.probe_targets import ProbeTargets
     from understudy.transport.http import HttpTransport
     from understudy.transport.sqs import SqsDueQueue
@@ -107,7 +113,15 @@ def probe_targets(settings: Settings) -> ProbeTargets:
     due, upstream = SqsDueQueue(settings.due_queue_url, aws), _upstream(settings)
     rng = random.SystemRandom()
     return ProbeTargets(
-        store, upstream, due, clock=time.time, logger=logger, rng=rng, salt=settings.table, pages=HttpTransport()
+        store,
+        upstream,
+        due,
+        clock=time.time,
+        logger=logger,
+        rng=rng,
+        salt=settings.table,
+        pages=HttpTransport(),
+        metering=Metering(store, time.time, logger),
     )
 
 

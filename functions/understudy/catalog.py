@@ -12,6 +12,8 @@ from decimal import Decimal
 from typing import Any
 
 from understudy.facts import PII_MODES, Constraints, DataFacts
+from understudy.prices import ASSUMED
+from understudy.prices import Price as Price
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,15 +87,6 @@ class Capabilities:
 
 
 @dataclass(frozen=True, slots=True)
-class Price:
-    """US dollars for one million tokens, with where and when the figure was read."""
-
-    input_per_million: Decimal
-    output_per_million: Decimal
-    source: str = ""
-
-
-@dataclass(frozen=True, slots=True)
 class Limits:
     """Time, attempt and money limits of one request; seconds unless said otherwise.
 
@@ -121,6 +114,8 @@ class Limits:
 class Target:
     """One thing that can be called: provider + model + region + credential.
 
+    `price` is its first price, None where none is known, and `price_changes` those that follow it, each from its own
+    moment on; `assumed_price` is what its calls are counted at where no price is known.
     `min_tokens_per_s`: an answer that comes slower than this over the stall limit counts as stalled; 0 allows any.
     """
 
@@ -131,6 +126,8 @@ class Target:
     capabilities: Capabilities = field(default_factory=Capabilities)
     data: DataFacts = field(default_factory=DataFacts)
     price: Price | None = None
+    price_changes: tuple[Price, ...] = ()
+    assumed_price: Price = ASSUMED
     min_tokens_per_s: float = 1.0
 
 

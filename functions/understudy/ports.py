@@ -15,6 +15,10 @@ from understudy.health.status_page import StatusPage
 from understudy.incidents.incident import Incident, Notice
 from understudy.keys import ClientKey
 from understudy.metrics import Measured
+from understudy.pricing.ledger import Charge as Charge
+from understudy.pricing.ledger import LedgerLine as LedgerLine
+from understudy.pricing.ledger import Spent as Spent
+from understudy.pricing.ledger import Token as Token
 from understudy.wire.base import Event
 
 
@@ -140,6 +144,37 @@ class KeyStore(Protocol):
     def client_keys(self) -> Sequence[ClientKey]: ...
 
 
+@dataclass(frozen=True, slots=True)
+class Use:
+    """What an account takes of its limits: requests and tokens of one minute (UTC), requests under way."""
+
+    requests: int = 0
+    tokens: int = 0
+    concurrent: int = 0
+
+
+class UseStore(Protocol):
+    """What accounts take, for the whole fleet; an account is the hash of a client key."""
+
+    def take(
+        self,
+        account: str,
+        now: float,
+        *,
+        requests: int = 0,
+        tokens: int = 0,
+        lease: float | None = None,
+        returned: float | None = None,
+    ) -> Use:
+        """Add to the minute of `now`, atomic; returns what all have taken, this included.
+
+        `lease` counts one request as under way, until that time at the latest; `returned` ends such a lease.
+        """
+
+    def use(self, account: str, now: float) -> Use:
+        """Strongly consistent."""
+
+
 class IncidentStore(Protocol):
     """The current incident of each (subject, kind); a resolved one is kept as history too."""
 
@@ -201,6 +236,23 @@ class AnswerStore(Protocol):
 
     def put_answer(self, answer: Answer) -> None:
         """Write it, or the first score of it.  Raises Conflict where there is one already."""
+
+
+class LedgerStore(Protocol):
+    """What calls cost, by account: the hash of a client key, or "" for the router's own calls."""
+
+    def charge(self, account: str, charges: Sequence[Charge], token: Token, now: float) -> None:
+        """Add to the lines of the day that `now` is of.  Counted once for each token, however often it is written;
+        what a write that failed has left out, its repetition adds."""
+
+    def spent(self, account: str, now: float) -> Spent:
+        """Of the day and the month that `now` is of; strongly consistent."""
+
+    def daily(self, account: str, months: Sequence[str]) -> Mapping[str, Decimal]:
+        """US dollars of each day (YYYY-MM-DD) with charges in these months (YYYY-MM); strongly consistent."""
+
+    def ledger(self, accounts: Sequence[str], first_day: str, last_day: str) -> Sequence[LedgerLine]:
+        """The lines of the days from the first to the last (YYYY-MM-DD), by account, day, purpose, route and target."""
 
 
 class SnapshotStore(Protocol):

@@ -20,6 +20,7 @@ from infra.local.simulators import FAULTS, SimulatedProvider
 from infra.local.sources import Sources
 from infra.local.template import Room, wiring
 from understudy.control.checks import is_loopback
+from understudy.control.price_book import GenaiPrices
 from understudy.errors import UnderstudyError
 from understudy.keys import ClientKey, hash_key, new_key
 from understudy.services.publish_control import publish
@@ -155,7 +156,7 @@ class LocalStack:
         for wire, simulator in self.simulators.items():
             text = text.replace(f"${{{wire}_url}}", simulator.base_url)
             text = text.replace(f"${{{wire}_status_page}}", simulator.status_page)
-        publish(self.store, text, now=time.time(), by="understudy up", filename=name)
+        publish(self.store, text, now=time.time(), by="understudy up", filename=name, book=GenaiPrices())
         self.store.put_key(ClientKey(hash_key(self.api_key), "local", time.time()))
 
     def _room(self, room: Room) -> Callable[[Any, Any], Any]:

@@ -8,7 +8,7 @@ import socket
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from decimal import Decimal
@@ -16,10 +16,8 @@ from typing import Any
 
 import boto3
 import pytest
-from moto import mock_aws
-from moto.dynamodb.models import DynamoDBBackend
 
-from infra.local.template import wiring
+from tests.contract.conftest import NAME, REGION
 from tests.unit.services.worlds import DOCUMENT
 from understudy.control.document import parse
 from understudy.control.load import catalog
@@ -38,65 +36,11 @@ from understudy.ports import Answer, Kept, Probing, Rota, Snapshot
 from understudy.services.trouble import Troubles
 from understudy.store import dynamodb, keys
 from understudy.store.dynamodb import DynamoTable
-from understudy.store.memory import MemoryTable
 from understudy.store.store import Store
 from understudy.store.table import Item, Key, Table
 
-NAME = "contract"
-REGION = "us-east-1"
 NOW = 1_790_000_000.0
 RIVALS = 50
-
-
-@pytest.fixture
-def credentials(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
-        monkeypatch.setenv(name, "testing")
-    for name in ("AWS_DEFAULT_REGION", "AWS_REGION"):
-        monkeypatch.setenv(name, REGION)
-    for name in ("AWS_PROFILE", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_DYNAMODB"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
-    yield
-
-
-@pytest.fixture(scope="module")
-def design() -> Mapping[str, Any]:
-    """The table as infra/storage.yaml has it."""
-    return wiring().table
-
-
-@pytest.fixture
-def dynamo(credentials: None, design: Mapping[str, Any], monkeypatch: pytest.MonkeyPatch) -> Iterator[DynamoTable]:
-    """The table of infra/storage.yaml in moto."""
-    lock = threading.Lock()
-
-    def serialized(write: Callable[..., Any]) -> Callable[..., Any]:
-        # DynamoDB decides the writes of one item one after the other; moto alone does not.
-        def alone(*arguments: Any, **named: Any) -> Any:
-            with lock:
-                return write(*arguments, **named)
-
-        return alone
-
-    for name in ("put_item", "update_item"):
-        monkeypatch.setattr(DynamoDBBackend, name, serialized(getattr(DynamoDBBackend, name)))
-    with mock_aws():
-        boto3.setup_default_session(region_name=REGION)
-        boto3.client("dynamodb").create_table(
-            TableName=NAME, **{name: design[name] for name in ("BillingMode", "AttributeDefinitions", "KeySchema")}
-        )
-        yield DynamoTable(NAME)
-
-
-@pytest.fixture(params=["memory", "dynamodb"])
-def table(request: pytest.FixtureRequest) -> Table:
-    return MemoryTable() if request.param == "memory" else request.getfixturevalue("dynamo")
-
-
-@pytest.fixture
-def store(table: Table) -> Store:
-    return Store(table)
 
 
 def version(number: int, **changes: Any) -> Version:
@@ -154,6 +98,14 @@ class Interrupted:
 
     def add(self, key: Key, amounts: Mapping[str, int], *, ttl: float) -> Mapping[str, int]:
         return self.table.add(key, amounts, ttl=ttl)
+
+    def add_once(
+        self, key: Key, amounts: Mapping[str, int], writer: str, number: int, *, ttl: float
+    ) -> Mapping[str, int] | None:
+        return self.table.add_once(key, amounts, writer, number, ttl=ttl)
+
+    def forget(self, key: Key, counters: Mapping[str, int]) -> None:
+        self.table.forget(key, counters)
 
     def delete(self, key: Key) -> None:
         self.table.delete(key)
@@ -480,7 +432,7 @@ class TestIncidents:
     def test_many_who_read_different_pages_tell_once(self, store: Store) -> None:
         """What a status page says changes while fifty updaters see the same trouble: one incident, and one notice."""
         url = "https://status.example/summary.json"
-        current = catalog(parse(DOCUMENT.replace('v1"}', f'v1", status_page: "{url}"}}')), 1)
+        current = catalog(parse(DOCUMENT.replace('v1"', f'v1", status_page: "{url}"')), 1)
         alarm = Alarm("quality", "degraded", NOW, NOW - 60, 9, 0.9, 0.5)
         worse = Health("lead", findings=(Finding("core", "confirmed", NOW, alarm),))
 
@@ -677,7 +629,7 @@ class TestDynamoDb:
             _operations(DynamoTable("absent"))[operation]()
         assert StoreError is type(caught.value)
 
-    @pytest.mark.parametrize("operation", ["get", "batch", "put", "query", "add", "delete"])
+    @pytest.mark.parametrize("operation", ["get", "batch", "put", "query", "add", "add_once", "forget", "delete"])
     def test_an_unreachable_table_is_a_store_error_in_time(
         self, credentials: None, fast_retries: None, operation: str
     ) -> None:
@@ -723,6 +675,8 @@ def _operations(table: Table) -> dict[str, Callable[[], object]]:
         "put": lambda: table.put(Item(keys.pointer(), {}, rev=1), seen=0),
         "query": lambda: table.query(keys.CONTROL),
         "add": lambda: table.add(keys.spend("a", "2026-01-01"), {"liveness": 1}, ttl=NOW),
+        "add_once": lambda: table.add_once(keys.spent("a", "2026-01", 0), {"01": 1}, "@w", 1, ttl=NOW),
+        "forget": lambda: table.forget(keys.spent("a", "2026-01", 0), {"@w": 1}),
         "delete": lambda: table.delete(keys.pointer()),
     }
 

@@ -12,6 +12,7 @@ from tests.hostile import DOCUMENT, aimed
 from understudy.chat.request import _TYPES, ROLES
 from understudy.services.demands import HEADER
 from understudy.services.feedback import PATH as FEEDBACK
+from understudy.services.metering import PATH as USAGE
 from understudy.services.request_parts import DEADLINE_HEADER, MAX_COST_HEADER
 from understudy.services.route_request import MODELS
 from understudy.wire.fronts import FRONTS
@@ -33,7 +34,9 @@ def nodes(value: Any) -> Iterator[dict[str, Any]]:
 def test_every_path_that_is_served_is_described() -> None:
     """And every path that is described is served, with the one method that it takes."""
     described = {(path, method) for path, methods in API["paths"].items() for method in methods}
-    served = {(path, "post") for path in {FEEDBACK, *FRONTS}} | {(MODELS, "get"), (f"{MODELS}/{{id}}", "get")}
+    served = {(path, "post") for path in {FEEDBACK, *FRONTS}} | {
+        (path, "get") for path in (MODELS, f"{MODELS}/{{id}}", USAGE)
+    }
     assert served == described
 
 

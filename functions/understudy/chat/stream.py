@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from understudy.chat.usage import Usage, usage_from
+from understudy.chat.usage import Usage, usage_from, with_tier
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +89,7 @@ def chunk_from(payload: Mapping[str, Any]) -> Chunk:
         reason = choice.get("finish_reason")
         if isinstance(reason, str):
             finish[index_of(choice)] = reason
-    usage = usage_from(payload.get("usage"))
+    usage = with_tier(usage_from(payload.get("usage")), payload.get("service_tier"))
     return Chunk(payload, "".join(texts), has_tool_calls, has_reasoning, finish, usage, opaque)
 
 
@@ -133,4 +133,5 @@ def make_chunk(
     }
     if usage is not None:
         payload["usage"] = usage.payload()
-    return chunk_from(payload)
+    # The shape has no room for all that `usage` says.
+    return replace(chunk_from(payload), usage=usage)

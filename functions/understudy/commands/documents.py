@@ -69,10 +69,13 @@ def _presets(options: argparse.Namespace) -> int:  # noqa: ARG001 - every comman
 
 
 def _diff(options: argparse.Namespace) -> int:
+    from understudy.control.price_book import GenaiPrices
     from understudy.services.publish_control import diff_against_current
 
-    text, store = options.file.read_text(), store_of(options)
-    found = diff_against_current(store, text, filename=str(options.file), now=time.time())
+    text = options.file.read_text()
+    found = diff_against_current(
+        store_of(options), text, now=time.time(), filename=str(options.file), book=GenaiPrices()
+    )
     warn(found.warnings)
     for change in found.changes:
         print(change)
@@ -82,11 +85,18 @@ def _diff(options: argparse.Namespace) -> int:
 
 
 def _publish(options: argparse.Namespace) -> int:
+    from understudy.control.price_book import GenaiPrices
     from understudy.services.publish_control import publish
 
     text = options.file.read_text()
     done = publish(
-        store_of(options), text, now=time.time(), by=operator(), note=options.note, filename=str(options.file)
+        store_of(options),
+        text,
+        now=time.time(),
+        by=operator(),
+        note=options.note,
+        filename=str(options.file),
+        book=GenaiPrices(),
     )
     warn(done.warnings)
     print(done)

@@ -32,6 +32,7 @@ _HEADER_VALUE = re.compile(r"[\x21-\x7e]([\x20-\x7e\t]*[\x21-\x7e])?")
 _JURISDICTION = re.compile(r"[a-z][a-z0-9-]{0,31}")
 _CERTIFICATION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}")
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_SERVICE_TIER = re.compile(r"[a-z][a-z0-9_-]{0,31}")
 _FIELD = re.compile(r"[a-z][a-z0-9_]{0,63}")
 _AWS_SERVICE = re.compile(r"[a-z][a-z0-9-]{0,63}")
 _AWS_REGION = re.compile(r"[a-z]{2,5}(-[a-z]{2,12}){1,3}-[0-9]{1,2}")
@@ -349,6 +350,18 @@ def allowance(value: str) -> str:
     if not _MONEY.fullmatch(value):
         raise WrongError(f"`{_short(value)}` is not a budget.", 'write US dollars for one day, such as "0.50"')
     return format(Decimal(value).normalize(), "f")
+
+
+def service_tier(value: str) -> str:
+    if not _SERVICE_TIER.fullmatch(value):
+        raise WrongError(f"`{_short(value)}` is no service tier.", "write it as the provider reports it, such as flex")
+    return value
+
+
+def other_kind(value: str) -> str:
+    if value in ("input", "output"):
+        raise WrongError(f"`{value}` is said above.", f"write it as `{value}_per_million`")
+    return value
 
 
 def line(value: str) -> str:

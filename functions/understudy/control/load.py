@@ -25,7 +25,6 @@ from understudy.catalog import (
     HealthSettings,
     Limits,
     PiiRules,
-    Price,
     Provider,
     QualitySettings,
     Route,
@@ -35,8 +34,10 @@ from understudy.catalog import (
     Target,
 )
 from understudy.control.paths import child
+from understudy.control.price_load import price_of
 from understudy.errors import DocumentError, Problem
 from understudy.facts import Constraints, Contract, DataFacts
+from understudy.pricing.cost import assumed
 
 SCHEMA = 1
 _EPOCH = date(1970, 1, 1).toordinal()
@@ -84,6 +85,12 @@ def catalog(document: Mapping[str, Any], version: int) -> Catalog:
         name: _target(name, section, providers, child("targets", name))
         for name, section in _section(document, "targets", "").items()
     }
+    known = (price for target in targets.values() for price in (target.price, *target.price_changes))
+    guess = assumed(price for price in known if price is not None)
+    targets = {
+        name: target if target.price else dataclasses.replace(target, assumed_price=guess)
+        for name, target in targets.items()
+    }
     classes = {
         name: _demands(section, child("data_classes", name), {})
         for name, section in (document.get("data_classes") or {}).items()
@@ -118,7 +125,8 @@ def _provider(name: str, section: Mapping[str, Any], path: str) -> Provider:
 
 
 def _target(name: str, section: Mapping[str, Any], providers: Mapping[str, Provider], path: str) -> Target:
-    price, data, can = section.get("price"), section.get("data") or {}, section.get("capabilities") or {}
+    price, changes = section.get("price"), section.get("price_changes") or ()
+    data, can = section.get("data") or {}, section.get("capabilities") or {}
     return _build(
         Target,
         section,
@@ -129,7 +137,8 @@ def _target(name: str, section: Mapping[str, Any], providers: Mapping[str, Provi
             Capabilities, can, child(path, "capabilities"), refuses=frozenset(can.get("refuses") or ())
         ),
         data=_facts(data, child(path, "data")),
-        price=None if price is None else _price(price, child(path, "price")),
+        price=None if price is None else price_of(price, child(path, "price")),
+        price_changes=tuple(price_of(one, child(child(path, "price_changes"), i)) for i, one in enumerate(changes)),
     )
 
 
@@ -161,16 +170,6 @@ def _demands(section: Mapping[str, Any], path: str, classes: Mapping[str, Constr
     for name in names:
         demanded = demanded.and_(_known(name, classes, child(path, "data_class")))
     return demanded
-
-
-def _price(section: Mapping[str, Any], path: str) -> Price:
-    return _build(
-        Price,
-        section,
-        path,
-        input_per_million=Decimal(_section(section, "input_per_million", path)),
-        output_per_million=Decimal(_section(section, "output_per_million", path)),
-    )
 
 
 def _route(

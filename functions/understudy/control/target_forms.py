@@ -9,6 +9,7 @@ from pydantic import AfterValidator, Field
 from understudy import catalog, facts
 from understudy.control import checks
 from understudy.control.form import Certifications, Days, Form, Jurisdictions, Money
+from understudy.prices import Kind
 
 _CAPABILITIES = catalog.Capabilities()
 _DATA = facts.DataFacts()
@@ -19,6 +20,10 @@ RequestField = Annotated[str, AfterValidator(checks.request_field)]
 Refused = Annotated[list[RequestField], AfterValidator(checks.once_each)]
 Placeholder = Annotated[str, AfterValidator(checks.placeholder)]
 Line = Annotated[str, AfterValidator(checks.line)]
+# A rate that the price itself has is not said twice.
+OtherKind = Annotated[Kind, AfterValidator(checks.other_kind)]
+Rates = Annotated[dict[Kind, Money], Field(min_length=1)]
+ServiceTier = Annotated[str, AfterValidator(checks.service_tier)]
 Tokens = Annotated[int, Field(ge=1, le=100_000_000)]
 
 
@@ -83,10 +88,31 @@ class DataForm(Form):
     open_weights: bool | None = _DATA.open_weights
 
 
+class LongPromptForm(Form):
+    above_tokens: Tokens
+    rates: Rates
+
+
 class PriceForm(Form):
     input_per_million: Money
     output_per_million: Money
+    kinds: Annotated[dict[OtherKind, Money], Field(max_length=10)] = Field(default_factory=dict)
+    long_prompts: Annotated[list[LongPromptForm], Field(max_length=10)] = Field(default_factory=list)
+    service_tiers: Annotated[dict[ServiceTier, Rates], Field(max_length=10)] = Field(default_factory=dict)
     source: Line = ""
+
+
+class PriceChangeForm(PriceForm):
+    # `from` is a word of the language.
+    starts: Annotated[str, AfterValidator(checks.day)] = Field(alias="from")
+
+
+def by_day(changes: list[PriceChangeForm]) -> list[PriceChangeForm]:
+    """In the order of their days, of which each has one price."""
+    days = [change.starts for change in changes]
+    if len(set(days)) < len(days):
+        raise checks.WrongError("two prices begin on one day.", "keep one of them")
+    return sorted(changes, key=lambda change: change.starts)
 
 
 class TargetForm(Form):
@@ -96,4 +122,7 @@ class TargetForm(Form):
     capabilities: CapabilitiesForm = CapabilitiesForm()
     data: DataForm = DataForm()
     price: PriceForm | None = None
+    price_changes: Annotated[list[PriceChangeForm], Field(max_length=20), AfterValidator(by_day)] = Field(
+        default_factory=list
+    )
     min_tokens_per_s: Annotated[float, Field(ge=0, le=10_000)] = 1.0

@@ -10,7 +10,8 @@ from typing import Any
 from understudy.catalog import Target
 from understudy.chat.usage import Usage
 from understudy.errors import AttemptFailed, Cause
-from understudy.pricing.cost import cost
+from understudy.prices import Price
+from understudy.pricing.cost import cost, counted_at
 from understudy.routing.resume import Delivered, How, Resumption
 
 
@@ -67,8 +68,18 @@ class Attempt:
 
     @property
     def cost(self) -> Decimal | None:
-        """US dollars; None where the tokens or the price are not known."""
-        return cost(self.usage, self.target.price)
+        """US dollars, at an assumed price where none is known; None where the tokens are not known."""
+        return cost(self.usage, self.price)
+
+    @property
+    def price(self) -> Price:
+        """What it is counted at: the target's price when it began, else what is assumed."""
+        return counted_at(self.target, self.started_at)
+
+    @property
+    def guessed(self) -> bool:
+        """Whether its cost rests on an estimate of its tokens, or of its price."""
+        return self.estimated or self.price.assumed
 
     def fields(self) -> dict[str, Any]:
         """The attempt as fields of a log line."""
@@ -87,6 +98,7 @@ class Attempt:
             "usage": self.usage.payload() if self.usage else None,
             "usage_estimated": self.estimated,
             "cost_usd": None if spent is None else str(spent),
+            "cost_estimated": spent is not None and self.guessed,
         }
 
 

@@ -127,7 +127,10 @@ class Watch:
 
 
 def estimated_usage(request: ChatRequest | UnaryRequest, received: float) -> Usage:
-    """The tokens of a call whose counts never came: the prompt's length, and the tokens that arrived."""
+    """The tokens of a call whose counts never came: the prompt's length, and the tokens that arrived; none where all
+    that is asked for is a count, which nobody bills."""
+    if isinstance(request, UnaryRequest) and request.operation == "count_tokens":
+        return Usage()
     return Usage(prompt_tokens=-(-request.size // CHARACTERS), completion_tokens=round(received))
 
 
@@ -139,4 +142,7 @@ def dearest(request: ChatRequest | UnaryRequest, target: Target) -> Decimal | No
     longest = request.max_output_tokens
     if longest is None:
         longest = target.capabilities.max_output_tokens or ASSUMED_OUTPUT
-    return cost(estimated_usage(request, longest * request.choices), target.price)
+    usage = estimated_usage(request, longest * request.choices)
+    # A price that is announced counts already: a request must not become dearer than it may at midnight.
+    prices = [price for price in (target.price, *target.price_changes) if price is not None]
+    return max((cost(usage, price) or Decimal(0) for price in prices), default=None)

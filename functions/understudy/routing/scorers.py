@@ -25,7 +25,7 @@ from understudy.health.finding import Finding, Hold
 from understudy.health.item import Health
 from understudy.health.latency import quantile
 from understudy.health.score import Score, explained, quality_of, scored
-from understudy.pricing.cost import blended
+from understudy.pricing.cost import blended, price_at
 
 AUTOMATIC = "understudy"
 """Who holds a target because of a finding, without an operator (`Hold.by`)."""
@@ -66,7 +66,7 @@ def outlook(
 ) -> Outlook:
     """What is known of a route's targets at `now`; `before` is the one that it follows, so that orders are kept."""
     targets = route.asked
-    prices = {name: _price(target) for name, target in targets.items()}
+    prices = {name: _price(target, now) for name, target in targets.items()}
     cheapest = min((price for price in prices.values() if price is not None), default=None)
     ratings = {n: rating(health.get(n), route, settings, now, prices[n], cheapest) for n in targets}
     names = [candidate.target.name for candidate in sorted(route.candidates, key=lambda c: c.order)]
@@ -198,5 +198,6 @@ _PLACES: Mapping[str, Callable[[str, Rating, Route, ScoreSettings, frozenset[str
 }
 
 
-def _price(target: Target) -> float | None:
-    return None if target.price is None else float(blended(target.price))
+def _price(target: Target, now: float) -> float | None:
+    price = price_at(target, now)
+    return None if price is None else float(blended(price))

@@ -26,4 +26,6 @@ class ManageRouter:
         if pointer is not None:
             return f"Version {pointer.version} is in force already; `understudy publish` changes it."
         text = self._read(address)
-        return str(publish(self._store, text, now=self._clock(), by="first deployment", filename=address))
+        done = publish(self._store, text, now=self._clock(), by="first deployment", filename=address)
+        # What is odd is part of the answer: nobody reads anything else of a deployment.
+        return "\n".join([str(done), *(f"warning: {remark}" for remark in done.warnings)])

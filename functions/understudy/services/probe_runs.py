@@ -22,6 +22,8 @@ from understudy.golden.item import Item
 from understudy.golden.judge import judge_value
 from understudy.health.observation import Observation
 from understudy.ports import CONFIRM_GAP, Clock, Logger, ObservationStore, Probing, ProbingStore, Rota
+from understudy.pricing.ledger import Purpose
+from understudy.services.metering import Metering
 from understudy.services.probe_call import Asked, Caller, Seen, measured, probe_limits, seen_of
 from understudy.services.probe_questions import Question, Questions, judge_question
 from understudy.services.probe_samples import of_item, of_target
@@ -67,7 +69,10 @@ class _Run:
 
 
 class ProbeRuns:
-    def __init__(self, store: Store, caller: Caller, *, clock: Clock, logger: Logger) -> None:
+    def __init__(
+        self, store: Store, caller: Caller, *, clock: Clock, logger: Logger, metering: Metering | None = None
+    ) -> None:
+        self._metering = metering
         self._store = store
         self._caller = caller
         self._clock = clock
@@ -100,6 +105,7 @@ class ProbeRuns:
                 await self._ask_all(run, asked)
             finally:
                 costs[call.ask] = counted(seen.attempts)
+                self._charge("probe", seen)
             await self._judged(run, judge, demanded_of_judges(call.stream, routes, current), costs)
         finally:
             # First of all, and whatever happens: what was paid counts, told or not.
@@ -227,6 +233,11 @@ class ProbeRuns:
             await asyncio.gather(*(work() for _ in range(AT_ONCE)))
         finally:
             costs["judge"] = counted(seen.attempts)
+            self._charge("judge", seen)
+
+    def _charge(self, purpose: Purpose, seen: Seen) -> None:
+        if self._metering is not None:
+            self._metering.own(purpose, seen.attempts)
 
     async def _tell(self, call: Call, run: _Run, asked: int, costs: Mapping[str, Decimal]) -> None:
         seen, attempts = run.seen, run.seen.attempts

@@ -54,6 +54,6 @@ def _counted(attempt: Attempt, at: float, stream: str, item: int, run: int) -> l
     if attempt.usage is None or attempt.estimated or not attempt.usage.completion_tokens:
         return []
     samples = [Sample("tokens", float(attempt.usage.completion_tokens), at, stream, item, run)]
-    if (cost := attempt.cost) is not None:
+    if (cost := attempt.cost) is not None and not attempt.price.assumed:
         samples.append(Sample("cost", round(float(cost), 9), at, stream, item, run))
     return samples

@@ -25,6 +25,7 @@ from understudy.ports import Clock, DueQueue, Logger, PageReader, Probing, Probi
 from understudy.routing.attempts import Ask
 from understudy.routing.limits import first_token_limit
 from understudy.services.current_catalog import CurrentCatalog
+from understudy.services.metering import Metering
 from understudy.services.outcomes import Writes
 from understudy.services.probe_call import Caller, Seen, liveness, measured, probe_limits, seen_of
 from understudy.services.probe_runs import ProbeRuns
@@ -37,6 +38,8 @@ from understudy.services.sweep import Call, allowing, call_from, due, late, plan
 LEASE_TRIES = 5
 EARLIEST = 1.5
 """Seconds that a recovery probe may come too early and then waits for its time."""
+SETTLE = 2.0
+"""Seconds that a batch of messages waits for its charges to be written."""
 ROOM = 160.0
 """Seconds that the probes of one target may take together; the room itself has 180."""
 
@@ -56,6 +59,7 @@ class ProbeTargets:
         logger: Logger,
         rng: random.Random,
         salt: str = "",
+        metering: Metering | None = None,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
         pages: PageReader | None = None,
     ) -> None:
@@ -66,7 +70,8 @@ class ProbeTargets:
         self._store = store
         self._catalog = CurrentCatalog(store)
         self._caller = Caller(ask, clock=clock, logger=logger, rng=rng)
-        self._runs = ProbeRuns(store, self._caller, clock=clock, logger=logger)
+        self._metering = metering
+        self._runs = ProbeRuns(store, self._caller, clock=clock, logger=logger, metering=metering)
         self._pages = StatusPages(store, pages, clock=clock, logger=logger)
         self._sweeps = sweeps
         self._clock = clock
@@ -97,6 +102,9 @@ class ProbeTargets:
         known = dict(await asyncio.to_thread(self._store.probing, sorted(swept), self._clock())) if swept else {}
         async with self._pages.looking({name: one.health for name, one in known.items()}, current):
             done = await asyncio.gather(*(self._done(call, current, known) for call in calls.values()))
+        if self._metering is not None:
+            # Nobody waits for an answer here.
+            await self._metering.settle(SETTLE)
         return failed + [ident for ident, well in zip(calls, done, strict=True) if not well]
 
     def _read(self, messages: Mapping[str, tuple[str, int]]) -> tuple[dict[str, Call], list[str]]:
@@ -180,6 +188,8 @@ class ProbeTargets:
     async def _tell(self, target: Target, seen: Seen) -> None:
         observation = seen.observation
         paid: Decimal = counted(seen.attempts)
+        if self._metering is not None:
+            self._metering.own("probe", seen.attempts)
         if paid:
             # First of all: what was paid counts, told or not.
             await asyncio.to_thread(self._store.spend, target.name, {"liveness": paid}, self._clock())

@@ -7,11 +7,13 @@ a version that nobody reads and changes nothing.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from understudy.control.diff import Change, diff
 from understudy.control.document import parse, warnings
 from understudy.control.load import catalog
+from understudy.control.price_book import PriceBook
+from understudy.control.price_fill import filled
 from understudy.control.versions import Pointer, Version, digest
 from understudy.errors import Conflict, DocumentError, Problem
 
@@ -44,17 +46,23 @@ class Difference:
 
 
 def publish(
-    store: ControlStore, text: str, *, now: float, by: str, note: str = "", filename: str = "<document>"
+    store: ControlStore,
+    text: str,
+    *,
+    now: float,
+    by: str,
+    note: str = "",
+    filename: str = "<document>",
+    book: PriceBook | None = None,
 ) -> Published:
-    """Validate YAML `text`, store it as the next version and put it in force.
+    """Validate YAML `text`, store it as the next version and put it in force; prices that it lacks are those of `book`.
 
     A text that differs from the version in force only in comments or layout publishes nothing.  `now` is in
     seconds since the epoch.  Raises DocumentError with every mistake, Conflict where somebody else published
     meanwhile, StoreError; in each case the version that was in force still is.
     """
     pointer, current = _current(store)
-    document = parse(text, filename=filename, now=now, in_force=current.document if current else None)
-    remarks = tuple(warnings(document, now))
+    document, remarks = _read(text, filename, current, book, now)
     mark = digest(document)
     if current is not None and current.digest == mark:
         return Published(current.number, (), remarks, moved=False)
@@ -98,14 +106,28 @@ def rollback(store: ControlStore, number: int | None = None, *, now: float, by: 
 
 
 def diff_against_current(
-    store: ControlStore, text: str, *, filename: str = "<document>", now: float | None = None
+    store: ControlStore,
+    text: str,
+    *,
+    filename: str = "<document>",
+    now: float,
+    book: PriceBook | None = None,
 ) -> Difference:
     """What publishing YAML `text` would change; writes nothing.  `now` (epoch seconds): dates are judged as publishing
     would.  Raises DocumentError, StoreError."""
     _, current = _current(store)
-    document = parse(text, filename=filename, now=now, in_force=current.document if current else None)
+    document, remarks = _read(text, filename, current, book, now)
     changes = diff(current.document if current else None, document)
-    return Difference(current.number if current else None, tuple(changes), tuple(warnings(document, now)))
+    return Difference(current.number if current else None, tuple(changes), remarks)
+
+
+def _read(
+    text: str, filename: str, current: Version | None, book: PriceBook | None, now: float
+) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """The document that a text means, prices written out, and what is to be said of it."""
+    before = current.document if current else None
+    document, remarks = filled(parse(text, filename=filename, now=now, in_force=before), before, book, now)
+    return document, (*warnings(document, now), *remarks)
 
 
 def _current(store: ControlStore) -> tuple[Pointer | None, Version | None]:

@@ -32,6 +32,7 @@ from understudy.routing.journal import Journal
 from understudy.routing.policy import decide
 from understudy.routing.scorers import Outlook
 from understudy.runtime.gateway import ApiRequest
+from understudy.services.admission import Admissions
 from understudy.services.decision_log import refusal
 from understudy.services.demands import HEADER, in_force
 from understudy.services.feedback import PATH as FEEDBACK
@@ -39,6 +40,8 @@ from understudy.services.feedback import Feedback
 from understudy.services.fitness import offence, unfit
 from understudy.services.handling import Answered, Guarded, Handling
 from understudy.services.keepsakes import Keepsakes
+from understudy.services.metering import PATH as USAGE
+from understudy.services.metering import Metering
 from understudy.services.outcomes import LocalOutcomes
 from understudy.services.outlooks import Outlooks
 from understudy.services.read_model import ReadModel
@@ -82,6 +85,8 @@ class RouteRequest:
         clock: Clock,
         logger: Logger,
         rng: random.Random,
+        admissions: Admissions | None = None,
+        metering: Metering | None = None,
         guarding: Callable[[], Guarding] | None = None,
     ) -> None:
         """`guarding` looks for personal data; it is loaded with the first request that wants it."""
@@ -90,13 +95,23 @@ class RouteRequest:
         self._outcomes = outcomes
         self._keepsakes = keepsakes
         self._feedback = feedback
+        self._metering = metering
         self._signals = Signals()
         self._clock = clock
         self._logger = logger
         self._rng = rng
         self._outlooks = Outlooks(clock)
         self._serving = Serving(
-            outcomes, upstream, keepsakes, feedback, self._signals, clock=clock, logger=logger, rng=rng
+            outcomes,
+            upstream,
+            keepsakes,
+            feedback,
+            self._signals,
+            clock=clock,
+            logger=logger,
+            rng=rng,
+            admissions=admissions,
+            metering=metering,
         )
 
     async def answer(self, request: ApiRequest) -> Answered:
@@ -120,11 +135,11 @@ class RouteRequest:
 
     async def _dispatch(self, request: ApiRequest, request_id: str, headers: dict[str, str]) -> Answered:
         listing = request.path == MODELS or request.path.startswith(MODELS + "/")
-        front, judging = FRONTS.get(request.path), request.path == FEEDBACK
-        if front is None and not (listing or judging):
-            paths = ", ".join(sorted({MODELS, FEEDBACK, *FRONTS}))
+        front, judging, spending = FRONTS.get(request.path), request.path == FEEDBACK, request.path == USAGE
+        if front is None and not (listing or judging or spending):
+            paths = ", ".join(sorted({MODELS, FEEDBACK, USAGE, *FRONTS}))
             raise UnknownPath(f"There is no {request.path} here; there are: {paths}.")
-        if request.method != (method := "GET" if listing else "POST"):
+        if request.method != (method := "GET" if listing or spending else "POST"):
             raise WrongMethod(f"{request.path} takes {method}, not {request.method}.", allowed=method)
         key = caller_key(request)
         known = self._read_model.catalog(urgent=self._outcomes.in_doubt)
@@ -132,9 +147,13 @@ class RouteRequest:
         if judging:
             await self._feedback.take(client, body_of(request))
             return Answered(204, headers, b"")
+        if spending:
+            usage = await self._metering.usage(client) if self._metering else {}
+            return Answered(200, {**headers, "content-type": "application/json"}, encode(usage))
         if front is None:
             asked = request.path.removeprefix(MODELS).removeprefix("/")
-            body = encode(model(asked, catalog.routes) if asked else models(catalog.routes))
+            routes = [name for name in catalog.routes if client.may_ask(name)]
+            body = encode(model(asked, routes) if asked else models(routes))
             return Answered(200, {**headers, "content-type": "application/json"}, body)
         handling = await self._handling(request, front, request_id, client, catalog)
         return await self._serving.answer(handling, front, headers)
@@ -145,8 +164,9 @@ class RouteRequest:
         body = body_of(given)
         request = front.read(body, given.headers)
         route = catalog.routes.get(request.model)
-        if route is None:
-            known = ", ".join(sorted(catalog.routes))
+        if route is None or not client.may_ask(route.name):
+            # A route that the key may not ask is none for it, so that nobody learns its name by asking.
+            known = ", ".join(sorted(filter(client.may_ask, catalog.routes)))
             raise UnknownModel(f"There is no model {request.model!r} here; there are: {known}.", param="model")
         constraints = in_force(route, client, given.headers.get(HEADER), catalog)
         request, pii = await self._guarded(given, front, body, request, route, constraints.pii)

@@ -31,6 +31,7 @@ from understudy.routing.policy import Decision, Judged, Ranked, kept_back
 from understudy.routing.scorers import Outlook, Rating
 from understudy.services.fitness import unfit
 from understudy.services.measures import rate
+from understudy.services.metering import Metering
 from understudy.services.outcomes import Collected, LocalOutcomes
 from understudy.services.upstream import Upstream
 from understudy.services.validity import flaws
@@ -63,8 +64,16 @@ class Shadows:
     """One for each execution environment; used from one event loop."""
 
     def __init__(
-        self, upstream: Upstream, outcomes: LocalOutcomes, *, clock: Clock, logger: Logger, rng: random.Random
+        self,
+        upstream: Upstream,
+        outcomes: LocalOutcomes,
+        *,
+        clock: Clock,
+        logger: Logger,
+        rng: random.Random,
+        metering: Metering | None = None,
     ) -> None:
+        self._metering = metering
         self._upstream = upstream
         self._outcomes = outcomes
         self._clock = clock
@@ -158,6 +167,8 @@ class Shadows:
             outcome = f"not judged: {type(error).__name__}"
         finally:
             attempt = journal.attempts[-1] if journal.attempts else None
+            if self._metering is not None:
+                self._metering.own("shadow", journal.attempts, route.name)
             self._tell(seen.observation, attempt, whole=outcome == "ok", valid=not found)
             self._log(request_id, route, target, attempt, outcome, found, chunks)
 
@@ -227,7 +238,7 @@ def _samples(attempt: Attempt, now: float, *, whole: bool, valid: bool) -> Itera
             values["speed"] = speed
         if attempt.usage is not None and not attempt.estimated:
             values["tokens"] = float(attempt.usage.completion_tokens)
-            if cost is not None:
+            if cost is not None and not attempt.price.assumed:
                 values["cost"] = float(cost)
     usd = 0.0 if cost is None else float(cost)
     for number, (kind, value) in enumerate(values.items()):

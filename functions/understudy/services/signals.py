@@ -148,7 +148,7 @@ def _of_route(attempt: Attempt, stream: str, at: float) -> list[Sample]:
     values = []
     if attempt.usage.completion_tokens:
         values.append(Sample("tokens", float(attempt.usage.completion_tokens), at, stream))
-    if (cost := attempt.cost) is not None:
+    if (cost := attempt.cost) is not None and not attempt.price.assumed:
         values.append(Sample("cost", float(cost), at, stream))
     return values
 

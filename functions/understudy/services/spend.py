@@ -1,6 +1,6 @@
 """What probes may cost: estimates before, counts after, one allowance for each target and day (UTC).
 
-A target without a price is counted at ASSUMED, so that a missing figure is no way around the allowance.
+A target without a price is counted at an assumed one, so that a missing figure is no way around the allowance.
 """
 
 from __future__ import annotations
@@ -9,15 +9,13 @@ from collections.abc import Iterable
 from dataclasses import replace
 from decimal import Decimal
 
-from understudy.catalog import HealthSettings, Price, Target
+from understudy.catalog import HealthSettings, Target
 from understudy.chat.request import ChatRequest
 from understudy.chat.unary import UnaryRequest
 from understudy.ports import AskKind, Probing
-from understudy.pricing.cost import cost
 from understudy.routing.journal import Attempt
 from understudy.routing.limits import dearest
 
-ASSUMED = Price(Decimal(3), Decimal(15), "assumed: about that of the larger models of late 2025")
 BEYOND = 2
 """Health checks, and what confirms an alarm, go on up to so many times the allowance: they are few tokens, and without
 them nobody would know that a target is down, or that it is not."""
@@ -34,13 +32,13 @@ def estimated(requests: Iterable[ChatRequest | UnaryRequest], target: Target) ->
 
 def counted(attempts: Iterable[Attempt]) -> Decimal:
     """US dollars that these calls cost, as far as their tokens are known."""
-    costs = (cost(attempt.usage, attempt.target.price or ASSUMED) for attempt in attempts)
+    costs = (attempt.cost for attempt in attempts)
     return sum((one for one in costs if one is not None), Decimal(0))
 
 
 def priced(target: Target) -> Target:
     """The target, with a price in any case."""
-    return target if target.price else replace(target, price=ASSUMED)
+    return target if target.price else replace(target, price=target.assumed_price)
 
 
 def reserved(known: Probing, price: Decimal) -> Probing:

@@ -28,14 +28,18 @@ from understudy.ports import (
     DetectorStore,
     HealthStore,
     IncidentStore,
+    KeyStore,
+    LedgerStore,
     Logger,
     ProbeQueue,
     SnapshotStore,
     StatusPageStore,
     Stream,
 )
+from understudy.services.budget_alerts import end_those_over
 from understudy.services.current_catalog import CurrentCatalog
 from understudy.services.detection import Detection, Find, Learned
+from understudy.services.spend_watch import SpendWatch
 from understudy.services.trouble import Troubles, told, unasked
 
 TRIES = 8
@@ -46,11 +50,23 @@ LEARNING = 20.0
 """Seconds from the beginning of a batch after which no further target's values are taken in; the room has 30 in all."""
 LONGEST = 500
 """Characters of a list of names in the log."""
+TIDY = 60.0
+"""Seconds between two looks at incidents that end with their day or month."""
 MEASURE = 50.0
 """Seconds between two measures of a target that does not change: about one for each minute that CloudWatch keeps."""
 
 
-class Store(ControlStore, HealthStore, DetectorStore, SnapshotStore, IncidentStore, StatusPageStore, Protocol):
+class Store(
+    ControlStore,
+    HealthStore,
+    DetectorStore,
+    SnapshotStore,
+    IncidentStore,
+    StatusPageStore,
+    KeyStore,
+    LedgerStore,
+    Protocol,
+):
     """The part of the store that health needs."""
 
 
@@ -79,8 +95,10 @@ class UpdateHealth:
         self._rng = rng
         self._detection = Detection(store, clock=clock, logger=logger, kit=kit, find=find)
         self._troubles = Troubles(store, clock=clock)
+        self._spend = SpendWatch(store, clock=clock)
         self._measured_at: dict[str, float] = {}
         self._waiting: dict[str, list[Observation]] = {}
+        self._tidied_at = float("-inf")
 
     def observe(self, seen: Observation) -> None:
         """Fold one observation into its target's health; `learn` tells its values to their detectors."""
@@ -101,6 +119,8 @@ class UpdateHealth:
         current, waiting, self._waiting = self._catalog.read(), self._waiting, {}
         until = (self._clock() if began is None else began) + LEARNING
         failed = [own_failure("StoreErrors")]
+        if current is not None:
+            self._look(current)
         while waiting and current is not None and self._clock() < until:
             target = next(iter(waiting))
             seen = waiting.pop(target)
@@ -115,6 +135,28 @@ class UpdateHealth:
         if waiting and current is not None:
             count, names = sum(map(len, waiting.values())), ", ".join(sorted(waiting))[:LONGEST]
             self._logger.warning("values were left out, for time was up", observations=count, targets=names)
+
+    def tidy(self) -> None:
+        """End the incidents of budgets whose day or month is over; looked at once a minute."""
+        now = self._clock()
+        if now - self._tidied_at < TIDY:
+            return
+        self._tidied_at = now
+        try:
+            end_those_over(self._store, now)
+        except StoreError as error:
+            failed = [own_failure("StoreErrors")]
+            self._logger.warning("incidents of budgets could not be ended", error=str(error), metrics=failed)
+
+    def _look(self, current: Catalog) -> None:
+        """Look at what is spent; what fails here is looked at again."""
+        try:
+            self._spend.look(current)
+        except StoreError as error:
+            metrics = [own_failure("StoreErrors")]
+            self._logger.warning("spending was not looked at", error=str(error), metrics=metrics)
+        except Exception:
+            self._logger.exception("spending was not looked at")
 
     def _learn(self, target: str, seen: Sequence[Observation], current: Catalog) -> None:
         health = self._health(target)

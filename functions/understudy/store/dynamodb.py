@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from understudy.errors import Conflict, StoreError
-from understudy.store.table import Item, Key
+from understudy.store.table import FORGETS, Item, Key
 
 BATCH = 100
 """Keys of one BatchGetItem (Amazon DynamoDB API reference)."""
@@ -86,15 +87,56 @@ class DynamoTable:
         return items
 
     def add(self, key: Key, amounts: Mapping[str, int], *, ttl: float) -> Mapping[str, int]:
-        names = {f"#{place}": name for place, name in enumerate(amounts)}
-        values = {f":{place}": {"N": str(amount)} for place, amount in enumerate(amounts.values())}
+        return self._added(key, amounts, "SET #ttl = :ttl", {":ttl": {"N": str(int(ttl))}}, {"#ttl": "ttl"})
+
+    def add_once(
+        self, key: Key, amounts: Mapping[str, int], writer: str, number: int, *, ttl: float
+    ) -> Mapping[str, int] | None:
+        try:
+            return self._added(
+                key,
+                amounts,
+                "SET #ttl = :ttl, #writer = :number",
+                {":ttl": {"N": str(int(ttl))}, ":number": {"N": str(number)}},
+                {"#ttl": "ttl", "#writer": writer},
+                ConditionExpression="attribute_not_exists(#writer) OR #writer < :number",
+            )
+        except Conflict:
+            return None
+
+    def forget(self, key: Key, counters: Mapping[str, int]) -> None:
+        gone = dict(list(counters.items())[:FORGETS])
+        places = range(len(gone))
+        # Whose counter has moved meanwhile is taken away another time.
+        with suppress(Conflict):
+            self._call(
+                "update_item",
+                Key=_key(key),
+                UpdateExpression=f"REMOVE {', '.join(f'#{n}' for n in places)}",
+                ConditionExpression=" AND ".join(f"#{n} = :{n}" for n in places),
+                ExpressionAttributeNames={f"#{place}": name for place, name in enumerate(gone)},
+                ExpressionAttributeValues={f":{place}": {"N": str(last)} for place, last in enumerate(gone.values())},
+            )
+
+    def _added(
+        self,
+        key: Key,
+        amounts: Mapping[str, int],
+        assign: str,
+        values: Mapping[str, Any],
+        names: Mapping[str, str],
+        **condition: Any,
+    ) -> Mapping[str, int]:
+        places = range(len(amounts))
         answer = self._call(
             "update_item",
             Key=_key(key),
-            UpdateExpression=f"SET #ttl = :ttl ADD {', '.join(f'#{n} :{n}' for n in range(len(amounts)))}",
-            ExpressionAttributeNames=names | {"#ttl": "ttl"},
-            ExpressionAttributeValues=values | {":ttl": {"N": str(int(ttl))}},
+            UpdateExpression=f"{assign} ADD {', '.join(f'#{n} :{n}' for n in places)}",
+            ExpressionAttributeNames={f"#{place}": name for place, name in enumerate(amounts)} | dict(names),
+            ExpressionAttributeValues={f":{place}": {"N": str(amount)} for place, amount in enumerate(amounts.values())}
+            | dict(values),
             ReturnValues="ALL_NEW",
+            **condition,
         )
         return _counters(answer["Attributes"])
 

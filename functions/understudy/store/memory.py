@@ -7,7 +7,7 @@ import threading
 from collections.abc import Mapping, Sequence
 
 from understudy.errors import Conflict
-from understudy.store.table import Item, Key
+from understudy.store.table import FORGETS, Item, Key
 
 
 class MemoryTable:
@@ -41,16 +41,37 @@ class MemoryTable:
 
     def add(self, key: Key, amounts: Mapping[str, int], *, ttl: float) -> Mapping[str, int]:
         with self._lock:
+            return self._added(key, amounts, ttl)
+
+    def add_once(
+        self, key: Key, amounts: Mapping[str, int], writer: str, number: int, *, ttl: float
+    ) -> Mapping[str, int] | None:
+        with self._lock:
             kept = self._item(key)
-            sums: dict[str, int] = dict(kept.body) if kept else {}
-            for name, amount in amounts.items():
-                sums[name] = sums.get(name, 0) + amount
-            self._items[key] = (json.dumps(sums), 0, ttl)
-        return sums
+            last = kept.body.get(writer) if kept else None
+            if last is not None and last >= number:
+                return None
+            return self._added(key, {**amounts, writer: number - (last or 0)}, ttl)
+
+    def forget(self, key: Key, counters: Mapping[str, int]) -> None:
+        with self._lock:
+            gone = dict(list(counters.items())[:FORGETS])
+            kept = self._item(key)
+            if kept is not None and gone.items() <= kept.body.items():
+                sums = {name: value for name, value in kept.body.items() if name not in gone}
+                self._items[key] = (json.dumps(sums), 0, kept.ttl)
 
     def delete(self, key: Key) -> None:
         with self._lock:
             self._items.pop(key, None)
+
+    def _added(self, key: Key, amounts: Mapping[str, int], ttl: float) -> dict[str, int]:
+        kept = self._item(key)
+        sums: dict[str, int] = dict(kept.body) if kept else {}
+        for name, amount in amounts.items():
+            sums[name] = sums.get(name, 0) + amount
+        self._items[key] = (json.dumps(sums), 0, ttl)
+        return sums
 
     def _item(self, key: Key) -> Item | None:
         found = self._items.get(key)

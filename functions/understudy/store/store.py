@@ -5,7 +5,6 @@ from __future__ import annotations
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields, replace
-from datetime import UTC, datetime
 from decimal import ROUND_CEILING, Decimal
 
 from understudy.control.versions import Pointer, Version, plain, version_from
@@ -15,21 +14,22 @@ from understudy.health.observation import Observation
 from understudy.health.status_page import StatusPage, status_page_from
 from understudy.incidents.incident import Incident, incident_from
 from understudy.keys import ClientKey, key_from
-from understudy.ports import Answer, Kept, Probing, Rota, Snapshot, Stream
+from understudy.ports import Answer, Kept, Probing, Rota, Snapshot, Stream, Use
+from understudy.pricing.ledger import day_of
 from understudy.store import keys
-from understudy.store.table import Item, Table
+from understudy.store.ledger import NANO, Ledger
+from understudy.store.table import Item
 
-NANO = Decimal("1e-9")
+MINUTE = 60
+MOST_OVER = 20
+"""Counters of minutes that are over, at which they are taken out of their item."""
 RUN_TRIES = 8
 """Times that a run is tried to be taken after losing to another stream's."""
 
 
-class Store:
-    """See `understudy.ports`: control, health, detectors, observations, probing, status pages, client keys, incidents,
-    notices, keepsakes, answers, snapshots."""
-
-    def __init__(self, table: Table) -> None:
-        self._table = table
+class Store(Ledger):
+    """See `understudy.ports`: control, health, detectors, observations, probing, status pages, client keys and their
+    use, incidents, notices, keepsakes, answers, snapshots, the ledger."""
 
     # control document
 
@@ -91,7 +91,7 @@ class Store:
     # probing
 
     def probing(self, targets: Sequence[str], now: float) -> Mapping[str, Probing]:
-        day = _day(now)
+        day = day_of(now)
         wanted = [(keys.health(name), keys.probing(name), keys.spend(name, day)) for name in targets]
         found = self._table.batch([key for three in wanted for key in three])
         return {name: _probing(*map(found.get, three)) for name, three in zip(targets, wanted, strict=True)}
@@ -117,7 +117,7 @@ class Store:
     def spend(self, target: str, amounts: Mapping[str, Decimal], now: float) -> None:
         # Counters are whole numbers: thousand millionths of a dollar, rounded up.
         whole = {kind: int((usd / NANO).to_integral_value(ROUND_CEILING)) for kind, usd in amounts.items()}
-        self._table.add(keys.spend(target, _day(now)), whole, ttl=now + keys.SPEND_TTL)
+        self._table.add(keys.spend(target, day_of(now)), whole, ttl=now + keys.SPEND_TTL)
 
     # status pages
 
@@ -145,6 +145,30 @@ class Store:
 
     def client_keys(self) -> Sequence[ClientKey]:
         return [key_from(item.body, item.rev) for item in self._table.query(keys.KEYS)]
+
+    def take(
+        self,
+        account: str,
+        now: float,
+        *,
+        requests: int = 0,
+        tokens: int = 0,
+        lease: float | None = None,
+        returned: float | None = None,
+    ) -> Use:
+        key, minute = keys.use(account), int(now // MINUTE)
+        amounts = {f"requests#{minute}": requests, f"tokens#{minute}": tokens}
+        amounts |= {f"leases#{int(end // MINUTE)}": by for end, by in ((lease, 1), (returned, -1)) if end is not None}
+        sums = self._table.add(key, {n: by for n, by in amounts.items() if by}, ttl=now + keys.USE_TTL)
+        # Clocks differ by seconds: what has just ended may still be somebody's present.
+        over = {name: count for name, count in sums.items() if int(name.partition("#")[2]) < minute - 1}
+        if len(over) >= MOST_OVER:
+            self._table.forget(key, over)
+        return _use(sums, minute)
+
+    def use(self, account: str, now: float) -> Use:
+        item = self._table.get(keys.use(account))
+        return _use(item.body if item else {}, int(now // MINUTE))
 
     # incidents and notices
 
@@ -224,10 +248,6 @@ class Store:
         )
 
 
-def _day(now: float) -> str:
-    return datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%d")
-
-
 def _probing(health: Item | None, probing: Item | None, spend: Item | None) -> Probing:
     return Probing(
         health_from(health.body, health.rev) if health else None,
@@ -240,6 +260,11 @@ def _rotas(item: Item | None) -> dict[str, Rota]:
     known = {field.name for field in fields(Rota)}
     rotas = item.body["rotas"] if item else {}
     return {s: Rota(**{name: value for name, value in rota.items() if name in known}) for s, rota in rotas.items()}
+
+
+def _use(sums: Mapping[str, int], minute: int) -> Use:
+    leases = (count for name, count in sums.items() if name.startswith("leases#") and int(name[7:]) >= minute)
+    return Use(sums.get(f"requests#{minute}", 0), sums.get(f"tokens#{minute}", 0), max(0, sum(leases)))
 
 
 def _pointer(item: Item) -> Pointer:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 Key = tuple[str, str]
+FORGETS = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,5 +39,14 @@ class Table(Protocol):
     def add(self, key: Key, amounts: Mapping[str, int], *, ttl: float) -> Mapping[str, int]:
         """Add to the counters of an item, all at once and whoever else adds; returns their sums.  The item has no body
         but its counters, and is made where it is not there."""
+
+    def add_once(
+        self, key: Key, amounts: Mapping[str, int], writer: str, number: int, *, ttl: float
+    ) -> Mapping[str, int] | None:
+        """As `add`, and set the counter `writer` to `number`, where it is not there or below it; None where it is not:
+        then this was added before."""
+
+    def forget(self, key: Key, counters: Mapping[str, int]) -> None:
+        """Take counters away where all of them still have these values (at most FORGETS of them)."""
 
     def delete(self, key: Key) -> None: ...

@@ -12,7 +12,7 @@ from typing import Any
 
 from understudy.chat.bound import marked
 from understudy.chat.stream import Chunk, make_chunk
-from understudy.chat.usage import Usage
+from understudy.chat.usage import Usage, detail
 from understudy.wire.base import Event
 from understudy.wire.body import number_at, object_at, string_at
 from understudy.wire.failures import reported
@@ -61,6 +61,7 @@ class AnthropicDecoder:
         self._blocks: dict[int, _Block] = {}
         self._calls = 0
         self._counts: dict[str, int] = {}
+        self._tier = ""
         self._complete = False
         self.ended = False
 
@@ -216,11 +217,24 @@ class AnthropicDecoder:
             details = usage.get("output_tokens_details")
             if isinstance(details, Mapping) and isinstance(details.get("thinking_tokens"), int):
                 self._counts["thinking_tokens"] = details["thinking_tokens"]
+            if long := detail(usage.get("cache_creation"), "ephemeral_1h_input_tokens"):
+                self._counts["long"] = long
+            # "speed" is named where an answer was given in fast mode, which is dearer.
+            told = usage.get("speed") if usage.get("speed") == "fast" else usage.get("service_tier")
+            self._tier = told if isinstance(told, str) else self._tier
 
     def _usage(self) -> Usage:
         fresh, read, written, output = (self._counts.get(name, 0) for name in _COUNTS)
         thought = self._counts.get("thinking_tokens", 0)
-        return Usage(fresh + read + written, output, cached_tokens=read, reasoning_tokens=thought)
+        return Usage(
+            fresh + read + written,
+            output,
+            cached_tokens=read,
+            reasoning_tokens=thought,
+            cache_write_tokens=written,
+            cache_write_1h_tokens=min(self._counts.get("long", 0), written),
+            service_tier=self._tier[:32],
+        )
 
     def _opaque(self) -> Chunk:
         """Something of the answer that the chat shape has no word for."""

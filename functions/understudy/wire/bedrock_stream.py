@@ -77,7 +77,7 @@ class BedrockDecoder:
                 return self._finish(payload.get("stopReason"))
             case "metadata":
                 self.ended = True
-                return self._count(payload.get("usage"))
+                return self._count(payload.get("usage"), payload.get("serviceTier"))
             case "initial-response":
                 return []
         raise ValueError(f"an event of unknown type {name!r}")
@@ -155,11 +155,19 @@ class BedrockDecoder:
         self._complete = True
         return [chunk]
 
-    def _count(self, usage: object) -> list[Chunk]:
+    def _count(self, usage: object, tier: object) -> list[Chunk]:
         if not isinstance(usage, Mapping) or not isinstance(usage.get("inputTokens"), int):
             return []
         fresh, read, written, output = (_number(usage.get(name)) for name in _COUNTS)
-        counted = Usage(prompt_tokens=fresh + read + written, completion_tokens=output, cached_tokens=read)
+        named = tier.get("type") if isinstance(tier, Mapping) else None
+        counted = Usage(
+            prompt_tokens=fresh + read + written,
+            completion_tokens=output,
+            cached_tokens=read,
+            cache_write_tokens=written,
+            cache_write_1h_tokens=min(_for_an_hour(usage.get("cacheDetails")), written),
+            service_tier=named[:32] if isinstance(named, str) else "",
+        )
         return [make_chunk(id="", model="", created=0, usage=counted)]
 
     def _chunk(self, delta: Mapping[str, Any], finish_reason: str | None = None) -> Chunk:
@@ -186,6 +194,12 @@ def _union(value: object, name: str) -> tuple[str, Any]:
 
 def _number(value: object) -> int:
     return value if isinstance(value, int) else 0
+
+
+def _for_an_hour(details: object) -> int:
+    """Tokens that were written to a cache to be kept for an hour."""
+    parts = [one for one in details if isinstance(one, Mapping)] if isinstance(details, list) else []
+    return sum(_number(one.get("inputTokens")) for one in parts if one.get("ttl") == "1h")
 
 
 def replayed(message: Mapping[str, Any], reason: object, usage: object) -> list[tuple[str, Mapping[str, Any]]]:

@@ -68,6 +68,7 @@ _COUNTS = (
     "thoughtsTokenCount",
     "cachedContentTokenCount",
 )
+_MODAL = ("promptTokensDetails", "candidatesTokensDetails")
 
 
 @dataclass(slots=True)
@@ -231,10 +232,23 @@ class GeminiDecoder:
         """Counts are running totals; a later one replaces an earlier one."""
         if isinstance(usage, Mapping):
             self._counts.update({n: usage[n] for n in _COUNTS if isinstance(usage.get(n), int)})
+            for name in _MODAL:
+                for kind, tokens in _modalities(usage.get(name)):
+                    self._counts[f"{name}.{kind}"] = tokens
 
     def _usage(self) -> Usage:
         prompt, tools, said, thought, cached = (self._counts.get(name, 0) for name in _COUNTS)
-        return Usage(prompt + tools, said + thought, cached, thought)
+        read, answered = _MODAL
+        return Usage(
+            prompt + tools,
+            said + thought,
+            cached,
+            thought,
+            audio_input_tokens=self._counts.get(f"{read}.AUDIO", 0),
+            audio_output_tokens=self._counts.get(f"{answered}.AUDIO", 0),
+            image_input_tokens=self._counts.get(f"{read}.IMAGE", 0),
+            image_output_tokens=self._counts.get(f"{answered}.IMAGE", 0),
+        )
 
     def _chunk(self, choices: list[dict[str, Any]], usage: Usage | None = None) -> Chunk:
         payload: dict[str, Any] = {
@@ -245,7 +259,9 @@ class GeminiDecoder:
             "model": self._model,
             "choices": choices,
         }
-        return chunk_from(payload | {"usage": usage.payload()} if usage else payload)
+        made = chunk_from(payload | {"usage": usage.payload()} if usage else payload)
+        # The shape has no room for all that `usage` says.
+        return replace(made, usage=usage) if usage else made
 
 
 def _logprobs(result: object) -> dict[str, Any] | None:
@@ -286,3 +302,10 @@ def _list(holder: Mapping[str, Any], name: str) -> list[Any]:
 
 def _digest(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:24]
+
+
+def _modalities(details: object) -> Iterator[tuple[str, int]]:
+    """Tokens of a prompt or an answer by modality (Gemini API reference, "ModalityTokenCount")."""
+    for one in details if isinstance(details, list) else ():
+        if isinstance(one, Mapping) and isinstance(one.get("tokenCount"), int):
+            yield str(one.get("modality")), one["tokenCount"]

@@ -11,7 +11,7 @@ from typing import Any
 
 from understudy.chat.bound import marked, marked_id
 from understudy.chat.stream import Chunk, make_chunk
-from understudy.chat.usage import Usage
+from understudy.chat.usage import Usage, detail, with_tier
 from understudy.errors import AttemptFailed
 from understudy.wire.base import Event
 from understudy.wire.body import decode_object, number_at, object_at, string_at
@@ -156,7 +156,7 @@ class ResponsesDecoder:
             created=self._created,
             delta={},
             finish_reason=reason,
-            usage=_usage(response.get("usage")),
+            usage=with_tier(_usage(response.get("usage")), response.get("service_tier")),
         )
 
     def _delta(self, delta: Mapping[str, Any]) -> Chunk:
@@ -176,17 +176,18 @@ def _failed(payload: Mapping[str, Any]) -> AttemptFailed:
 def _usage(counts: object) -> Usage | None:
     if not isinstance(counts, Mapping) or not isinstance(counts.get("input_tokens"), int):
         return None
+    read, said = counts.get("input_tokens_details"), counts.get("output_tokens_details")
     return Usage(
         prompt_tokens=counts["input_tokens"],
-        completion_tokens=_count(counts, "output_tokens"),
-        cached_tokens=_count(counts.get("input_tokens_details"), "cached_tokens"),
-        reasoning_tokens=_count(counts.get("output_tokens_details"), "reasoning_tokens"),
+        completion_tokens=detail(counts, "output_tokens"),
+        cached_tokens=detail(read, "cached_tokens"),
+        reasoning_tokens=detail(said, "reasoning_tokens"),
+        cache_write_tokens=detail(read, "cache_write_tokens"),
+        audio_input_tokens=detail(read, "audio_tokens"),
+        audio_output_tokens=detail(said, "audio_tokens"),
+        image_input_tokens=detail(read, "image_tokens"),
+        image_output_tokens=detail(said, "image_tokens"),
     )
-
-
-def _count(counts: object, name: str) -> int:
-    value = counts.get(name) if isinstance(counts, Mapping) else None
-    return value if isinstance(value, int) else 0
 
 
 def _marked_event(event: Mapping[str, Any], owner: str) -> dict[str, Any]:

@@ -408,7 +408,7 @@ def test_probabilities_that_are_asked_no_more_are_no_finding() -> None:
 
 FLEET = """
 schema: 1
-providers: {acme: {wire: openai, base_url: "https://acme.example/v1"}}
+providers: {acme: {wire: openai, base_url: "https://acme.example/v1", simulated: true}}
 targets: {a: {provider: acme, model: m}, b: {provider: acme, model: m}, c: {provider: acme, model: n}}
 routes: {chat: {targets: [a, b, c]}}
 health: {breaker: {jitter: 0}}

@@ -104,8 +104,8 @@ def test_a_rate_is_measured_only_where_it_says_something(fields: dict[str, Any])
 
 
 def test_a_price_that_is_not_known_is_not_nothing() -> None:
-    """Without a price there is no sample of the cost."""
-    assert "Cost" not in of_targets([attempt("lead", target=target("lead"))])["lead"].values
+    """Without a price the cost is that of an assumed one, never nothing."""
+    assert 0.0045 == of_targets([attempt("lead", target=target("lead"))])["lead"].values["Cost"]
 
 
 def journal(*names: str, hedges: Sequence[int] = ()) -> Journal:
@@ -166,7 +166,7 @@ def test_a_probe_is_counted_apart_from_callers() -> None:
     provider = Provider(lead=[Transient("boom")])
     asyncio.run(minute(world, provider))
     found = {one.of: dict(one.values) for one in measured(world.log)}
-    assert {"lead": {"ProbeFailures": [1]}, "spare": {"ProbeFailures": [0]}} == found
+    assert {"lead": {"ProbeFailures": [1]}, "spare": {"ProbeFailures": [0], "ProbeCost": [4.2e-05]}} == found
     assert {"probe"} == {message for message, fields in world.log.lines if fields.get("metrics")}
 
 

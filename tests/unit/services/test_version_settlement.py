@@ -15,7 +15,7 @@ from understudy.services.publish_control import publish
 DOCUMENT = """
 schema: 1
 providers:
-  acme: {wire: openai, base_url: "https://acme.example/v1"}
+  acme: {wire: openai, base_url: "https://acme.example/v1", simulated: true}
 targets:
   lead: {provider: acme, model: large}
 routes:

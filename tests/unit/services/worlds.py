@@ -18,7 +18,7 @@ from understudy.store.store import Store
 DOCUMENT = """
 schema: 1
 providers:
-  acme: {wire: openai, base_url: "https://acme.example/v1"}
+  acme: {wire: openai, base_url: "https://acme.example/v1", simulated: true}
 targets:
   lead: {provider: acme, model: large}
   spare: {provider: acme, model: small}
@@ -107,6 +107,14 @@ class FrailTable(MemoryTable):
     def add(self, key: Any, amounts: Any, *, ttl: float) -> Any:
         self._check("add")
         return super().add(key, amounts, ttl=ttl)
+
+    def add_once(self, key: Any, amounts: Any, writer: str, number: int, *, ttl: float) -> Any:
+        self._check("add_once")
+        return super().add_once(key, amounts, writer, number, ttl=ttl)
+
+    def query(self, pk: str, **named: Any) -> Any:
+        self._check("query")
+        return super().query(pk, **named)
 
     def _check(self, call: str) -> None:
         self.calls.append(call)

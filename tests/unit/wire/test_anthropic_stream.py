@@ -22,7 +22,7 @@ COUNTS = {
     "prompt_tokens": 20,
     "completion_tokens": 7,
     "total_tokens": 27,
-    "prompt_tokens_details": {"cached_tokens": 5},
+    "prompt_tokens_details": {"cached_tokens": 5, "cache_write_tokens": 3},
     "completion_tokens_details": {"reasoning_tokens": 0},
 }
 ROLE = {"role": "assistant"}

@@ -77,7 +77,7 @@ def test_streamed_text_is_its_pieces(pieces: list[str]) -> None:
     assert ("".join(pieces), True, True) == ("".join(c.text for c in chunks), decoder.complete, decoder.ended)
     assert {"role": "assistant"} == chunks[0].payload["choices"][0]["delta"]
     assert [{0: "stop"}] == [c.finish_reasons for c in chunks if c.finish_reasons]
-    assert ([], Usage(12, 9, 4)) == (chunks[-1].payload["choices"], chunks[-1].usage)
+    assert ([], Usage(12, 9, 4, cache_write_tokens=5)) == (chunks[-1].payload["choices"], chunks[-1].usage)
 
 
 def test_the_stop_reason_completes_and_the_counts_end() -> None:
@@ -268,7 +268,7 @@ def test_a_whole_answer_says_what_its_stream_would() -> None:
     message = choice["message"]
     assert ("hm", "so", "tool_calls") == (message["reasoning_content"], message["content"], choice["finish_reason"])
     assert ['{"é":1}', "{}"] == [call["function"]["arguments"] for call in message["tool_calls"]]
-    assert Usage(12, 9, 4) == chunks[-1].usage
+    assert Usage(12, 9, 4, cache_write_tokens=5) == chunks[-1].usage
 
 
 BAD_WHOLES: list[tuple[dict[str, Any], type[Exception]]] = [
@@ -304,4 +304,4 @@ def test_calls_that_may_not_be_made_are_left_out() -> None:
     chunks = [without_calls(chunk) for chunk in streamed(*events)[1]]
     choice = message_of(chunks)
     assert ("so", "stop", False) == (choice["message"]["content"], choice["finish_reason"], "tool_calls" in str(choice))
-    assert (False, Usage(12, 9, 4)) == (any(c.has_tool_calls for c in chunks), chunks[-1].usage)
+    assert (False, Usage(12, 9, 4, cache_write_tokens=5)) == (any(c.has_tool_calls for c in chunks), chunks[-1].usage)

@@ -303,10 +303,10 @@ def read_object(text: str) -> dict[str, Any] | None:
 
 
 def _counts(usage: Usage) -> dict[str, Any]:
-    """Usage in this API's way: what was read from a cache is no input; what was written to one is not known."""
+    """Usage in this API's way: what was read from a cache or written to one is no input."""
     counts: dict[str, Any] = {
-        "input_tokens": usage.prompt_tokens - usage.cached_tokens,
-        "cache_creation_input_tokens": 0,
+        "input_tokens": usage.prompt_tokens - usage.cached_tokens - usage.cache_write_tokens,
+        "cache_creation_input_tokens": usage.cache_write_tokens,
         "cache_read_input_tokens": usage.cached_tokens,
         "output_tokens": usage.completion_tokens,
     }

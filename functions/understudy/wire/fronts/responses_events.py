@@ -112,7 +112,7 @@ class Answer:
             if index_of(choice) == 0:
                 self._choice(choice)
         if isinstance(chunk.usage, Usage):
-            self._usage = objects.usage(chunk.usage, payload.get("usage") or {})
+            self._usage = objects.usage(chunk.usage)
             if self._reason is not None:
                 self._complete()
 

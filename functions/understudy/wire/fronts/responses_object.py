@@ -74,15 +74,13 @@ def ending(finish_reason: str) -> dict[str, Any]:
     return {"status": "incomplete", "incomplete_details": {"reason": _CUT.get(finish_reason, finish_reason)}}
 
 
-def usage(counts: Usage, payload: Mapping[str, Any]) -> dict[str, Any]:
-    """The counts in this API's words; `payload` is chat's own object, for what `Usage` does not hold."""
-    details = payload.get("prompt_tokens_details")
-    written = details.get("cache_write_tokens") if isinstance(details, Mapping) else None
+def usage(counts: Usage) -> dict[str, Any]:
+    """The counts in this API's words."""
     return {
         "input_tokens": counts.prompt_tokens,
         "input_tokens_details": {
             "cached_tokens": counts.cached_tokens,
-            "cache_write_tokens": written if isinstance(written, int) else 0,
+            "cache_write_tokens": counts.cache_write_tokens,
         },
         "output_tokens": counts.completion_tokens,
         "output_tokens_details": {"reasoning_tokens": counts.reasoning_tokens},
