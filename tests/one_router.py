@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass, field
+from functools import cache, partial
 from typing import Any
 
 from tests.builders import Log
@@ -19,6 +20,7 @@ from understudy.health.observation import observation_from
 from understudy.keys import ClientKey, hash_key
 from understudy.runtime.gateway import ApiRequest
 from understudy.services.feedback import Feedback
+from understudy.services.guarding import Guarding
 from understudy.services.handling import Answered
 from understudy.services.keepsakes import Keepsakes
 from understudy.services.metering import Metering
@@ -96,9 +98,10 @@ class Told:
 
 
 class Router:
-    """One execution environment over a table.  `log` has what it said, `outcomes` what it knows of its targets."""
+    """One execution environment over a table.  `log` has what it said, `outcomes` what it knows of its targets; `guard`
+    loads what looks for personal data."""
 
-    def __init__(self, document: str, table: KeptTable | None = None, transport: Any = None) -> None:
+    def __init__(self, document: str, table: KeptTable | None = None, transport: Any = None, guard: Any = None) -> None:
         self.table = table or KeptTable()
         self.store = Store(self.table)
         if table is None:
@@ -119,6 +122,7 @@ class Router:
             logger=self.log,
             rng=random.Random(2),
             metering=Metering(self.store, time.time, self.log),
+            guarding=guard and cache(partial(Guarding, guard, time.monotonic, self.log)),
         )
 
     def beside(self) -> Router:

@@ -21,6 +21,7 @@ from understudy.store.store import Store
 from understudy.telemetry import DecisionLog, JsonLogger
 
 if TYPE_CHECKING:
+    from understudy.services.guarding import Guarding
     from understudy.services.manage_router import ManageRouter
     from understudy.services.probe_targets import ProbeTargets
     from understudy.services.publish_alerts import PublishAlerts
@@ -86,21 +87,39 @@ def route_request(settings: Settings) -> RouteRequest:
         logger=logger,
         rng=rng,
         metering=Metering(store, time.time, logger),
+        guarding=cache(partial(_guarding, logger)),
     )
+
+
+def _guarding(logger: Logger) -> Guarding:
+    """Loaded by the first request of a route that guards personal data, and its library after it."""
+    from understudy.pii.checked import load
+    from understudy.services.guarding import Guarding
+
+    return Guarding(load, time.monotonic, logger)
 
 
 def probe_targets(settings: Settings) -> ProbeTargets:
     from understudy.services.metering import Metering
     from understudy.services.probe_targets import ProbeTargets
+    from understudy.transport.http import HttpTransport
     from understudy.transport.sqs import SqsDueQueue
 
     logger = _logger("probe_targets", settings)
     store = Store(DynamoTable(settings.table))
     due, upstream = SqsDueQueue(settings.due_queue_url, aws), _upstream(settings)
     rng = random.SystemRandom()
-    metering = Metering(store, time.time, logger)
+    metering, pages = Metering(store, time.time, logger), HttpTransport()
     return ProbeTargets(
-        store, upstream, due, clock=time.time, logger=logger, rng=rng, salt=settings.table, metering=metering
+        store,
+        upstream,
+        due,
+        clock=time.time,
+        logger=logger,
+        rng=rng,
+        salt=settings.table,
+        metering=metering,
+        pages=pages,
     )
 
 

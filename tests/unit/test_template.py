@@ -286,10 +286,11 @@ def test_a_room_writes_only_the_partitions_that_are_its_own() -> None:
         for name, properties in functions().items()
     }
     charged = [keys.ledger_of("*"), keys.spent_of("*")]
-    target, health = [[keys.target("*")], charged], [[keys.target("*"), keys.INCIDENT, keys.HISTORY]]
+    health = [[keys.target("*"), keys.INCIDENT, keys.HISTORY]]
     noted = [keys.keepsake("*", "*")[0], keys.answer("*", "*")[0]]
     routed = [[keys.target("*"), *(key.removesuffix("#*") for key in noted)], charged]
-    expected = {"RouteRequest": routed, "ProbeTargets": target, "UpdateHealth": health}
+    probed = [[keys.target("*"), keys.provider("*")], charged]
+    expected = {"RouteRequest": routed, "ProbeTargets": probed, "UpdateHealth": health}
     expected["ManageRouter"] = [[keys.CONTROL]]
     assert {**expected, "PublishAlerts": [[keys.notice("*")[0]]]} == partitions
 

@@ -251,6 +251,13 @@ def oddities(document: Mapping[str, Any]) -> Iterator[str]:
                 f"The route `{name}` copies {share} of its requests to `{target}`, and nothing limits what that costs: "
                 f"set routes.{name}.limits.max_cost_usd, for each copy, and a small share."
             )
+    for name, route in document["routes"].items():
+        modes = (route.get("pii") or {}).get("mode", "off"), route["constraints"].get("pii", "off")
+        if any(mode != "off" for mode in modes):
+            yield (
+                f"The route `{name}` guards personal data: it answers 503 unless the data plane was built with the PII "
+                "library (infra/pii.md)."
+            )
     yield from protocols.oddities(document)
     yield from probing.oddities(document)
 

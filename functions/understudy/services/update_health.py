@@ -33,6 +33,7 @@ from understudy.ports import (
     Logger,
     ProbeQueue,
     SnapshotStore,
+    StatusPageStore,
     Stream,
 )
 from understudy.services.current_catalog import CurrentCatalog
@@ -52,7 +53,17 @@ MEASURE = 50.0
 """Seconds between two measures of a target that does not change: about one for each minute that CloudWatch keeps."""
 
 
-class Store(ControlStore, HealthStore, DetectorStore, SnapshotStore, IncidentStore, KeyStore, LedgerStore, Protocol):
+class Store(
+    ControlStore,
+    HealthStore,
+    DetectorStore,
+    SnapshotStore,
+    IncidentStore,
+    StatusPageStore,
+    KeyStore,
+    LedgerStore,
+    Protocol,
+):
     """The part of the store that health needs."""
 
 
