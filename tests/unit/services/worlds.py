@@ -18,7 +18,7 @@ from understudy.store.store import Store
 DOCUMENT = """
 schema: 1
 providers:
-  acme: {wire: openai, base_url: "https://acme.example/v1", simulated: true}
+  acme: {wire: openai, base_url: "https://acme.example/v1"}
 targets:
   lead: {provider: acme, model: large}
   spare: {provider: acme, model: small}
