@@ -18,7 +18,7 @@ from understudy.ports import AlertSink, Logger
 from understudy.settings import Settings
 from understudy.store.dynamodb import DynamoTable
 from understudy.store.store import Store
-from understudy.telemetry import DecisionLog, JsonLogger
+from understudy.telemetry import AuditFile, DecisionLog, JsonLogger, to_log
 
 if TYPE_CHECKING:
     from understudy.services.manage_router import ManageRouter
@@ -62,6 +62,7 @@ def renew() -> None:
 
 
 def route_request(settings: Settings) -> RouteRequest:
+    from understudy.services.audit import Audit
     from understudy.services.feedback import Feedback
     from understudy.services.keepsakes import Keepsakes
     from understudy.services.outcomes import LocalOutcomes
@@ -75,6 +76,7 @@ def route_request(settings: Settings) -> RouteRequest:
     store = Store(DynamoTable(settings.table))
     rng = random.SystemRandom()
     outcomes = LocalOutcomes(store, time.time, logger, rng)
+    write = AuditFile(Path(settings.audit_file)) if settings.audit_file else to_log
     return RouteRequest(
         ReadModel(store, time.time, logger),
         outcomes,
@@ -84,6 +86,7 @@ def route_request(settings: Settings) -> RouteRequest:
         clock=time.time,
         logger=logger,
         rng=rng,
+        audit=Audit(store, write, clock=time.time, logger=logger, rng=rng),
     )
 
 

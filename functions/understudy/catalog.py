@@ -163,7 +163,8 @@ class Route:
     million tokens, blended) the ceiling of "best", `first_token_objective` the seconds within which a first token is in
     time.  `canary` leads a share of the requests; `shadow` is asked for a share of them as well, and its answers are
     judged and thrown away.  `quarantine` says whose quarantines count here: "automatic" (also those that follow a
-    finding by themselves), "manual" (only an operator's) or "off" (nobody's).
+    finding by themselves), "manual" (only an operator's) or "off" (nobody's).  `audit_content`: the audit keeps its
+    prompts and answers as well.
     """
 
     name: str
@@ -185,6 +186,7 @@ class Route:
     canary: Share | None = None
     shadow: Share | None = None
     quarantine: str = "manual"
+    audit_content: bool = False
 
     @property
     def asked(self) -> Mapping[str, Target]:

@@ -6,8 +6,12 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, Self
 
+from understudy.audit.chain import Head
+from understudy.audit.change import ControlChange
+from understudy.audit.seal import Kept as KeptSeal
+from understudy.audit.seal import Seal
 from understudy.control.versions import Pointer, Version
 from understudy.health.item import Health
 from understudy.health.observation import Observation
@@ -31,7 +35,15 @@ class Snapshot:
     keys: Mapping[str, ClientKey]
 
 
-class ControlStore(Protocol):
+class RecordedStore(Protocol):
+    """What is changed by hand has a record in the audit."""
+
+    def recording(self, change: ControlChange) -> Self:
+        """The same store, whose conditional writes bring the record of a change with them: both are written, or
+        neither."""
+
+
+class ControlStore(RecordedStore, Protocol):
     """Immutable versions of the control document plus one pointer."""
 
     def pointer(self) -> Pointer | None: ...
@@ -69,6 +81,16 @@ class Kept:
 
     plain: Mapping[str, Any]
     rev: int = 0
+
+
+class VersionStore(Protocol):
+    """The versions of a target's model that were seen; every write says which revision it has seen."""
+
+    def version_history(self, target: str) -> Kept | None:
+        """Strongly consistent."""
+
+    def put_version_history(self, target: str, kept: Kept) -> None:
+        """Write revision `kept.rev + 1` where `kept.rev` is still current.  Raises Conflict."""
 
 
 class DetectorStore(Protocol):
@@ -159,6 +181,32 @@ class NoticeStore(Protocol):
     def settle(self, notice_id: str, now: float) -> None: ...
 
     def release(self, notice_id: str) -> None: ...
+
+
+class HeadStore(Protocol):
+    def note_head(self, head: Head, now: float) -> None:
+        """Note how far a segment of the audit has come; kept for a month."""
+
+
+class AuditStore(HeadStore, RecordedStore, Protocol):
+    """Control changes, in one chain; how far the segments of a day have come; the seals of days, in one chain."""
+
+    def changes(self) -> Sequence[Mapping[str, Any]]:
+        """Each with its place (`audit`) and its `record`, the oldest first."""
+
+    def last_change(self) -> Head | None: ...
+
+    def heads(self, day: str) -> Sequence[Head]:
+        """Strongly consistent."""
+
+    def last_seal(self) -> KeptSeal | None:
+        """Without its heads."""
+
+    def seals(self) -> Sequence[KeptSeal]:
+        """The oldest first."""
+
+    def add_seal(self, seal: Seal) -> None:
+        """Raises Conflict where the day is sealed already."""
 
 
 class KeepsakeStore(Protocol):

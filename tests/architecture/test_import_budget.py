@@ -30,12 +30,13 @@ LOGGING = {
 }
 HTTP = {"anyio", "certifi", "h11", "httpcore", "httpx", "idna"}
 CORE = {
-    *("bootstrap", "catalog", "chat", "compliance", "errors", "facts", "health", "keys", "metrics", "ports", "pricing"),
-    *("routing", "runtime", "settings", "store", "telemetry", "wire"),
+    *("audit", "bootstrap", "catalog", "chat", "compliance", "errors", "facts", "health", "keys", "metrics", "ports"),
+    *("pricing", "routing", "runtime", "settings", "store", "telemetry", "wire"),
     *("control", "control.load", "control.paths", "control.versions"),
     *("detectors", "detectors.sample"),
     *("incidents", "incidents.incident"),
-    *("services", "services.decision_log", "services.feedback", "services.fitness", "services.handling"),
+    *("services", "services.audit", "services.audit_records"),
+    *("services.decision_log", "services.feedback", "services.fitness", "services.handling"),
     *("services.keepsakes", "services.serving"),
     *("services.measures", "services.outcomes", "services.read_model", "services.route_request"),
     *("services.outlooks", "services.request_parts", "services.shadow", "services.signals", "services.upstream"),

@@ -146,6 +146,12 @@ class Interrupted:
             self.before(item)
         self.table.put(item, seen=seen)
 
+    def put_all(self, writes: Sequence[tuple[Item, int]]) -> Key | None:
+        for item, _ in writes:
+            if self.before is not None:
+                self.before(item)
+        return self.table.put_all(writes)
+
     def query(self, pk: str, *, prefix: str = "", limit: int | None = None, newest: bool = False) -> Sequence[Item]:
         return self.table.query(pk, prefix=prefix, limit=limit, newest=newest)
 

@@ -7,7 +7,8 @@ import time
 from dataclasses import replace
 from typing import Any
 
-from understudy.commands.router import CommandError, store_of
+from understudy.audit.change import ControlChange
+from understudy.commands.router import CommandError, operator, store_of
 from understudy.explain import when
 from understudy.keys import ClientKey, hash_key, new_key
 
@@ -24,8 +25,11 @@ def add_parsers(added: Any, where: argparse.ArgumentParser) -> None:
 def _keys(options: argparse.Namespace) -> int:
     store = store_of(options)
     if options.action == "create":
-        key = new_key()
-        store.put_key(ClientKey(hash_key(key), options.name, time.time()))
+        key, now = new_key(), time.time()
+        made = ClientKey(hash_key(key), options.name, now)
+        store.recording(ControlChange(now, operator(), "key_created", made.hash[:12], {"name": made.name})).put_key(
+            made
+        )
         print(f"{key}\nThis is the only time the key is shown; the router keeps its SHA-256.")
         return 0
     if options.action == "list":
@@ -41,6 +45,8 @@ def _keys(options: argparse.Namespace) -> int:
             f"{len(matching)} active keys begin with {options.hash!r}; `understudy keys list` shows them"
         )
     old = matching[0]
-    store.put_key(replace(old, revoked_at=time.time()))
+    now = time.time()
+    recorded = store.recording(ControlChange(now, operator(), "key_revoked", old.hash[:12], {"name": old.name}))
+    recorded.put_key(replace(old, revoked_at=now))
     print(f"revoked {old.hash[:12]} ({old.name}); routers refuse it within seconds")
     return 0

@@ -31,7 +31,7 @@ class Handling:
 
     `front` is the path of the API that its caller speaks, `bound` the owners of what only they can read again,
     `constraints` what the route, the key and the request demand together, `digest` a number by which the same request
-    is known again.
+    is known again, `recorded` whether the audit has it.
     """
 
     id: str
@@ -49,9 +49,24 @@ class Handling:
     committed_at: float | None = None
     digest: int = 0
     shadow: Shadow | None = None
+    recorded: bool = False
 
     @property
     def model(self) -> str:
         """The model of the target that is answering; empty before one does."""
         answering = self.journal.answering
         return answering.target.model if answering else ""
+
+
+@dataclass(slots=True)
+class Asked:
+    """What is known of a request so far, for the case that it is turned away; `key_hash` of the key that it brought."""
+
+    id: str
+    front: str
+    key_hash: str = ""
+    client: ClientKey | None = None
+    route: str = ""
+    version: int | None = None
+    constraints: Constraints | None = None
+    handling: Handling | None = None

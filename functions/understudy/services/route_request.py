@@ -19,18 +19,19 @@ from understudy.errors import (
     WrongMethod,
 )
 from understudy.health.item import Health
-from understudy.keys import ClientKey
+from understudy.keys import ClientKey, hash_key
 from understudy.metrics import own_failure
 from understudy.ports import Clock, Logger
 from understudy.routing.journal import Journal
 from understudy.routing.policy import decide
 from understudy.routing.scorers import Outlook
 from understudy.runtime.gateway import ApiRequest
+from understudy.services.audit import Audit
 from understudy.services.decision_log import refusal
 from understudy.services.feedback import PATH as FEEDBACK
 from understudy.services.feedback import Feedback
 from understudy.services.fitness import offence, unfit
-from understudy.services.handling import Answered, Handling
+from understudy.services.handling import Answered, Asked, Handling
 from understudy.services.keepsakes import Keepsakes
 from understudy.services.outcomes import LocalOutcomes
 from understudy.services.outlooks import Outlooks
@@ -72,6 +73,7 @@ class RouteRequest:
         clock: Clock,
         logger: Logger,
         rng: random.Random,
+        audit: Audit | None = None,
     ) -> None:
         self._read_model = read_model
         self._outcomes = outcomes
@@ -82,8 +84,9 @@ class RouteRequest:
         self._logger = logger
         self._rng = rng
         self._outlooks = Outlooks(clock)
+        self._audit = audit
         self._serving = Serving(
-            outcomes, upstream, keepsakes, feedback, self._signals, clock=clock, logger=logger, rng=rng
+            outcomes, upstream, keepsakes, feedback, self._signals, clock=clock, logger=logger, rng=rng, audit=audit
         )
 
     async def answer(self, request: ApiRequest) -> Answered:
@@ -93,8 +96,9 @@ class RouteRequest:
         headers = CORS | dict.fromkeys(("x-request-id", "request-id", "x-understudy-request-id"), request_id)
         if request.method == "OPTIONS":
             return Answered(204, headers | PREFLIGHT, b"")
+        asked = Asked(request_id, request.path)
         try:
-            return await self._dispatch(request, request_id, headers)
+            return await self._dispatch(request, asked, headers)
         except Exception as error:  # noqa: BLE001 - every request has an answer
             status, body = front_of(request.path, request.headers).error(error)
             fault = error if status == 500 else None
@@ -102,10 +106,12 @@ class RouteRequest:
                 self._failed(request_id)
             else:
                 self._logger.info("refused", request_id=request_id, status=status, **refusal(error))
+            if self._audit is not None:
+                self._audit.refused(asked, error, status)
             headers |= error_headers(error)
             return Answered(status, {**headers, "content-type": "application/json"}, encode(body), fault)
 
-    async def _dispatch(self, request: ApiRequest, request_id: str, headers: dict[str, str]) -> Answered:
+    async def _dispatch(self, request: ApiRequest, asked: Asked, headers: dict[str, str]) -> Answered:
         listing = request.path == MODELS or request.path.startswith(MODELS + "/")
         front, judging = FRONTS.get(request.path), request.path == FEEDBACK
         if front is None and not (listing or judging):
@@ -114,24 +120,26 @@ class RouteRequest:
         if request.method != (method := "GET" if listing else "POST"):
             raise WrongMethod(f"{request.path} takes {method}, not {request.method}.", allowed=method)
         key = caller_key(request)
+        asked.key_hash = hash_key(key)
         known = self._read_model.catalog(urgent=self._outcomes.in_doubt)
         catalog, client = await asyncio.gather(known, self._read_model.authenticate(key))
+        asked.client, asked.version = client, catalog.version
         if judging:
             await self._feedback.take(client, body_of(request))
             return Answered(204, headers, b"")
         if front is None:
-            asked = request.path.removeprefix(MODELS).removeprefix("/")
-            body = encode(model(asked, catalog.routes) if asked else models(catalog.routes))
+            name = request.path.removeprefix(MODELS).removeprefix("/")
+            body = encode(model(name, catalog.routes) if name else models(catalog.routes))
             return Answered(200, {**headers, "content-type": "application/json"}, body)
-        handling = await self._handling(request, front, request_id, client, catalog)
+        handling = asked.handling = await self._handling(request, front, asked, client, catalog)
         return await self._serving.answer(handling, front, headers)
 
     async def _handling(
-        self, given: ApiRequest, front: Front, request_id: str, client: ClientKey, catalog: Catalog
+        self, given: ApiRequest, front: Front, asked: Asked, client: ClientKey, catalog: Catalog
     ) -> Handling:
         body = body_of(given)
         request = front.read(body, given.headers)
-        route = catalog.routes.get(request.model)
+        asked.route, route = request.model, catalog.routes.get(request.model)
         if route is None:
             known = ", ".join(sorted(catalog.routes))
             raise UnknownModel(f"There is no model {request.model!r} here; there are: {known}.", param="model")
@@ -141,6 +149,7 @@ class RouteRequest:
         fleet = await self._read_model.health(route.asked)
         self._outcomes.adopt(catalog.health, fleet, trusted=self._read_model.trusted)
         constraints, now = route.constraints, self._clock()
+        asked.constraints = constraints
         bound = frozenset(owners(request.native.body if request.native else request.body))
         decision = decide(
             route,
@@ -149,7 +158,7 @@ class RouteRequest:
             standing=self._outcomes.standing,
             rng=self._rng,
             bound=bound,
-            outlook=self._outlook(route, fleet, catalog.health, request_id),
+            outlook=self._outlook(route, fleet, catalog.health, asked.id),
         )
         if not decision.candidates and estimate_of(request) is None:
             reasons = "; ".join(f"{cause.target}: {cause.reason}" for cause in decision.unfit)
@@ -161,7 +170,7 @@ class RouteRequest:
                 causes=decision.unfit,
             )
         return Handling(
-            id=request_id,
+            id=asked.id,
             front=given.path,
             client=client,
             request=request,

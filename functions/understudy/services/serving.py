@@ -20,6 +20,7 @@ from understudy.keys import ClientKey
 from understudy.metrics import own_failure
 from understudy.ports import Clock, Logger
 from understudy.routing.attempts import Attempts
+from understudy.services.audit import Audit
 from understudy.services.decision_log import log_decision
 from understudy.services.feedback import Feedback
 from understudy.services.handling import Answered, Handling
@@ -49,12 +50,14 @@ class Serving:
         clock: Clock,
         logger: Logger,
         rng: random.Random,
+        audit: Audit | None = None,
     ) -> None:
         self._outcomes = outcomes
         self._upstream = upstream
         self._keepsakes = keepsakes
         self._feedback = feedback
         self._signals = signals
+        self._audit = audit
         self._clock = clock
         self._logger = logger
         self._rng = rng
@@ -133,8 +136,8 @@ class Serving:
     async def _settle(self, shadow: Shadow | None = None, patience: float = 0.0) -> None:
         """Before the environment may freeze, what was begun is given a moment to be written."""
         await self._shadows.settle(shadow, patience)
-        started = (self._outcomes, self._keepsakes, self._feedback)
-        await asyncio.gather(*(each.settle(SETTLE) for each in started))
+        started = (self._outcomes, self._keepsakes, self._feedback, self._audit)
+        await asyncio.gather(*(each.settle(SETTLE) for each in started if each is not None))
 
     async def _stream(
         self,
@@ -178,6 +181,8 @@ class Serving:
     def _log(self, handling: Handling, error: BaseException | None) -> None:
         now, answering = self._clock(), handling.journal.answering
         log_decision(self._logger, handling, error, now)
+        if self._audit is not None:
+            self._audit.answered(handling, error, now)
         try:
             for name, samples in self._signals.of(handling, now, whole=error is None).items():
                 self._outcomes.measured(name, samples)

@@ -15,6 +15,11 @@
 | signature of a call   | call#SHA256#ID    | signature                   | routers (once, ttl)        |
 | answer to be judged   | answer#SHA256#ID  | answer                      | routers (rev, ttl)         |
 | client key            | keys              | SHA256                      | understudy keys (rev)      |
+| versions of a target  | target#NAME       | versions                    | update_health (rev)        |
+| head of a segment     | audit#YYYY-MM-DD  | head#SEGMENT                | routers (rev, ttl)         |
+| control change        | audit             | change#000000000012         | whoever changes (once)     |
+| seal of a day         | audit             | seal#YYYY-MM-DD             | probe_targets (once)       |
+| heads of a seal       | audit             | sealed#YYYY-MM-DD#ROOT#0001 | probe_targets              |
 
 The stream filters of template.yaml name these keys; a test compares the two.
 """
@@ -31,12 +36,19 @@ HISTORY = "incident_history"
 CONTROL = "control"
 VERSION = "version#"
 KEYS = "keys"
+VERSIONS = "versions"
+AUDIT = "audit"
+CHANGE = "change#"
+HEAD = "head#"
+SEAL = "seal#"
+SEALED = "sealed#"
 OBSERVATION_TTL = 7 * 86400
 SPEND_TTL = 90 * 86400
 DETECTOR_TTL = 90 * 86400
 NOTICE_TTL = 30 * 86400
 KEEPSAKE_TTL = 86400
 ANSWER_TTL = 86400
+HEAD_TTL = 30 * 86400
 
 
 def pointer() -> tuple[str, str]:
@@ -93,3 +105,28 @@ def answer(key_hash: str, request_id: str) -> tuple[str, str]:
 
 def client_key(key_hash: str) -> tuple[str, str]:
     return KEYS, key_hash
+
+
+def versions(name: str) -> tuple[str, str]:
+    return target(name), VERSIONS
+
+
+def audit(day: str) -> str:
+    return f"{AUDIT}#{day}"
+
+
+def head(segment: str) -> tuple[str, str]:
+    day, _, nonce = segment.partition("/")
+    return audit(day), f"{HEAD}{nonce}"
+
+
+def change(seq: int) -> tuple[str, str]:
+    return AUDIT, f"{CHANGE}{seq:012d}"
+
+
+def seal(day: str) -> tuple[str, str]:
+    return AUDIT, f"{SEAL}{day}"
+
+
+def sealed(day: str, root: str, page: int) -> tuple[str, str]:
+    return AUDIT, f"{SEALED}{day}#{root[:16]}#{page:04d}"

@@ -16,19 +16,17 @@ from understudy.incidents.incident import Incident, incident_from
 from understudy.keys import ClientKey, key_from
 from understudy.ports import Answer, Kept, Probing, Rota, Snapshot, Stream
 from understudy.store import keys
-from understudy.store.table import Item, Table
+from understudy.store.audit import AuditItems
+from understudy.store.table import Item
 
 NANO = Decimal("1e-9")
 RUN_TRIES = 8
 """Times that a run is tried to be taken after losing to another stream's."""
 
 
-class Store:
+class Store(AuditItems):
     """See `understudy.ports`: control, health, detectors, observations, probing, client keys, incidents, notices,
-    keepsakes, answers, snapshots."""
-
-    def __init__(self, table: Table) -> None:
-        self._table = table
+    keepsakes, answers, snapshots, audit."""
 
     # control document
 
@@ -195,6 +193,15 @@ class Store:
         rev = 1 if answer.score is None else 2
         key = keys.answer(answer.key_hash, answer.request_id)
         self._table.put(Item(key, asdict(answer), rev=rev, ttl=answer.at + keys.ANSWER_TTL), seen=rev - 1)
+
+    # versions of a target
+
+    def version_history(self, target: str) -> Kept | None:
+        item = self._table.get(keys.versions(target))
+        return Kept(item.body, item.rev) if item else None
+
+    def put_version_history(self, target: str, kept: Kept) -> None:
+        self._table.put(Item(keys.versions(target), kept.plain, rev=kept.rev + 1), seen=kept.rev)
 
     # one read for the data plane
 
