@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from understudy.services.route_request import RouteRequest
     from understudy.services.update_health import UpdateHealth
     from understudy.services.upstream import Upstream
+    from understudy.transport.logs import CloudWatchLogs
 
 
 @cache
@@ -91,14 +92,19 @@ def route_request(settings: Settings) -> RouteRequest:
 
 
 def probe_targets(settings: Settings) -> ProbeTargets:
+    from understudy.services.endings import Endings
     from understudy.services.probe_targets import ProbeTargets
+    from understudy.services.seal_audit import SealAudit
     from understudy.transport.sqs import SqsDueQueue
 
     logger = _logger("probe_targets", settings)
     store = Store(DynamoTable(settings.table))
     due, upstream = SqsDueQueue(settings.due_queue_url, aws), _upstream(settings)
     rng = random.SystemRandom()
-    return ProbeTargets(store, upstream, due, clock=time.time, logger=logger, rng=rng, salt=settings.table)
+    chores = (Endings(store, clock=time.time).tick, SealAudit(store, clock=time.time, logger=logger).tick)
+    return ProbeTargets(
+        store, upstream, due, clock=time.time, logger=logger, rng=rng, salt=settings.table, chores=chores
+    )
 
 
 def update_health(settings: Settings) -> UpdateHealth:
@@ -138,6 +144,13 @@ def manage_router(settings: Settings) -> ManageRouter:
 def operator_store(table: str, *, endpoint: str | None = None, region: str | None = None) -> Store:
     """The store as the operator's command line uses it, with the operator's own AWS credentials."""
     return Store(DynamoTable(table, endpoint=endpoint, region=region))
+
+
+def operator_logs() -> CloudWatchLogs:
+    """The logs as the operator's command line reads them, with the operator's own AWS credentials."""
+    from understudy.transport.logs import CloudWatchLogs
+
+    return CloudWatchLogs(aws, time.sleep)
 
 
 def _logger(room: str, settings: Settings, *, discreet: bool = False) -> JsonLogger:

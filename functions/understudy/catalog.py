@@ -116,6 +116,16 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
+class Lifecycle:
+    """When a provider deprecates and retires a model: the first moment (epoch seconds) of the day, None where it is not
+    known; `replacement` names the target or the model that is to come after it, for people."""
+
+    deprecated_at: float | None = None
+    retires_at: float | None = None
+    replacement: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Target:
     """One thing that can be called: provider + model + region + credential.
 
@@ -130,6 +140,7 @@ class Target:
     data: DataFacts = field(default_factory=DataFacts)
     price: Price | None = None
     min_tokens_per_s: float = 1.0
+    lifecycle: Lifecycle = field(default_factory=Lifecycle)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from understudy import __version__
-from understudy.commands import documents, golden, keys, local, on_call, watching
+from understudy.commands import audit, documents, golden, keys, local, on_call, versions, watching
 from understudy.commands.router import operator, places, print_columns, store_of
 from understudy.errors import DocumentError, UnderstudyError
 
@@ -42,6 +42,8 @@ def _parser() -> argparse.ArgumentParser:
     on_call.add_parsers(added, where, store_of, operator)
     watching.add_parsers(added, where)
     keys.add_parsers(added, where)
+    audit.add_parsers(added, where)
+    versions.add_parsers(added, where)
     return parser
 
 

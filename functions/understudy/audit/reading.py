@@ -22,7 +22,8 @@ NESTED = 3
 """How often a file may be compressed over."""
 LARGEST = 1 << 30
 """Bytes of one document that is not in lines."""
-WORD = '"audit"'
+WORDS = ('"audit', '\\"audit')
+"""How the name of a record or of a seal stands in a line, or in a message inside an envelope."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +44,15 @@ class Unread:
     why: str
 
 
-Found = Entry | Unread
+@dataclass(frozen=True, slots=True)
+class Noted:
+    """A day's seal as the log has it."""
+
+    day: str
+    hash: str
+
+
+Found = Entry | Unread | Noted
 
 
 def entries(file: BinaryIO, name: str) -> Iterator[Found]:
@@ -56,7 +65,7 @@ def entries(file: BinaryIO, name: str) -> Iterator[Found]:
 
 def entry_from(line: str, place: str) -> Iterator[Found]:
     """The records of one line, or of one log event's message."""
-    if WORD not in line and '\\"audit\\"' not in line:
+    if not any(word in line for word in WORDS):
         return
     start = line.find("{")
     if start < 0:
@@ -126,6 +135,9 @@ def _of(value: Any, place: str, line: str) -> Iterator[Found]:
             yield from _of(one, place, "")
         return
     if not isinstance(value, dict):
+        return
+    if value.get("message") == "audit seal":
+        yield Noted(str(value.get("day")), str(value.get("hash")))
         return
     if "audit" in value and "record" in value:
         yield _record(value, place, line)

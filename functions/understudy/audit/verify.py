@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from understudy.audit.chain import Head, head_from
-from understudy.audit.reading import Entry, Found, Unread
+from understudy.audit.reading import Entry, Found, Noted, Unread
 from understudy.audit.seal import Kept, day_after, root, seal_hash
 
 Sort = Literal["tampered", "missing", "open"]
@@ -71,10 +71,19 @@ class Verification:
         self._segments: dict[str, _Segment] = {}
         self._unread: list[Flaw] = []
         self._records = self._repeated = 0
+        self.noted: dict[str, str] = {}
+
+    @property
+    def days(self) -> set[str]:
+        """The days that any of the records is of."""
+        return {name.partition("/")[0] for name in self._segments if "/" in name}
 
     def take(self, found: Found) -> None:
         if isinstance(found, Unread):
             self._unread.append(Flaw("missing", "?", 0, found.why, found.place))
+            return
+        if isinstance(found, Noted):
+            self.noted.setdefault(found.day, found.hash)
             return
         link = found.link
         segment = self._segments.setdefault(link.segment, _Segment())

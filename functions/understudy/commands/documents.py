@@ -34,8 +34,8 @@ def add_parsers(commands: Any, where: argparse.ArgumentParser) -> None:
 def _validate(options: argparse.Namespace) -> int:
     from understudy.control.document import parse, warnings
 
-    document = parse(options.file.read_text(), filename=str(options.file))
-    warn(warnings(document))
+    document = parse(options.file.read_text(), filename=str(options.file), now=time.time())
+    warn(warnings(document, time.time()))
     print(f"{options.file} is valid: {len(document['targets'])} targets, {len(document['routes'])} routes")
     return 0
 

@@ -10,6 +10,7 @@ import difflib
 import ipaddress
 import re
 from collections.abc import Iterable, Sequence
+from datetime import date
 from decimal import Decimal
 from urllib.parse import urlsplit
 
@@ -29,6 +30,7 @@ _ROUTE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,127}")
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _HEADER_VALUE = re.compile(r"[\x21-\x7e]([\x20-\x7e\t]*[\x21-\x7e])?")
 _JURISDICTION = re.compile(r"[a-z][a-z0-9-]{0,31}")
+_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _FIELD = re.compile(r"[a-z][a-z0-9_]{0,63}")
 _AWS_SERVICE = re.compile(r"[a-z][a-z0-9-]{0,63}")
 _AWS_REGION = re.compile(r"[a-z]{2,5}(-[a-z]{2,12}){1,3}-[0-9]{1,2}")
@@ -267,6 +269,17 @@ def jurisdiction(value: str) -> str:
     better = value.lower().replace("_", "-")
     fix = f"write `{better}`" if _JURISDICTION.fullmatch(better) else "write a short code such as `eu` or `us`"
     raise WrongError(f"`{_short(value)}` is not a jurisdiction.", fix)
+
+
+def day(value: str) -> str:
+    """A day of the calendar."""
+    try:
+        if not _DAY.fullmatch(value) or date.fromisoformat(value).year < 2000:
+            raise ValueError(value)
+    except ValueError:
+        fix = "write a date as year-month-day, such as 2027-12-31"
+        raise WrongError(f"`{_short(value)}` is not a day.", fix) from None
+    return value
 
 
 def droppable(value: str) -> str:

@@ -14,9 +14,10 @@ from typing import Annotated, Any, Union, get_args, get_origin
 from pydantic import AfterValidator, BaseModel, Field, ValidationError
 from pydantic.fields import FieldInfo
 
-from understudy.control import checks, golden, presets, rules, wording
+from understudy.control import checks, golden, lifecycle, presets, rules, wording
 from understudy.control.form import Form
 from understudy.control.health_forms import AlertsForm, HealthForm
+from understudy.control.protocols import as_mapping
 from understudy.control.route_forms import DefaultsForm, RouteForm
 from understudy.control.source import Finding, Tree, UnreadableError, read
 from understudy.control.target_forms import ProviderForm, TargetForm
@@ -86,12 +87,19 @@ def _parts(annotation: Any) -> Iterator[tuple[str, type[BaseModel]]]:
             yield from _parts(argument)
 
 
-def parse(text: str, *, filename: str = "<document>") -> dict[str, Any]:
+def parse(
+    text: str,
+    *,
+    filename: str = "<document>",
+    now: float | None = None,
+    in_force: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
     """The canonical form of a control document.
 
     Plain data as JSON has it: every default and every preset written out, decimals as text, every route with its
-    full limits and every candidate with its order.  `filename` is used in messages only.  Raises DocumentError with all
-    problems.
+    full limits and every candidate with its order.  `filename` is used in messages only.  Where `now` is given (epoch
+    seconds), retirements in the past are mistakes unless `in_force`, a canonical document, has the same.  Raises
+    DocumentError with all problems.
     """
     tree = _read(text, filename)
     value, named = presets.expand(tree.value)
@@ -104,6 +112,7 @@ def parse(text: str, *, filename: str = "<document>") -> dict[str, Any]:
         # Guessing what was meant costs time for each dangling name; nobody reads more than these.
         islice(rules.across(value), MAX_PROBLEMS + 1),
         islice(golden.findings(value), MAX_PROBLEMS + 1),
+        () if now is None else islice(lifecycle.ended(as_mapping(value), in_force, now), MAX_PROBLEMS + 1),
     )
     if found or form is None:
         raise DocumentError(wording.problems(found, tree, filename, MAX_PROBLEMS))
@@ -157,6 +166,7 @@ def _canonical(form: DocumentForm) -> dict[str, Any]:
     return document
 
 
-def warnings(document: Mapping[str, Any]) -> list[str]:
-    """What is allowed but probably not meant, one sentence each; takes a canonical document."""
-    return list(rules.oddities(document))
+def warnings(document: Mapping[str, Any], now: float | None = None) -> list[str]:
+    """What is allowed but probably not meant, one sentence each; takes a canonical document.  `now` (epoch seconds):
+    what ends is told as well."""
+    return list(rules.oddities(document, now))

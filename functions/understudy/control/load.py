@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, TypeVar
 
@@ -21,6 +22,7 @@ from understudy.catalog import (
     DetectionSettings,
     DriftSettings,
     HealthSettings,
+    Lifecycle,
     Limits,
     Price,
     Provider,
@@ -119,7 +121,22 @@ def _target(name: str, section: Mapping[str, Any], providers: Mapping[str, Provi
         ),
         data=_build(DataFacts, data, child(path, "data"), jurisdictions=frozenset(data.get("jurisdictions") or ())),
         price=None if price is None else _price(price, child(path, "price")),
+        lifecycle=_lifecycle(section.get("lifecycle") or {}),
     )
+
+
+def _lifecycle(section: Mapping[str, Any]) -> Lifecycle:
+    deprecated, retires = section.get("deprecated_on"), section.get("retires_on")
+    return Lifecycle(
+        deprecated_at=None if deprecated is None else first_moment(deprecated),
+        retires_at=None if retires is None else first_moment(retires),
+        replacement=section.get("replacement") or "",
+    )
+
+
+def first_moment(day: str) -> float:
+    """Epoch seconds of the beginning of a day (UTC)."""
+    return datetime.fromisoformat(day).replace(tzinfo=UTC).timestamp()
 
 
 def _price(section: Mapping[str, Any], path: str) -> Price:

@@ -77,3 +77,4 @@ class RouteForm(Form):
     canary: ShareForm | None = None
     shadow: ShareForm | None = None
     quarantine: Annotated[Literal["automatic", "manual", "off"], BeforeValidator(checks.off)] = "manual"
+    audit_content: bool = False

@@ -13,7 +13,7 @@ from typing import Any
 
 from understudy.catalog import BreakerSettings, Limits, ScoreSettings
 from understudy.compliance import denials
-from understudy.control import probing, protocols
+from understudy.control import lifecycle, probing, protocols
 from understudy.control.checks import LITERAL_KEY, PASTED_KEY, STORE_THE_KEY, guess
 from understudy.control.paths import Path
 from understudy.control.protocols import as_mapping
@@ -60,6 +60,7 @@ def across(value: Any) -> Iterator[Finding]:
     yield from _dangling_providers(targets, providers)
     yield from protocols.findings(targets, providers)
     yield from probing.findings(document, targets)
+    yield from lifecycle.findings(targets)
     for name, route in routes.items():
         entries = list(_entries(as_mapping(route).get("targets")))
         path: Path = ("routes", name)
@@ -228,7 +229,7 @@ def _breaker(breaker: Mapping[str, Any]) -> Iterator[Finding]:
             yield Finding(("health", "breaker", place), message, f"set `{low}` to {longer:g} or less")
 
 
-def oddities(document: Mapping[str, Any]) -> Iterator[str]:
+def oddities(document: Mapping[str, Any], now: float | None = None) -> Iterator[str]:
     """Sentences about a canonical document: what nobody uses, targets that constraints deny, copies that
     may cost anything, protocols."""
     used = {entry["target"] for route in document["routes"].values() for entry in _asked(route)}
@@ -251,7 +252,13 @@ def oddities(document: Mapping[str, Any]) -> Iterator[str]:
                 f"The route `{name}` copies {share} of its requests to `{target}`, and nothing limits what that costs: "
                 f"set routes.{name}.limits.max_cost_usd, for each copy, and a small share."
             )
+        if route.get("audit_content"):
+            yield (
+                f"The audit keeps every prompt and answer of the route `{name}` for as long as logs and their copies "
+                f"last, for whoever may read those. Remove routes.{name}.audit_content where that is not meant."
+            )
     yield from protocols.oddities(document)
+    yield from lifecycle.oddities(document, now)
     yield from probing.oddities(document)
 
 

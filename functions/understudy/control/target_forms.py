@@ -77,6 +77,12 @@ class PriceForm(Form):
     source: Annotated[str, AfterValidator(checks.line)] = ""
 
 
+class LifecycleForm(Form):
+    deprecated_on: Annotated[str, AfterValidator(checks.day)] | None = None
+    retires_on: Annotated[str, AfterValidator(checks.day)] | None = None
+    replacement: Annotated[str, AfterValidator(checks.model)] | None = None
+
+
 class TargetForm(Form):
     provider: str
     model: Annotated[str, AfterValidator(checks.model)]
@@ -85,3 +91,4 @@ class TargetForm(Form):
     data: DataForm = DataForm()
     price: PriceForm | None = None
     min_tokens_per_s: Annotated[float, Field(ge=0, le=10_000)] = 1.0
+    lifecycle: LifecycleForm | None = None

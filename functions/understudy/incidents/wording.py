@@ -17,6 +17,8 @@ WHAT: dict[Kind, str] = {
     "cost": "costs more than it did",
     "changed": "answers like another model",
     "version": "is another version now",
+    "lifecycle": "is being retired by its provider",
+    "contract": "has a contract that ends",
 }
 FAILING = "fails more often than it did"
 OVER: dict[Kind, str] = {
@@ -28,6 +30,8 @@ OVER: dict[Kind, str] = {
     "cost": "costs what it did",
     "changed": "no longer counts as changed",
     "version": "is accepted in its new version",
+    "lifecycle": "needs no replacement any more",
+    "contract": "has no contract that ends soon",
 }
 DID: dict[Kind, str] = {
     "outage": "It is out of the rotation: its routes are served by their other targets. Understudy probes it and "
@@ -44,6 +48,10 @@ DID: dict[Kind, str] = {
     "new version with which it came is accepted.",
     "version": "It is asked the same questions as before the change. Without a loss the new version is accepted; with "
     "one there is a second incident, of its quality.",
+    "lifecycle": "Nothing: it keeps its traffic for as long as its provider answers. Nobody takes its place but the "
+    "targets that its routes list.",
+    "contract": "Nothing yet: it keeps its traffic up to the last day of the contract. From then on it is denied, on "
+    "every call, and its routes are served by their other targets.",
 }
 DO: dict[Kind, str] = {
     "outage": "Look at the provider's status page. If it lasts, move the lead of its routes in the control document "
@@ -60,6 +68,10 @@ DO: dict[Kind, str] = {
     "Runbook: infra/runbooks/changed.md",
     "version": "Nothing, if the comparison ends well. To end it yourself: {accept}, or {drain}. "
     "Runbook: infra/runbooks/version.md",
+    "lifecycle": "Put its replacement on its routes before that day, as a canary first, and take it off them "
+    "(`understudy publish`). Runbook: infra/runbooks/lifecycle.md",
+    "contract": "Renew the contract and write its new last day into the control document, or take the target off its "
+    "routes (`understudy publish`). Runbook: infra/runbooks/contract.md",
 }
 COMMANDS = {
     "quarantine": "`understudy quarantine {target} --because TEXT`",

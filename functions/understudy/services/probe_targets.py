@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
 from typing import Protocol
@@ -55,8 +55,11 @@ class ProbeTargets:
         rng: random.Random,
         salt: str = "",
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+        chores: Sequence[Callable[[], object]] = (),
     ) -> None:
-        """`salt`: what tells this stack from others, so that they do not all ask at the same moments."""
+        """`salt`: what tells this stack from others, so that they do not all ask at the same moments; `chores` are
+        done at every tick, after its own work."""
+        self._chores = chores
         self._salt = salt
         self._sleep = sleep
         self._store = store
@@ -69,6 +72,20 @@ class ProbeTargets:
 
     async def tick(self) -> int:
         """Ask for the probes of this minute; returns how many.  Raises StoreError, QueueError."""
+        try:
+            return await self._sweep_all()
+        finally:
+            for chore in self._chores:
+                await self._do(chore)
+
+    async def _do(self, chore: Callable[[], object]) -> None:
+        """A chore that fails is tried again at the next tick, and costs neither probes nor another chore."""
+        try:
+            await asyncio.to_thread(chore)
+        except Exception:
+            self._logger.exception("what is done beside probing failed")
+
+    async def _sweep_all(self) -> int:
         current = await asyncio.to_thread(self._catalog.read)
         if current is None:
             return 0

@@ -53,9 +53,9 @@ def publish(
     seconds since the epoch.  Raises DocumentError with every mistake, Conflict where somebody else published
     meanwhile, StoreError; in each case the version that was in force still is.
     """
-    document = parse(text, filename=filename)
     pointer, current = _current(store)
-    remarks = tuple(warnings(document))
+    document = parse(text, filename=filename, now=now, in_force=current.document if current else None)
+    remarks = tuple(warnings(document, now))
     mark = digest(document)
     if current is not None and current.digest == mark:
         return Published(current.number, (), remarks, moved=False)
@@ -93,11 +93,11 @@ def rollback(store: ControlStore, number: int | None = None, *, now: float, by: 
     target = store.version(wanted)
     catalog(target.document, wanted)
     if wanted == pointer.version:
-        return Published(wanted, (), tuple(warnings(target.document)), moved=False)
+        return Published(wanted, (), tuple(warnings(target.document, now)), moved=False)
     changes = tuple(diff(current.document, target.document))
     told = {"from": f"version {pointer.version}", "digest": target.digest, "changes": [one.path for one in changes]}
     _move(store, pointer, ControlChange(now, by, "rollback", f"version {wanted}", told), wanted)
-    return Published(wanted, changes, tuple(warnings(target.document)))
+    return Published(wanted, changes, tuple(warnings(target.document, now)))
 
 
 def diff_against_current(store: ControlStore, text: str, *, filename: str = "<document>") -> Difference:

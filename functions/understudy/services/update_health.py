@@ -32,10 +32,12 @@ from understudy.ports import (
     ProbeQueue,
     SnapshotStore,
     Stream,
+    VersionStore,
 )
 from understudy.services.current_catalog import CurrentCatalog
 from understudy.services.detection import Detection, Find, Learned
 from understudy.services.trouble import Troubles, told, unasked
+from understudy.services.version_history import VersionHistory
 
 TRIES = 8
 """Times a conditional write is tried again after losing to another writer."""
@@ -49,7 +51,7 @@ MEASURE = 50.0
 """Seconds between two measures of a target that does not change: about one for each minute that CloudWatch keeps."""
 
 
-class Store(ControlStore, HealthStore, DetectorStore, SnapshotStore, IncidentStore, Protocol):
+class Store(ControlStore, HealthStore, DetectorStore, SnapshotStore, IncidentStore, VersionStore, Protocol):
     """The part of the store that health needs."""
 
 
@@ -78,6 +80,7 @@ class UpdateHealth:
         self._rng = rng
         self._detection = Detection(store, clock=clock, logger=logger, kit=kit, find=find)
         self._troubles = Troubles(store, clock=clock)
+        self._versions = VersionHistory(store, clock=clock, logger=logger)
         self._measured_at: dict[str, float] = {}
         self._waiting: dict[str, list[Observation]] = {}
 
@@ -88,6 +91,7 @@ class UpdateHealth:
             return
         # The breakers of all come first: callers wait for them, and nobody waits for a detector.
         self._change(seen.target, lambda health: fold(health, seen, current.health, self._rng))
+        self._versions.observe(seen)
         if seen.samples:
             self._waiting.setdefault(seen.target, []).append(seen)
 
@@ -114,6 +118,7 @@ class UpdateHealth:
         if waiting and current is not None:
             count, names = sum(map(len, waiting.values())), ", ".join(sorted(waiting))[:LONGEST]
             self._logger.warning("values were left out, for time was up", observations=count, targets=names)
+        self._versions.flush(until)
 
     def _learn(self, target: str, seen: Sequence[Observation], current: Catalog) -> None:
         health = self._health(target)
