@@ -18,6 +18,7 @@ from understudy.health.item import Health
 from understudy.health.observation import observation_from
 from understudy.keys import ClientKey, hash_key
 from understudy.runtime.gateway import ApiRequest
+from understudy.services.audit import Audit
 from understudy.services.feedback import Feedback
 from understudy.services.handling import Answered
 from understudy.services.keepsakes import Keepsakes
@@ -95,7 +96,8 @@ class Told:
 
 
 class Router:
-    """One execution environment over a table.  `log` has what it said, `outcomes` what it knows of its targets."""
+    """One execution environment over a table.  `log` has what it said, `outcomes` what it knows of its targets, `audit`
+    the lines of its audit."""
 
     def __init__(self, document: str, table: KeptTable | None = None, transport: Any = None) -> None:
         self.table = table or KeptTable()
@@ -104,6 +106,7 @@ class Router:
             publish(self.store, document, now=time.time(), by="test")
             self.store.put_key(ClientKey(hash_key(KEY), "app", time.time()))
         self.log = Log()
+        self.audit: list[str] = []
         self.transport = transport or HttpTransport()
         self.outcomes = LocalOutcomes(self.store, time.time, self.log, random.Random(1))
         self._document = document
@@ -117,6 +120,7 @@ class Router:
             clock=time.time,
             logger=self.log,
             rng=random.Random(2),
+            audit=Audit(self.store, self.audit.append, clock=time.time, logger=self.log, rng=random.Random()),
         )
 
     def beside(self) -> Router:
@@ -135,6 +139,11 @@ class Router:
     def decision(self) -> dict[str, Any]:
         """The last decision that was logged."""
         return [fields for message, fields in self.log.lines if message == "decision"][-1]
+
+    @property
+    def records(self) -> list[dict[str, Any]]:
+        """The records of its audit."""
+        return [json.loads(line)["record"] for line in self.audit]
 
     async def answer(self, *, stream: bool, headers: dict[str, str] | None = None, **body: Any) -> Answered:
         """What the router makes of a request: {"model": "chat", "messages": ...} unless `body` says more."""

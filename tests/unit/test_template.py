@@ -327,7 +327,7 @@ def test_copies_of_the_audit_are_locked_for_all() -> None:
 
 
 def test_nobody_who_copies_the_audit_may_delete_or_overwrite_it() -> None:
-    """Delivery adds objects and reads none; whoever passes records on may do nothing else; records and seals both go."""
+    """Delivery adds objects and reads none; who passes records on may do nothing else; records and seals both go."""
     allowed = {
         name: {action for one in statements(role["Policies"]) for action in as_list(one["Action"])}
         for name, role in resources("infra/audit.yaml", "AWS::IAM::Role").items()

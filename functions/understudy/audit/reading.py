@@ -93,7 +93,7 @@ def _plain(file: BinaryIO) -> BinaryIO:
         opened.seek(0)
         if begin != GZIP:
             return opened
-        opened = gzip.GzipFile(fileobj=opened)  # type: ignore[assignment]
+        opened = gzip.GzipFile(fileobj=opened, mode="rb")  # type: ignore[assignment]
     return opened
 
 
