@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 VERSION = 1
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
 CHANGES = "changes"
 """The segment of control changes."""
 
@@ -54,7 +55,7 @@ class Link:
 
 def canonical(record: Mapping[str, Any]) -> str:
     """The one JSON text of a record: sorted keys, no spaces, ASCII only.  Raises ValueError, TypeError."""
-    return json.dumps(record, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+    return _ENCODER.encode(record)
 
 
 def hash_of(segment: str, seq: int, prev: str, text: str) -> str:

@@ -26,6 +26,9 @@ WORDS = ('"audit', '\\"audit')
 """How the name of a record or of a seal stands in a line, or in a message inside an envelope."""
 
 
+_DECODER = json.JSONDecoder()
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
     """One record as it was found; `whole`: its hash is that of its content and place."""
@@ -77,13 +80,15 @@ def entry_from(line: str, place: str) -> Iterator[Found]:
         yield Unread(place, "it is not JSON to its end")
 
 
-def checked(link: Link, record: Mapping[str, Any], place: str) -> Entry:
-    """A record with whether its hash is right."""
+def checked(link: Link, record: Mapping[str, Any], place: str, line: str = "") -> Entry:
+    """A record with whether its hash is right; `line` is where it was read, if it was a line."""
     try:
         text = canonical(record)
     except (ValueError, TypeError, RecursionError):
         return Entry(place, link, record, whole=False)
-    return Entry(place, link, record, whole=hash_of(link.segment, link.seq, link.prev, text) == link.hash)
+    whole = hash_of(link.segment, link.seq, link.prev, text) == link.hash
+    # Of two fields of one name readers do not agree on which is meant.
+    return Entry(place, link, record, whole=whole and not (line and text not in line and _repeats(line)))
 
 
 def _plain(file: BinaryIO) -> BinaryIO:
@@ -120,9 +125,9 @@ def _document(text: str, name: str) -> Iterator[Found]:
 
 def _values(text: str) -> Iterator[Any]:
     """The JSON values of a text, one after another.  Raises ValueError."""
-    decoder, at = json.JSONDecoder(), 0
+    at = 0
     while at < len(text):
-        value, at = decoder.raw_decode(text, at)
+        value, at = _DECODER.raw_decode(text, at)
         yield value
         while at < len(text) and text[at] in " \t\r\n,":
             at += 1
@@ -155,11 +160,7 @@ def _record(value: Mapping[str, Any], place: str, line: str) -> Found:
     link, record = link_from(value["audit"]), value["record"]
     if link is None or not isinstance(record, dict):
         return Unread(place, "it is no record of this version")
-    entry = checked(link, record, place)
-    if entry.whole and line and canonical(record) not in line and _repeats(line):
-        # Which of two fields of one name is meant, readers do not agree on.
-        return Entry(place, link, record, whole=False)
-    return entry
+    return checked(link, record, place, line)
 
 
 def _repeats(line: str) -> bool:

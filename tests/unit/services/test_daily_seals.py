@@ -28,7 +28,7 @@ def days(world: World) -> list[str]:
 
 
 def test_a_day_is_sealed_soon_after_it() -> None:
-    """Not before what was under way has noted its head; then once, however often the clock ticks; the log has it too."""
+    """Not before what was under way has noted its head; then once, however often it ticks; the log has it too."""
     world, seal = sealing(MIDNIGHT + WAIT - 1)
     world.store.note_head(Writer().written(3).head, MIDNIGHT)
     seal.tick()
