@@ -15,7 +15,7 @@ from understudy.incidents.incident import Incident
 from understudy.services.publish_alerts import PublishAlerts
 from understudy.services.update_health import UpdateHealth
 
-CHANGES = frozenset({"tokens", "fingerprint", "version"})
+CHANGES = frozenset({"tokens", "logprob", "fingerprint", "version"})
 STATISTIC = 12.0
 ROW = 3
 """Values in a row unlike the first that give an alarm; of a version one is enough."""

@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass, field
+from functools import cache, partial
 from typing import Any
 
 from tests.builders import Log
@@ -20,6 +21,7 @@ from understudy.keys import ClientKey, hash_key
 from understudy.runtime.gateway import ApiRequest
 from understudy.services.audit import Audit
 from understudy.services.feedback import Feedback
+from understudy.services.guarding import Guarding
 from understudy.services.handling import Answered
 from understudy.services.keepsakes import Keepsakes
 from understudy.services.outcomes import LocalOutcomes
@@ -97,9 +99,9 @@ class Told:
 
 class Router:
     """One execution environment over a table.  `log` has what it said, `outcomes` what it knows of its targets, `audit`
-    the lines of its audit."""
+    the lines of its audit; `guard` loads what looks for personal data."""
 
-    def __init__(self, document: str, table: KeptTable | None = None, transport: Any = None) -> None:
+    def __init__(self, document: str, table: KeptTable | None = None, transport: Any = None, guard: Any = None) -> None:
         self.table = table or KeptTable()
         self.store = Store(self.table)
         if table is None:
@@ -121,6 +123,7 @@ class Router:
             logger=self.log,
             rng=random.Random(2),
             audit=Audit(self.store, self.audit.append, clock=time.time, logger=self.log, rng=random.Random()),
+            guarding=guard and cache(partial(Guarding, guard, time.monotonic, self.log)),
         )
 
     def beside(self) -> Router:

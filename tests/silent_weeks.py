@@ -17,7 +17,7 @@ from tests.unit.services.worlds import NOW, LoopClock, Queue, Sink, World
 from tests.virtual import run
 from understudy.catalog import Target
 from understudy.chat.request import ChatRequest
-from understudy.chat.stream import Chunk, make_chunk
+from understudy.chat.stream import Chunk, chunk_from, make_chunk
 from understudy.chat.usage import Usage
 from understudy.health.item import Health, health_from
 from understudy.health.observation import observation_from
@@ -44,7 +44,8 @@ health:
 alerts: {renotify_s: 2592000}
 """
 PROVIDER = 'wire: openai, base_url: "https://ACME.example/v1"'
-TARGET = 'provider: ACME, model: large, price: {input_per_million: "1", output_per_million: "5"}'
+PRICE = '{input_per_million: "1", output_per_million: "5"}'
+TARGET = f"provider: ACME, model: large, capabilities: {{logprobs: true}}, price: {PRICE}"
 HOUR = 3600.0
 SLIPS = 0.004
 """The part of answers that a steady model gives otherwise than usual."""
@@ -55,8 +56,10 @@ LOOSE = 0.03
 class Model:
     """Answers the shipped questions nearly always the same way.
 
-    `lost` is the part of them that it has unlearned, `slower` and `tokens` are what its latency and the length of its
-    answers are multiplied by, `version` is what it calls itself.
+    `lost` is the part of them that it has unlearned, `border` that of other questions to which it says one word and not
+    the other, `leans` how far the log-odds of that word are from where they were, up for some and down for others.
+    `slower` and `tokens` are what its latency and the length of its answers are multiplied by, `version` is what it
+    calls itself.
     """
 
     def __init__(self, seed: int) -> None:
@@ -64,6 +67,7 @@ class Model:
         self.seed = seed
         self.lost = 0.0
         self.slower = self.tokens = 1.0
+        self.border, self.leans = 0.4, 0.0
         self.version = "large-1"
         self.asked = 0
 
@@ -73,7 +77,8 @@ class Model:
         day = 1 + 0.4 * math.sin(2 * math.pi * now / 86400)
         await asyncio.sleep(0.4 * day * self.slower * self.rng.lognormvariate(0, 0.25))
         delta, words = self._said(text)
-        yield make_chunk(id="1", model=self.version, created=1, delta=delta)
+        chunk = make_chunk(id="1", model=self.version, created=1, delta=delta)
+        yield _with_odds(chunk, self._odds(text)) if request.body.get("logprobs") else chunk
         spent = max(1, round(words * self.tokens * self.rng.lognormvariate(0, 0.03)))
         stop = "tool_calls" if "tool_calls" in delta else "stop"
         yield make_chunk(id="1", model=self.version, created=1, finish_reason=stop, usage=Usage(20, spent))
@@ -81,7 +86,7 @@ class Model:
     def _said(self, text: str) -> tuple[dict[str, Any], int]:
         example = examples().get(text)
         if example is None:
-            return {"content": ("Yes", "Sure")[self._place(text) < 0.4]}, 3
+            return {"content": ("Yes", "Sure")[self._place(text) < self.border]}, 3
         said = example.right if self._right(text, example) else example.wrong
         words = 4 + int(40 * self._place(text))
         if isinstance(said, dict):
@@ -98,8 +103,19 @@ class Model:
         slips = 0.4 if place > 1 - LOOSE else SLIPS
         return self.rng.random() >= slips
 
+    def _odds(self, text: str) -> float:
+        """Log-odds of the first word."""
+        up = 1 if self._place(f"up {text}") < 0.5 else -1
+        return 4 * self._place(f"odds {text}") - 1 + up * self.leans + self.rng.gauss(0, 0.03)
+
     def _place(self, text: str) -> float:
         return zlib.crc32(text.encode()) % 10_000 / 10_000
+
+
+def _with_odds(chunk: Chunk, odds: float) -> Chunk:
+    (choice,) = chunk.payload["choices"]
+    token = {"token": choice["delta"].get("content", ""), "logprob": -math.log1p(math.exp(-odds))}
+    return chunk_from({**chunk.payload, "choices": [choice | {"logprobs": {"content": [token]}}]})
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from understudy.store.store import Store
 from understudy.telemetry import AuditFile, DecisionLog, JsonLogger, to_log
 
 if TYPE_CHECKING:
+    from understudy.services.guarding import Guarding
     from understudy.services.manage_router import ManageRouter
     from understudy.services.probe_targets import ProbeTargets
     from understudy.services.publish_alerts import PublishAlerts
@@ -88,13 +89,23 @@ def route_request(settings: Settings) -> RouteRequest:
         logger=logger,
         rng=rng,
         audit=Audit(store, write, clock=time.time, logger=logger, rng=rng),
+        guarding=cache(partial(_guarding, logger)),
     )
+
+
+def _guarding(logger: Logger) -> Guarding:
+    """Loaded by the first request of a route that guards personal data, and its library after it."""
+    from understudy.pii.checked import load
+    from understudy.services.guarding import Guarding
+
+    return Guarding(load, time.monotonic, logger)
 
 
 def probe_targets(settings: Settings) -> ProbeTargets:
     from understudy.services.endings import Endings
     from understudy.services.probe_targets import ProbeTargets
     from understudy.services.seal_audit import SealAudit
+    from understudy.transport.http import HttpTransport
     from understudy.transport.sqs import SqsDueQueue
 
     logger = _logger("probe_targets", settings)
@@ -103,7 +114,15 @@ def probe_targets(settings: Settings) -> ProbeTargets:
     rng = random.SystemRandom()
     chores = (Endings(store, clock=time.time).tick, SealAudit(store, clock=time.time, logger=logger).tick)
     return ProbeTargets(
-        store, upstream, due, clock=time.time, logger=logger, rng=rng, salt=settings.table, chores=chores
+        store,
+        upstream,
+        due,
+        clock=time.time,
+        logger=logger,
+        rng=rng,
+        salt=settings.table,
+        pages=HttpTransport(),
+        chores=chores,
     )
 
 

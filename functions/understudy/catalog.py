@@ -7,11 +7,11 @@ document version and never sees YAML or the schema library.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any
 
-from understudy.facts import Constraints, DataFacts
+from understudy.facts import PII_MODES, Constraints, DataFacts
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +60,7 @@ class Capabilities:
     `reasoning_control` says how a request's `reasoning_effort` reaches a model whose protocol has another word for it:
     "none" (it cannot), "effort" (a level), "budget" (a number of tokens to think).
     `chat`, `embeddings` and `responses` name what it answers; `responses` is OpenAI's Responses API, spoken natively.
+    `logprobs`: it tells the probabilities of its tokens where it is asked for them, so drift probes do.
     `vision` counts images, `image_urls` whether the provider fetches them itself; `refuses` names fields of a request
     that this model does not take although its protocol knows them.
     """
@@ -74,6 +75,7 @@ class Capabilities:
     audio: bool = True
     files: bool = True
     json_schema: bool = True
+    logprobs: bool = False
     reasoning_control: str = "none"
     refuses: frozenset[str] = frozenset()
     context_window: int | None = None
@@ -160,6 +162,32 @@ class Share:
     share: float
 
 
+PII_KINDS = frozenset({"credit_card", "email", "iban", "ip", "national_id", "phone"})
+"""What the PII guard looks for."""
+
+
+@dataclass(frozen=True, slots=True)
+class PiiRules:
+    """What is done about personal data in a route's requests before any target sees them.
+
+    `mode` is one of `understudy.facts.PII_MODES`; `kinds` are looked for.  `countries` (ISO 3166, lower case) are those
+    whose phone numbers count as they are dialled at home, and whose national ids count where their check alone says
+    little; `unread` whether files and pictures, which nobody here can read, are refused or allowed where the rest is
+    redacted or blocked.
+    """
+
+    mode: str = "off"
+    kinds: frozenset[str] = PII_KINDS
+    countries: frozenset[str] = frozenset()
+    unread: str = "refuse"
+
+    def under(self, demanded: str) -> PiiRules:
+        """The rules where a constraint demands at least this mode, which it does for every kind."""
+        if demanded == "off":
+            return self
+        return replace(self, mode=max(self.mode, demanded, key=PII_MODES.index), kinds=PII_KINDS)
+
+
 @dataclass(frozen=True, slots=True)
 class Route:
     """A public model name and its policy.
@@ -174,8 +202,8 @@ class Route:
     million tokens, blended) the ceiling of "best", `first_token_objective` the seconds within which a first token is in
     time.  `canary` leads a share of the requests; `shadow` is asked for a share of them as well, and its answers are
     judged and thrown away.  `quarantine` says whose quarantines count here: "automatic" (also those that follow a
-    finding by themselves), "manual" (only an operator's) or "off" (nobody's).  `audit_content`: the audit keeps its
-    prompts and answers as well.
+    finding by themselves), "manual" (only an operator's) or "off" (nobody's).  `pii` says what is done about personal
+    data in its requests.  `audit_content`: the audit keeps its prompts and answers as well.
     """
 
     name: str
@@ -198,6 +226,7 @@ class Route:
     shadow: Share | None = None
     quarantine: str = "manual"
     audit_content: bool = False
+    pii: PiiRules = field(default_factory=PiiRules)
 
     @property
     def asked(self) -> Mapping[str, Target]:

@@ -7,6 +7,8 @@ UnderstudyError
 │   ├── UnsupportedEncoding      a body compressed in an unknown way
 │   ├── Unauthenticated          key missing or unknown
 │   ├── UnknownModel             no such route
+│   ├── PiiFound                 it holds personal data, and the route lets none out
+│   ├── PiiUnread                it holds what cannot be looked through for personal data
 │   ├── OverBudget               the request's money budget allows no call
 │   ├── UnknownPath              no such endpoint
 │   ├── UnknownAnswer            feedback on an answer that this client did not get, or that is forgotten
@@ -16,6 +18,7 @@ UnderstudyError
 ├── NoTargetAnswered             every candidate was tried or left out; carries why
 ├── StreamBroken                 a failure after the first byte was given to the caller, and nobody could go on
 ├── Diverged                     another target's answer does not repeat what the caller has; no fault of it
+├── GuardUnavailable             the route wants personal data guarded, and it cannot be; nothing went out
 ├── RouterNotReady               no control document could be read yet
 ├── DocumentError                a control document is wrong; names every place
 ├── StoreError                   the table could not be read or written
@@ -91,6 +94,21 @@ class UnknownModel(RequestError):
     code = "model_not_found"
 
 
+class PiiFound(RequestError):
+    """`kinds`: how often each kind was found; never a value.  `route` is the one that lets none out."""
+
+    code = "pii_blocked"
+
+    def __init__(self, message: str, *, route: str, kinds: Mapping[str, int], param: str | None = None) -> None:
+        super().__init__(message, param=param)
+        self.route = route
+        self.kinds = dict(kinds)
+
+
+class PiiUnread(RequestError):
+    code = "pii_unreadable"
+
+
 class OverBudget(RequestError):
     code = "max_cost_too_low"
 
@@ -115,6 +133,10 @@ class WrongMethod(RequestError):
     def __init__(self, message: str, *, allowed: str = "") -> None:
         super().__init__(message)
         self.allowed = allowed
+
+
+class GuardUnavailable(UnderstudyError):
+    """Personal data cannot be looked for: the library is missing or failed, or it took too long."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+PII_MODES = ("off", "detect", "redact", "block")
+"""What is done about personal data in a request, each one stricter than those before it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Contract:
@@ -44,7 +47,8 @@ class Constraints:
 
     `providers` and `models` are the only ones that may be asked, where given; None allows all, and an empty set nobody.
     `denied_providers` and `denied_models` may not.  `classes` names the data classes that are in it, for people: what a
-    class demands is already part of the other fields.
+    class demands is already part of the other fields.  `pii` is the least that is done about personal data in a
+    request before any target sees it: no demand on a target.
     """
 
     jurisdictions: frozenset[str] | None = None
@@ -56,6 +60,7 @@ class Constraints:
     denied_providers: frozenset[str] = frozenset()
     denied_models: frozenset[str] = frozenset()
     classes: frozenset[str] = frozenset()
+    pii: str = "off"
 
     def and_(self, other: Constraints) -> Constraints:
         """What holds where both hold."""
@@ -70,6 +75,7 @@ class Constraints:
             denied_providers=self.denied_providers | other.denied_providers,
             denied_models=self.denied_models | other.denied_models,
             classes=self.classes | other.classes,
+            pii=max(self.pii, other.pii, key=PII_MODES.index),
         )
 
 

@@ -44,6 +44,7 @@ METRICS: Mapping[str, Metric] = {
     "Failovers": Metric("route", "Count", "times that a request went on to another target"),
     "Resumed": Metric("route", "Count", "times that a begun answer was gone on with by another attempt"),
     "Latency": Metric("route", "Milliseconds", "from a request to the end of its answer"),
+    "PiiFound": Metric("route", "Count", "pieces of personal data in a request of a route that looks for them"),
     "RouterErrors": Metric("service", "Count", "requests that failed by a bug of our own"),
     "StoreErrors": Metric("service", "Count", "reads and writes of the table that failed, throttled ones too"),
     "StoreLate": Metric("service", "Count", "reads of the table that a request waited for in vain"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence, Set
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -15,6 +15,7 @@ from understudy.audit.seal import Seal
 from understudy.control.versions import Pointer, Version
 from understudy.health.item import Health
 from understudy.health.observation import Observation
+from understudy.health.status_page import StatusPage
 from understudy.incidents.incident import Incident, Notice
 from understudy.keys import ClientKey
 from understudy.metrics import Measured
@@ -209,6 +210,16 @@ class AuditStore(HeadStore, RecordedStore, Protocol):
         """Raises Conflict where the day is sealed already."""
 
 
+class StatusPageStore(Protocol):
+    """What providers' status pages said last; kept for a day."""
+
+    def status_page(self, provider: str) -> StatusPage | None:
+        """Strongly consistent."""
+
+    def put_status_page(self, page: StatusPage) -> StatusPage:
+        """Write revision `page.rev + 1` where `page.rev` is still current, and return it.  Raises Conflict."""
+
+
 class KeepsakeStore(Protocol):
     """Signatures of tool calls by the call's id, apart for each client key; kept for a day."""
 
@@ -293,6 +304,22 @@ class AlertSink(Protocol):
     def send(self, notice: Notice) -> None: ...
 
 
+@dataclass(frozen=True, slots=True)
+class PiiFinding:
+    """Where in a text something personal stands, and of which kind (`understudy.catalog.PII_KINDS`)."""
+
+    kind: str
+    start: int
+    end: int
+
+
+class PiiGuard(Protocol):
+    """Looks for personal data; pure, and safe in several threads."""
+
+    def find(self, text: str, kinds: Set[str], countries: Set[str]) -> Sequence[PiiFinding]:
+        """In their order, none of them overlapping; see `understudy.catalog.PiiRules`."""
+
+
 class Secrets(Protocol):
     async def value(self, reference: str) -> str:
         """The secret behind a reference.  Raises SecretError."""
@@ -341,6 +368,11 @@ class Transport(Protocol):
         self, url: str, headers: Mapping[str, str], body: bytes, *, connect: float
     ) -> AbstractAsyncContextManager[Reply]:
         """POST and wait for the answer's head.  Raises AttemptFailed; leaving the context closes the connection."""
+
+
+class PageReader(Protocol):
+    def get(self, url: str, headers: Mapping[str, str], *, connect: float) -> AbstractAsyncContextManager[Reply]:
+        """GET and wait for the answer's head, without following redirects; otherwise as `Transport.send`."""
 
 
 class Logger(Protocol):

@@ -10,6 +10,8 @@ from understudy.explain import when
 from understudy.health.item import Health
 from understudy.health.score import explained, scored
 from understudy.health.state import state_of
+from understudy.incidents.incident import Incident
+from understudy.incidents.wording import page_words
 from understudy.ports import Probing
 
 STATUS = ("TARGET", "STATE", "SINCE", "SCORE", "FIRST TOKEN", "CAUSE", "LAST FAILURE")
@@ -30,6 +32,14 @@ def status_row(name: str, health: Health | None, settings: HealthSettings, now: 
     first = "-" if health.first_token is None else f"{health.first_token * 1000:.0f} ms"
     failure = f"{when(health.last_failure_at)} {health.last_failure}" if health.last_failure_at else "-"
     return (name, known["state"], when(known["since"]), f"{known['score']:.0f}", first, known["cause"], failure)
+
+
+def incident_lines(incident: Incident) -> list[str]:
+    """An open incident: what, since when, who takes care of it, and what its provider says itself."""
+    taken = f", taken by {incident.acknowledged_by}" if incident.acknowledged_by else ""
+    head = f"  {incident.severity} {incident.subject} {incident.kind} since {when(incident.opened_at)}{taken}"
+    said = page_words(incident)
+    return [head, f"    {incident.summary}", *([f"    {said}"] if said else [])]
 
 
 def spent(probing: Mapping[str, Probing]) -> str:

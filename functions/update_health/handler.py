@@ -1,8 +1,8 @@
 """Health and incidents.
 
 Trigger: the table stream (new observations; changed health items).  Reads: control document, health, detectors,
-incidents.  Writes: health, detectors, incidents; recovery probes and runs that confirm an alarm to their queues.
-Time: 30 s for a batch.
+incidents, what status pages said.  Writes: health, detectors, incidents; recovery probes and runs that confirm an alarm
+to their queues.  Time: 30 s for a batch.
 """
 
 from __future__ import annotations

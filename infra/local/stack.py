@@ -160,6 +160,7 @@ class LocalStack:
             raise LocalError("without simulators there is nobody to route to: give a control document with --config")
         for wire, simulator in self.simulators.items():
             text = text.replace(f"${{{wire}_url}}", simulator.base_url)
+            text = text.replace(f"${{{wire}_status_page}}", simulator.status_page)
         publish(self.store, text, now=time.time(), by="understudy up", filename=name)
         self.store.put_key(ClientKey(hash_key(self.api_key), "local", time.time()))
 

@@ -20,7 +20,7 @@ LAYERS = [
     {"routing"},
     {"control"},
     {"ports"},
-    {"store", "transport", "alerts", "telemetry", "runtime"},
+    {"store", "transport", "alerts", "pii", "telemetry", "runtime"},
     {"services"},
     {"bootstrap"},
     {"explain", "status"},
@@ -37,10 +37,11 @@ FORBIDDEN = {
     "health": {"incidents", "pricing", "compliance", "wire"},
     "incidents": {"health", "wire"},
     "control": {"routing", "wire", "incidents", "health"},
-    "services": {"store", "transport", "alerts", "telemetry", "settings"},
+    "services": {"store", "transport", "alerts", "pii", "telemetry", "settings"},
     "store": {"transport", "alerts", "wire", "routing"},
     "transport": {"store", "alerts", "wire", "routing"},
     "alerts": {"store", "transport", "wire", "routing"},
+    "pii": {"store", "transport", "alerts", "wire", "routing", "runtime", "telemetry"},
 }
 SDK_ROOMS = {"store", "transport", "alerts", "bootstrap"}
 LAMBDA_SIDE = {

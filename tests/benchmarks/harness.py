@@ -17,11 +17,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from string import Template
 from typing import Any
+from urllib.parse import urljoin
 
 import boto3
 import httpx
 
 from infra.local.aws import TABLE, LocalAws, start_aws
+from infra.local.simulators import status_page
 from infra.local.stack import DOCUMENT, SIMULATED_KEY
 from infra.local.template import wiring
 from understudy.keys import ClientKey, hash_key, new_key
@@ -187,7 +189,9 @@ def surroundings(watch: Callable[[], None] = lambda: None) -> Iterator[Surroundi
         stack.callback(aws.stop)
         watch()
         store, key = Store(DynamoTable(TABLE)), new_key()
-        text = Template(DOCUMENT.read_text()).substitute({f"{wire}_url": url for wire, url in urls.items()})
+        pages = {f"{wire}_status_page": urljoin(url, status_page.PATH) for wire, url in urls.items()}
+        addresses = {f"{wire}_url": url for wire, url in urls.items()} | pages
+        text = Template(DOCUMENT.read_text()).substitute(addresses)
         publish(store, text, now=time.time(), by="benchmark", filename=DOCUMENT.name)
         store.put_key(ClientKey(hash_key(key), "benchmark", time.time()))
         yield Surroundings(urls, aws, key)

@@ -11,6 +11,17 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Literal
 
+from tests.benchmarks.first_logprobs import (
+    another,
+    bad_batch,
+    coarse,
+    drift,
+    lasting,
+    moved,
+    never_moving,
+    two_ends,
+    wild,
+)
 from tests.benchmarks.first_tokens import fingerprints, first_tokens, says
 from tests.benchmarks.latencies import latency
 from tests.benchmarks.streams import (
@@ -322,6 +333,11 @@ ODD = (
     Scenario("all fail", constant("errors", 0.0, 1.0)),
     Scenario("quality twice", twice("quality", lambda rng: right(0.84), lambda rng: right(0.35))),
     Scenario("outage twice", twice("errors", lambda rng: right(0.01), lambda rng: right(0.85))),
+    Scenario("logprob, swap, 3 a run", drift("logprob", another, few=3), unit="batches"),
+    Scenario("swap, 3 a run", drift("fingerprint", another, few=3), unit="batches"),
+    Scenario("logprob, coarse, fewer bits", coarse(drift("logprob", moved(0.3)), 0.01), unit="batches"),
+    Scenario("uncalibrated logprob, swap", uncalibrated(drift("logprob", another)), unit="batches"),
+    Scenario("constant logprob +-0.05", never_moving(0.05), unit="batches"),
 )
 ODD_QUIET = (
     Scenario("quality with memory", long_quiet("quality", sticky(0.84, 0.3)), "no change"),
@@ -337,6 +353,18 @@ ODD_QUIET = (
     Scenario("border inputs", border_inputs(False), "no change"),
     Scenario("uncalibrated canary st.", uncalibrated(canaries(0.86, None)), "no change"),
     Scenario("uncalibrated latency st.", uncalibrated(latency()), "no change"),
+    Scenario("logprob, heavy tails", drift("logprob", None, noise=wild), "no change"),
+    Scenario("logprob, two back ends", drift("logprob", None, noise=two_ends()), "no change"),
+    Scenario("logprob, back end a run", drift("logprob", None, noise=two_ends(0.1, whole_runs=True)), "no change"),
+    Scenario("logprob, memory 0.5", drift("logprob", None, noise=lasting(0.5)), "no change"),
+    Scenario("logprob, memory 0.8", drift("logprob", None, noise=lasting(0.8)), "no change"),
+    Scenario("logprob, coarse", coarse(drift("logprob", None), 0.1), "no change"),
+    Scenario("logprob, drawn", drift("logprob", None, temperature=1.0), "no change"),
+    Scenario("logprob, 3 a run", drift("logprob", None, few=3), "no change"),
+    Scenario("logprob, half missing", thinned(drift("logprob", None), 0.4, 0.3), "no change"),
+    Scenario("logprob, constant", never_moving(0.0), "no change"),
+    Scenario("uncalibrated logprob", uncalibrated(drift("logprob", None)), "no change"),
+    Scenario("logprob, one bad run", bad_batch, "bad run"),
     Scenario("aborted run, tokens", aborted("tokens"), "bad run"),
     Scenario("aborted run, cost", aborted("cost"), "bad run"),
     Scenario("aborted run, tokens 1st", aborted("fingerprint"), "bad run"),

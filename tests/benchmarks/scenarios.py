@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from tests.benchmarks.first_logprobs import another, drift, moved, quiet
 from tests.benchmarks.first_tokens import fingerprints
 from tests.benchmarks.latencies import latency
 from tests.benchmarks.odd_streams import ODD, ODD_QUIET
@@ -46,6 +47,11 @@ FURTHER = (
     Scenario("swap of 15% items", fingerprints(0.1, 0.2), unit="batches"),
     Scenario("swap, small batches", fingerprints(0.3, 0.6, sizes=(5, 8, 10)), unit="batches"),
     Scenario("swap, 30% of calls", fingerprints(0.3, 0.6, 0.3), unit="batches"),
+    Scenario("logprob, swap", drift("logprob", another), unit="batches"),
+    Scenario("logprob, swap 30%", drift("logprob", another, 0.3), unit="batches"),
+    Scenario("logprob, fewer bits", drift("logprob", moved(0.3)), unit="batches"),
+    Scenario("logprob, fewer bits 30%", drift("logprob", moved(0.3), 0.3, quiet), unit="batches"),
+    Scenario("logprob, training step", drift("logprob", moved(0.15)), unit="batches"),
 )
 QUIET = (
     Scenario("canary improves", canaries(0.64, 0.86), "improvement"),
@@ -59,6 +65,7 @@ QUIET = (
     Scenario("cost steady", canary_cost(None), "no change"),
     Scenario("errors steady", errors(None), "no change"),
     Scenario("fingerprint steady", fingerprints(None), "no change"),
+    Scenario("logprob steady", drift("logprob", None), "no change"),
     Scenario("latency steady", latency(), "no change"),
     Scenario("latency, spikes", latency(burst=(2, 5.0)), "no change"),
     Scenario("latency, gaps", latency(gaps=0.01), "no change"),

@@ -34,6 +34,8 @@ STORIES: dict[str, Change] = {
     "half as slow again": set_to(slower=1.5),
     "a fifth fewer tokens": set_to(tokens=0.8),
     "a fifth more tokens, and dearer": set_to(tokens=1.2),
+    "fewer bits, the words as before": set_to(leans=0.2),
+    "other first words, as good": set_to(border=0.7, leans=0.5),
     "a new version, as good": set_to(version="large-2"),
     "a new version, a quarter unlearned": set_to(version="large-2", lost=0.25),
     "nothing": set_to(),

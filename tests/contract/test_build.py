@@ -70,13 +70,25 @@ def own_files(artifact: Path) -> set[str]:
     return {str(path) for path in found if path.parts[0] in tops}
 
 
+@pytest.mark.parametrize(
+    ("name", "variables", "wanted"),
+    [("RouteRequest", ["PII=1"], True), ("RouteRequest", [], False), ("ProbeTargets", ["PII=1"], False)],
+)
+def test_the_library_for_personal_data_is_built_in_where_it_is_asked_for(
+    name: str, variables: list[str], wanted: bool, tmp_path: Path
+) -> None:
+    """With PII=1, and for the data plane alone; nothing is built here, make only says what it would do."""
+    said = make("-n", f"build-{name}", f"ARCH={ARCH}", f"ARTIFACTS_DIR={tmp_path / name}", *variables)
+    assert wanted == ("requirements-pii.txt" in said)
+
+
 class TestContent:
     """The same for every function, whatever the processor."""
 
     def test_own_files_are_all_there_and_nothing_else(self, plain: tuple[Path, str]) -> None:
         """Rooms, core and wrapper are copied; the Makefile and the requirements stay behind."""
         wanted = {str(path.relative_to(FUNCTIONS)) for path in files(FUNCTIONS) if path.suffix != ".pyc"}
-        assert wanted - {"Makefile", "requirements.txt"} == own_files(plain[0])
+        assert wanted - {"Makefile", "requirements.txt", "requirements-pii.txt"} == own_files(plain[0])
 
     def test_what_lambda_has_is_not_shipped(self, plain: tuple[Path, str]) -> None:
         """The SDK comes with the runtime; command lines and tests come with nothing."""

@@ -170,6 +170,24 @@ def test_a_request_is_sent_as_given(serve: Serve) -> None:
     assert expected == expected & set(lines)
 
 
+def test_a_page_is_got_where_it_is(serve: Serve) -> None:
+    """By GET, without a body and with the headers given; where it has moved to is not looked at."""
+    server = serve(always(b"HTTP/1.1 302 X\r\nlocation: /moved\r\ncontent-length: 2\r\n\r\nno"))
+
+    async def work() -> tuple[int, bytes]:
+        async with opened() as transport, transport.get(f"{server.url}/p", {"accept": "a/b"}, connect=2) as reply:
+            return reply.status, b"".join([part async for part in reply.body()])
+
+    assert (302, b"no") == asyncio.run(work())
+    (request,) = server.requests
+    lines = request.lower().split(b"\r\n")
+    assert (b"get /p http/1.1", True, False) == (
+        lines[0],
+        b"accept: a/b" in lines,
+        b"content-length" in request.lower(),
+    )
+
+
 @pytest.mark.parametrize("status", [200, 204, 400, 401, 404, 429, 500, 503, 529])
 def test_every_status_is_an_answer(serve: Serve, status: int) -> None:
     """What a status means is not decided here: each one comes back with its body."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import socket
 import threading
@@ -34,12 +35,13 @@ from understudy.health.breaker import Breaker
 from understudy.health.finding import Finding
 from understudy.health.item import Health
 from understudy.health.observation import Observation, observation_from
+from understudy.health.status_page import Corroboration, StatusPage
+from understudy.incidents.evidence import PAGE
 from understudy.incidents.incident import Incident
 from understudy.keys import ClientKey, hash_key, new_key
 from understudy.ports import Answer, Kept, Probing, Rota, Snapshot
 from understudy.services.trouble import Troubles
-from understudy.store import dynamodb, keys
-from understudy.store.audit import PAGE
+from understudy.store import audit, dynamodb, keys
 from understudy.store.dynamodb import DynamoTable
 from understudy.store.memory import MemoryTable
 from understudy.store.store import Store
@@ -486,6 +488,54 @@ class TestIncidents:
         assert ("quality", "resolved", 2, 2) == (told.kind, told.status, told.notices, told.rev)
         assert 1 == len(table.query(keys.HISTORY))
 
+    def test_many_who_read_different_pages_tell_once(self, store: Store) -> None:
+        """What a status page says changes while fifty updaters see the same trouble: one incident, and one notice."""
+        url = "https://status.example/summary.json"
+        current = catalog(parse(DOCUMENT.replace('v1"}', f'v1", status_page: "{url}"}}')), 1)
+        alarm = Alarm("quality", "degraded", NOW, NOW - 60, 9, 0.9, 0.5)
+        worse = Health("lead", findings=(Finding("core", "confirmed", NOW, alarm),))
+
+        def see(number: int) -> None:
+            if number % 5 == 0:
+                page = store.status_page("acme") or StatusPage("acme")
+                said = Corroboration("minor", f"the word of {number}", NOW)
+                with contextlib.suppress(Conflict):
+                    store.put_status_page(replace(page, url=url, read_at=NOW, said=said))
+            with contextlib.suppress(Conflict):
+                Troubles(store, clock=lambda: NOW).react(Health("lead"), worse, current)
+
+        race(see)
+        Troubles(store, clock=lambda: NOW).react(Health("lead"), worse, current)
+        (told,), page = store.incidents(), store.status_page("acme")
+        assert ("open", 1, page and page.words(url, NOW)) == (told.status, told.notices, told.facts[PAGE])
+
+
+class TestStatusPages:
+    PAGE = StatusPage("acme", "https://status.example", NOW, NOW + 1, Corroboration("major", "Outage", NOW - 9))
+
+    def test_nothing_is_known_at_first(self, store: Store) -> None:
+        """A page that nobody has asked for is None."""
+        assert None is store.status_page("acme")
+
+    def test_a_page_comes_back_as_it_was_written(self, store: Store) -> None:
+        """With what it said, and as one that could not be read."""
+        first = store.put_status_page(self.PAGE)
+        assert replace(self.PAGE, rev=1) == first == store.status_page("acme")
+        assert replace(first, said=None, rev=2) == store.put_status_page(replace(first, said=None))
+        assert replace(first, said=None, rev=2) == store.status_page("acme")
+
+    def test_one_of_many_gets_to_read_it(self, store: Store) -> None:
+        """Of many who ask for the page at once exactly one may, the first time and later."""
+        for rev in (0, 1):
+            page = replace(self.PAGE, rev=rev)
+            assert (1, RIVALS - 1) == race(lambda _, page=page: store.put_status_page(page))  # type: ignore[misc]
+
+    def test_it_expires_after_a_day(self, store: Store, table: Table) -> None:
+        """It lies in a partition of its provider's, where probes may write, and gets a time to live."""
+        store.put_status_page(self.PAGE)
+        item = table.get(("provider#acme", "status_page"))
+        assert NOW + keys.STATUS_PAGE_TTL == (item.ttl if item else None)
+
 
 class TestNotices:
     def test_a_claimed_notice_is_told_once(self, store: Store) -> None:
@@ -853,7 +903,7 @@ class TestAudit:
 
     def test_a_day_is_sealed_once(self, store: Store) -> None:
         """The first seal stays with its heads, however many they are, whoever else seals the day."""
-        heads = [Head(f"2026-12-10/{n:04d}", n + 1, f"{n:064x}") for n in range(PAGE + 5)]
+        heads = [Head(f"2026-12-10/{n:04d}", n + 1, f"{n:064x}") for n in range(audit.PAGE + 5)]
         seal = sealed("2026-12-10", heads, Head(CHANGES, 1, "c"), "")
         store.add_seal(seal)
         with pytest.raises(Conflict):

@@ -54,9 +54,18 @@ def test_a_worse_model_shows_by_its_answers(stack: LocalStack, target: str) -> N
 
 
 def test_a_swapped_model_shows_by_its_first_words(stack: LocalStack) -> None:
-    """And by the version that its provider reports."""
+    """By their probabilities, where the target declares that it tells them, and by the version that is reported."""
     well, other = (asked(stack, "lead", "drift", "drift", fault) for fault in (None, "swapped"))
     firsts = [{s.value for s in run if s.kind == "fingerprint"} for run in (well, other)]
     versions = [{s.value for s in run if s.kind == "version"} for run in (well, other)]
     assert (1, 1, False) == (len(firsts[0]), len(firsts[1]), firsts[0] == firsts[1])
     assert [{"simulated-gpt/fp_simulated"}, {"simulated-gpt/fp_swapped"}] == versions
+    chances = [[float(s.value) for s in run if s.kind == "logprob"] for run in (well, other)]
+    assert [8, 8] == [len(run) for run in chances]
+    assert all(-2 <= value <= 0 for run in chances for value in run)
+
+
+def test_a_protocol_without_probabilities_shows_first_words_alone(stack: LocalStack) -> None:
+    """And is asked nothing that it would refuse."""
+    run = asked(stack, "understudy", "drift", "drift", None)
+    assert (8, 0) == tuple(sum(s.kind == kind for s in run) for kind in ("fingerprint", "logprob"))

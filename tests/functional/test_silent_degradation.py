@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.benchmarks.silent_weeks import STORIES
 from tests.silent_weeks import Weeks
 
 SOUND, WORSE, HEALED = 26.0, 6.0, 7.0
@@ -52,3 +53,19 @@ def test_the_evidence_is_in_the_notice(weeks: Weeks) -> None:
     """It says how good the answers were and are, of how many values, and what has been done."""
     told = weeks.sink.told[0].text
     assert all(words in told for words in ("before", "now", "95 % sure", "Trend:", "quarantined by understudy"))
+
+
+@pytest.mark.parametrize(
+    ("story", "kinds"),
+    [
+        ("fewer bits, the words as before", {"logprob"}),
+        ("other first words, as good", {"logprob", "fingerprint"}),
+    ],
+)
+def test_another_model_behind_the_name_is_one_incident(story: str, kinds: set[str]) -> None:
+    """Seen by the probabilities of first words, by the words, or by both, it is told once within hours, and keeps its
+    traffic."""
+    weeks = Weeks(models=("lead",)).play((SOUND, STORIES[story]), (WORSE, lambda weeks: None))
+    assert ([], ["[warning] lead answers like another model"]) == (weeks.kept["sound"].told, weeks.told)
+    assert kinds == {finding.kind for finding in weeks.health("lead").findings if finding.state == "confirmed"}
+    assert None is weeks.health("lead").hold

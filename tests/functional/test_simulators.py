@@ -104,6 +104,20 @@ def test_openai_n_gives_identical_choices(openai: Client) -> None:
     assert expected == [(one["index"], one["message"]["content"]) for one in choices]
 
 
+def test_openai_tells_how_probable_each_token_is(openai: Client) -> None:
+    """Where it is asked for that, whole and streamed; always the same of one model, and other figures of another."""
+    asked = {"logprobs": True, "top_logprobs": 2}
+    content = openai.post(**asked).json()["choices"][0]["logprobs"]["content"]
+    assert "".join(one["token"] for one in content) == openai.says("count to 8 1 2 3 4 5 6 7 8")
+    assert {2} == {len(one["top_logprobs"]) for one in content}
+    chunks = [one["choices"][0] for one in openai.stream(**asked) if one.get("choices")]
+    assert content == [token for one in chunks if one["logprobs"] for token in one["logprobs"]["content"]]
+    assert None is openai.post().json()["choices"][0]["logprobs"]
+    openai.provider.set_fault("m", "swapped")
+    other = openai.post(**asked).json()["choices"][0]["logprobs"]["content"]
+    assert not {one["logprob"] for one in content} & {one["logprob"] for one in other}
+
+
 def test_images_are_counted(client: Client) -> None:
     """Image parts are accepted and their number is in the answer."""
     source = {"type": "base64", "media_type": "image/png", "data": "AA=="}

@@ -25,7 +25,9 @@ def run(monkeypatch: pytest.MonkeyPatch, text: str, *options: str) -> int:
 
 def test_alarms_of_many_streams(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """Interleaved streams of several kinds each give the alarms that the detectors of production give, and status 0."""
-    made = [generated(name) for name in ("quality 84-35", "errors 85%", "tokens x0.8", "swapped model")]
+    made = [
+        generated(name) for name in ("quality 84-35", "errors 85%", "tokens x0.8", "swapped model", "logprob, swap")
+    ]
     expected = [list(alarms(one.observations, now=4e9, in_control_length=10_000)) for one in made]
     left, mixed, rng = [list(one.observations) for one in made], [], random.Random(1)
     while left := [rows for rows in left if rows]:

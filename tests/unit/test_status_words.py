@@ -8,7 +8,9 @@ from tests.builders import as_json
 from understudy.catalog import HealthSettings
 from understudy.health.finding import Hold
 from understudy.health.item import Health
-from understudy.status import STATUS, status, status_row
+from understudy.incidents.evidence import PAGE
+from understudy.incidents.incident import Incident
+from understudy.status import STATUS, incident_lines, status, status_row
 
 NOW = 1_795_568_524.0
 SETTINGS = HealthSettings()
@@ -35,3 +37,14 @@ def test_for_machines_it_is_plain_data() -> None:
     assert told == as_json(told)
     parts = "availability 98.0 of 100.0 (98.0% good), latency not known, quality not known, cost not known"
     assert ("healthy", 98.0, parts) == (told["state"], told["score"], told["parts"])
+
+
+def test_an_open_incident_repeats_what_the_provider_says() -> None:
+    """Severity, subject, kind and since when; what it is; what the provider's own page says, where that is known."""
+    outage = Incident("lead", "outage", "open", "critical", NOW, NOW, NOW, 1, "5 failures in a row")
+    lines = ["  critical lead outage since 2026-11-25 01:02:04 UTC", "    5 failures in a row"]
+    said = replace(outage, facts={PAGE: "says that all is well"}, acknowledged_by="ada")
+    assert lines == incident_lines(outage)
+    assert [f"{lines[0]}, taken by ada", lines[1], "    its own status page says that all is well"] == incident_lines(
+        said
+    )

@@ -290,7 +290,8 @@ def test_a_room_writes_only_the_partitions_that_are_its_own() -> None:
     noted = [keys.keepsake("*", "*")[0], keys.answer("*", "*")[0]]
     routed = [[keys.target("*"), *(key.removesuffix("#*") for key in noted), keys.audit("*")]]
     # Changes and seals of the audit are for those that make them; heads, for environments, stand apart.
-    expected = {"RouteRequest": routed, "ProbeTargets": [[*health, keys.AUDIT]], "UpdateHealth": [health]}
+    probed = [[keys.target("*"), keys.provider("*"), keys.INCIDENT, keys.HISTORY, keys.AUDIT]]
+    expected = {"RouteRequest": routed, "ProbeTargets": probed, "UpdateHealth": [health]}
     expected["ManageRouter"] = [[keys.CONTROL, keys.AUDIT]]
     assert {**expected, "PublishAlerts": [[keys.notice("*")[0]]]} == partitions
 

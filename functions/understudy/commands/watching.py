@@ -31,7 +31,7 @@ def add_parsers(added: Any, where: argparse.ArgumentParser) -> None:
 
 def _status(options: argparse.Namespace) -> int:
     from understudy.control.load import catalog
-    from understudy.status import STATUS, spent, status, status_row
+    from understudy.status import STATUS, incident_lines, spent, status, status_row
 
     store = store_of(options)
     pointer = store.pointer()
@@ -60,9 +60,7 @@ def _status(options: argparse.Namespace) -> int:
     print(f"\nprobes of this day (UTC): {spent(probing)}")
     print(f"\nopen incidents: {len(incidents) or 'none'}")
     for incident in incidents:
-        taken = f", taken by {incident.acknowledged_by}" if incident.acknowledged_by else ""
-        print(f"  {incident.severity} {incident.subject} {incident.kind} since {when(incident.opened_at)}{taken}")
-        print(f"    {incident.summary}")
+        print("\n".join(incident_lines(incident)))
     return 0
 
 

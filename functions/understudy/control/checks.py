@@ -136,6 +136,13 @@ def status_page(value: str) -> str:
     return base_url(value) if value else value
 
 
+def country(value: str) -> str:
+    """An ISO 3166 code of two letters."""
+    if not re.fullmatch(r"[a-z]{2}", value):
+        raise WrongError(f"`{_short(value)}` is not a country.", "write its two-letter code, such as de")
+    return value
+
+
 def off(value: object) -> object:
     """The word `off`, which YAML reads as a boolean where it is not quoted."""
     return "off" if value is False else value

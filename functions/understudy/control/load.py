@@ -24,6 +24,7 @@ from understudy.catalog import (
     HealthSettings,
     Lifecycle,
     Limits,
+    PiiRules,
     Price,
     Provider,
     QualitySettings,
@@ -175,8 +176,14 @@ def _route(name: str, section: Mapping[str, Any], targets: Mapping[str, Target],
         may_drop=frozenset(section.get("may_drop") or ()),
         golden_sets=frozenset(section.get("golden_sets") or ()),
         max_price_per_million=None if ceiling is None else Decimal(ceiling),
+        pii=_pii(section.get("pii") or {}, child(path, "pii")),
         **trials,
     )
+
+
+def _pii(section: Mapping[str, Any], path: str) -> PiiRules:
+    sets = {name: frozenset(section[name]) for name in ("kinds", "countries") if name in section}
+    return _build(PiiRules, section, path, **sets)
 
 
 def _share(section: Mapping[str, Any], targets: Mapping[str, Target], path: str) -> Share:

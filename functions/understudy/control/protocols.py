@@ -18,6 +18,7 @@ from understudy.control.source import Finding
 _SIGNED = frozenset({"x-amz-date", "x-amz-security-token", "x-amz-content-sha256"})
 _REGION_IN_HOST = re.compile(r"(?:^|\.)([a-z]{2,5}(?:-[a-z]{2,12}){1,3}-[0-9]{1,2})\.amazonaws\.com(?:\.cn)?$")
 _EMBEDDING_WIRES = ("openai", "gemini")
+_LOGPROBS_WIRES = ("openai", "gemini")
 
 
 def as_mapping(value: Any) -> Mapping[str, Any]:
@@ -111,7 +112,12 @@ def _operations(path: Path, can: Mapping[str, Any], wire: str) -> Iterator[Findi
 
 def _words(path: Path, can: Mapping[str, Any], wire: str) -> Iterator[Finding]:
     """Ways of saying something that only some protocols have."""
-    prefill, control = can.get("prefill"), can.get("reasoning_control")
+    prefill, control, refuses = can.get("prefill"), can.get("reasoning_control"), can.get("refuses")
+    if can.get("logprobs") is True and wire not in _LOGPROBS_WIRES:
+        message = f"the wire `{wire}` has no probabilities of tokens."
+        yield Finding((*path, "logprobs"), message, "remove it; first words are watched all the same")
+    elif can.get("logprobs") is True and isinstance(refuses, list) and "logprobs" in refuses:
+        yield Finding((*path, "logprobs"), "`refuses` names `logprobs` too.", "remove one of them")
     # The two marked ways to continue an answer are fields of one protocol; the others have a plain message.
     if prefill in ("prefix", "continue_final_message") and wire != "openai":
         message = f"`{prefill}` does not exist on the wire `{wire}`."

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
@@ -14,6 +14,10 @@ _LIMITS = catalog.Limits()
 _CONSTRAINTS = facts.Constraints()
 
 Droppable = Annotated[list[Annotated[str, AfterValidator(checks.droppable)]], AfterValidator(checks.once_each)]
+
+
+PiiMode = Annotated[Literal["off", "detect", "redact", "block"], BeforeValidator(checks.off)]
+PiiKind = Literal["credit_card", "email", "iban", "ip", "national_id", "phone"]
 
 
 class LimitsForm(Form):
@@ -40,6 +44,7 @@ class ConstraintsForm(Form):
     jurisdictions: Jurisdictions = Field(default_factory=list)
     max_retention_days: Days | None = _CONSTRAINTS.max_retention_days
     no_training: bool = _CONSTRAINTS.no_training
+    pii: PiiMode = "off"
 
 
 class CandidateForm(Form):
@@ -56,6 +61,17 @@ class CandidateForm(Form):
 class ShareForm(Form):
     target: str
     share: Annotated[float, Field(gt=0, le=1)]
+
+
+class PiiForm(Form):
+    mode: PiiMode = "off"
+    kinds: Annotated[list[PiiKind], Field(min_length=1), AfterValidator(checks.once_each)] = Field(
+        default_factory=lambda: list[PiiKind](get_args(PiiKind))
+    )
+    countries: Annotated[
+        list[Annotated[str, AfterValidator(checks.country)]], Field(max_length=20), AfterValidator(checks.once_each)
+    ] = Field(default_factory=list)
+    unread: Literal["refuse", "allow"] = "refuse"
 
 
 class RouteForm(Form):
@@ -78,3 +94,4 @@ class RouteForm(Form):
     shadow: ShareForm | None = None
     quarantine: Annotated[Literal["automatic", "manual", "off"], BeforeValidator(checks.off)] = "manual"
     audit_content: bool = False
+    pii: PiiForm = PiiForm()

@@ -257,6 +257,13 @@ def oddities(document: Mapping[str, Any], now: float | None = None) -> Iterator[
                 f"The audit keeps every prompt and answer of the route `{name}` for as long as logs and their copies "
                 f"last, for whoever may read those. Remove routes.{name}.audit_content where that is not meant."
             )
+    for name, route in document["routes"].items():
+        modes = (route.get("pii") or {}).get("mode", "off"), route["constraints"].get("pii", "off")
+        if any(mode != "off" for mode in modes):
+            yield (
+                f"The route `{name}` guards personal data: it answers 503 unless the data plane was built with the PII "
+                "library (infra/pii.md)."
+            )
     yield from protocols.oddities(document)
     yield from lifecycle.oddities(document, now)
     yield from probing.oddities(document)

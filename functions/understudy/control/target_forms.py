@@ -57,6 +57,7 @@ class CapabilitiesForm(Form):
     audio: bool = _CAPABILITIES.audio
     files: bool = _CAPABILITIES.files
     json_schema: bool = _CAPABILITIES.json_schema
+    logprobs: bool = _CAPABILITIES.logprobs
     reasoning_control: Literal["none", "effort", "budget"] = "none"
     refuses: Refused = sorted(_CAPABILITIES.refuses)
     context_window: Tokens | None = _CAPABILITIES.context_window

@@ -41,6 +41,16 @@ def of_ratios(
     return _of(row, seen, threshold, verdict, unit, evidence, figures)
 
 
+def of_distances(row: Row, seen: Sample, threshold: float, evidence: Mapping[str, Any]) -> Alarm:
+    """How far logarithms of odds are from their prompt's: on average now, and as a rule."""
+    count = int(row[1])
+    before, after = row[3] / count, row[2] / count
+    half = 1.96 * math.sqrt(max(0.0, row[4] / count - (after - before) ** 2) / count)
+    figures = (before, after, max(0.0, after - half), after + half)
+    unit = "mean distance of the first token's log-odds from normal"
+    return _of(row, seen, threshold, "changed", unit, evidence, figures)
+
+
 def _of(
     row: Row,
     seen: Sample,

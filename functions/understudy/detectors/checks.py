@@ -13,7 +13,8 @@ LONGEST = 300
 """Characters of a text value or of a stream's name."""
 MOST_ITEMS = 100_000
 BOUNDED = frozenset({"quality", "errors"})
-"""The kinds whose values lie between 0 and 1; of all others they are not negative."""
+"""The kinds whose values lie between 0 and 1; of all others but logarithms they are not
+negative."""
 
 
 def problem(sample: Sample, now: float) -> str | None:
@@ -39,6 +40,8 @@ def _wrong_value(kind: str, value: Any) -> str | None:
         return None if fits else f"value {_shown(value)}: {kind} is a text of up to {LONGEST} characters"
     if not _finite(value):
         return f"value {_shown(value)}: {kind} is a number"
+    if kind == "logprob":
+        return None if value <= 0 else f"value {_shown(value)}: {kind} is the logarithm of a probability, 0 or less"
     if value < 0 or (kind in BOUNDED and value > 1):
         return f"value {_shown(value)}: {kind} is {'between 0 and 1' if kind in BOUNDED else 'not negative'}"
     return None

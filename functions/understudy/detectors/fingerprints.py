@@ -17,7 +17,7 @@ from understudy.detectors.sample import Alarm, Sample
 
 SWAPS = (0.15, 0.35, 0.7)
 """The alternatives: this part of the answers comes from another model."""
-SPENT = 0.9
+SPENT = 1.5
 LEARN = 3
 MEMORY = 60.0
 DELAY = 4
@@ -60,8 +60,9 @@ class Fingerprints:
         self._items = _unpacked(known.get("items", ""))
         self._chances: float = known.get("chances", 0.0)
         self._news: float = known.get("news", 0.0)
-        # Its number, when it began.
+        # Its number, when it began, and what was argued for until then.
         self._run: list[float] = list(known.get("run", (-1, 0.0)))
+        self._run += [0.0] * (3 + len(SWAPS) - len(self._run))
         self._tests = Excursions(len(SWAPS) + 1, known.get("tests"))
 
     def plain(self) -> dict[str, Any]:
@@ -93,8 +94,7 @@ class Fingerprints:
             # An empty answer is absent: a matter of availability.
             return None
         if seen.run != self._run[0]:
-            self._tests.cap(self._threshold / 2)
-            self._run = [seen.run, seen.at]
+            self._next_run(seen)
         token = digest(str(seen.value))
         known = self._items.get(seen.item)
         if known is None:
@@ -116,9 +116,14 @@ class Fingerprints:
         )
         row = self._tests.highest()
         enough = row[2] >= FEWEST or row is self._tests.rows[-1]
-        # One batch alone may be a bad batch.
         enough = enough and (seen.item < 0 or row[5] < self._run[1])
         return self._found(row, seen) if row[0] >= self._threshold and enough else None
+
+    def _next_run(self, seen: Sample) -> None:
+        """One batch alone may be a bad batch, so it argues for half an alarm; small ones add up."""
+        for row, before in zip(self._tests.rows, self._run[2:], strict=True):
+            row[0] = min(row[0], before + self._threshold / 2)
+        self._run = [seen.run, seen.at, *(row[0] for row in self._tests.rows)]
 
     def _normal(self, counts: Mapping[str, float], token: str) -> tuple[float, float]:
         """How often a token is given, and how often one that was not given before."""
@@ -150,6 +155,7 @@ class Fingerprints:
             # Armed again on what they have become.
             self._items[item] = ({}, last)
         self._tests.clear()
+        self._run[2:] = [0.0] * (1 + len(SWAPS))
         return alarm
 
 

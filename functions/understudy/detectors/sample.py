@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
-Kind = Literal["errors", "latency", "speed", "quality", "tokens", "cost", "fingerprint", "version"]
+Kind = Literal["errors", "latency", "speed", "quality", "tokens", "cost", "logprob", "fingerprint", "version"]
 """What a value is: 1.0 for a failed call and 0.0 for another; seconds to the first token; output tokens a second;
-how right an answer is, from 0 (wrong) to 1; output tokens; US dollars of a call; the first output token or a digest of
-them; the version that the provider reports.  The last two are text."""
+how right an answer is, from 0 (wrong) to 1; output tokens; US dollars of a call; the natural logarithm of the first
+output token's probability, 0 or less; the first output token or a digest of them; the version that the provider
+reports.  The last two are text."""
 
 KINDS: frozenset[str] = frozenset(Kind.__args__)  # type: ignore[attr-defined]
 TEXTS = frozenset({"fingerprint", "version"})

@@ -9,6 +9,7 @@ from understudy.detectors.amounts import Amounts
 from understudy.detectors.canaries import Canaries
 from understudy.detectors.fingerprints import Fingerprints, Versions
 from understudy.detectors.latency import Latency
+from understudy.detectors.logprobs import Logprobs
 from understudy.detectors.sample import Alarm, Kind, Sample
 from understudy.detectors.shares import Shares
 
@@ -95,4 +96,6 @@ def _built(kind: Kind, length: float, plain: Mapping[str, Any] | None) -> Detect
         return Latency(kind, length, plain)
     if kind == "errors":
         return Shares("errors", length, plain)
+    if kind == "logprob":
+        return Logprobs(length, plain)
     return Fingerprints(length, plain) if kind == "fingerprint" else Versions(plain)

@@ -267,7 +267,8 @@ def _lost(watch: Watch, at: float) -> Inquiry:
 
 
 def _trend(watch: Watch, regular: Sequence[Sample]) -> tuple[float, ...]:
-    if watch.kind in TEXTS:
+    if watch.kind in TEXTS or watch.kind == "logprob":
+        # Means would show which prompts a run was of.
         return ()
     mean = sum(float(sample.value) for sample in regular) / len(regular)
     return (*watch.trend, float(f"{mean:.4g}"))[-TREND:]

@@ -14,6 +14,9 @@ from typing import Any
 DRIFT = "drift"
 """The stream of the samples of drift probes; no golden set may have this name."""
 MAX_FIRST = 64
+_UNKNOWN = -1000.0
+"""Stands for a logarithm that is not given; providers write -9999."""
+_ROUNDING = 1e-3
 _ENOUGH = 400
 # What is one token for many models: a word with the space before it, digits, or one other character.
 _WORD = re.compile(r"\s*(?:[^\W\d_]+|\d+|\S)")
@@ -135,5 +138,5 @@ def _token(logprobs: Any) -> First | None:
     if not isinstance(first, Mapping) or not isinstance(first.get("token"), str) or not first["token"]:
         return None
     given = first.get("logprob")
-    known = isinstance(given, int | float) and not isinstance(given, bool) and -1e6 < given <= 0
-    return First(first["token"][:MAX_FIRST], float(given) if known else None)  # type: ignore[arg-type]
+    known = isinstance(given, int | float) and not isinstance(given, bool) and _UNKNOWN < given <= _ROUNDING
+    return First(first["token"][:MAX_FIRST], min(0.0, float(given)) if known else None)  # type: ignore[arg-type]

@@ -18,6 +18,8 @@ FAILED = "failed calls"
 LOOK = "second look"
 """The fact that says whether an alarm was confirmed."""
 UNSURE = "not sure"
+PAGE = "status page"
+"""The fact that repeats what the provider's own status page says: what follows after "its own status page"."""
 KIND: Mapping[Value, Kind] = {
     "errors": "outage",
     "latency": "latency",
@@ -25,6 +27,7 @@ KIND: Mapping[Value, Kind] = {
     "quality": "quality",
     "tokens": "tokens",
     "cost": "cost",
+    "logprob": "changed",
     "fingerprint": "changed",
     "version": "version",
 }
@@ -35,6 +38,7 @@ VALUE: Mapping[Value, str] = {
     "quality": "right answers",
     "tokens": "tokens of an answer",
     "cost": "cost of a call",
+    "logprob": "shift of the first words' log-odds",
     "fingerprint": "first words",
     "version": "version",
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from understudy.incidents.evidence import FAILED, LOOK, UNSURE, when
+from understudy.incidents.evidence import FAILED, LOOK, PAGE, UNSURE, when
 from understudy.incidents.incident import PROVIDER, Incident, Kind, Notice
 
 SUBJECT_LIMIT = 99
@@ -108,7 +108,7 @@ def notice(incident: Incident) -> Notice:
 def _text(incident: Incident, head: str) -> str:
     over = incident.status == "resolved"
     until = incident.resolved_at if incident.resolved_at is not None else incident.changed_at
-    figures = sorted((k, v) for k, v in incident.facts.items() if k != "trend")
+    figures = sorted((k, v) for k, v in incident.facts.items() if k not in ("trend", PAGE))
     lines = [
         f"{head}.",
         "",
@@ -119,6 +119,8 @@ def _text(incident: Incident, head: str) -> str:
     ]
     if "trend" in incident.facts:
         lines.append(f"Trend:     {incident.facts['trend']}")
+    if PAGE in incident.facts:
+        lines.append(f"Provider:  {page_words(incident)}")
     lines += [
         "",
         "Done:      " + (_taken_back(incident) if over else _did(incident)),
@@ -130,6 +132,14 @@ def _text(incident: Incident, head: str) -> str:
     if incident.link:
         lines.append(f"More:      {incident.link}")
     return "\n".join([*lines, "", f"Incident {incident.id}"])
+
+
+def page_words(incident: Incident) -> str:
+    """What the provider says itself; empty where that is not known.  Of an incident that is over it may be older."""
+    if PAGE not in incident.facts:
+        return ""
+    over = " (when it was last looked at)" if incident.status == "resolved" else ""
+    return f"its own status page {incident.facts[PAGE]}{over}"
 
 
 def _name(incident: Incident) -> str:

@@ -44,6 +44,7 @@ def of_request(handling: Handling, error: BaseException | None, now: float) -> d
         "route": handling.route.name,
         "document_version": handling.version,
         "constraints": _plain(handling.constraints),
+        "personal_data": dict(handling.found) if handling.found is not None else None,
         "outcome": "ok" if error is None else type(error).__name__,
         "strategy": decision.strategy,
         "candidates": [ranked.target.name for ranked in decision.candidates[:MOST]],

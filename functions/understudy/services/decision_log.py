@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from understudy.errors import Cause
+from understudy.errors import Cause, PiiFound
 from understudy.ports import Logger
 from understudy.routing.policy import Decision
 from understudy.services import measures
@@ -26,9 +26,8 @@ def log_decision(logger: Logger, handling: Handling, error: BaseException | None
     journal, decision, limits = handling.journal, handling.decision, handling.limits
     answering = journal.answering
     spent = answering.cost if answering else None
-    committed, seconds = handling.committed_at, now - handling.started_at
-    asked = measures.of_targets(journal.attempts)
-    metrics = [measures.of_route(handling.route.name, journal, error, seconds)]
+    asked, seconds = measures.of_targets(journal.attempts), now - handling.started_at
+    metrics = [measures.of_route(handling.route.name, journal, error, seconds, handling.found)]
     if answering and (measured := asked.pop(answering.target.name, None)):
         metrics.append(measured)
     for name, measured in asked.items():
@@ -49,6 +48,7 @@ def log_decision(logger: Logger, handling: Handling, error: BaseException | None
         candidates=list(_candidates(decision)),
         canary=decision.canary or None,
         shadow=handling.shadow.fields() if handling.shadow else None,
+        pii=handling.pii.fields() if handling.pii else None,
         held=_told(decision.held),
         denied=_told(decision.denied),
         unfit=_told(decision.unfit),
@@ -63,15 +63,18 @@ def log_decision(logger: Logger, handling: Handling, error: BaseException | None
             "request_ms": round(limits.request * 1000),
             "max_cost_usd": None if limits.max_cost is None else str(limits.max_cost),
         },
-        time_to_commit_ms=None if committed is None else round((committed - handling.started_at) * 1000, 1),
+        time_to_commit_ms=handling.time_to_commit_ms,
         ms=round(seconds * 1000, 1),
     )
 
 
 def refusal(error: BaseException) -> dict[str, Any]:
-    """What the log may say of a request that was turned away: words of ours, never the caller's content."""
+    """What the log may say of a request that was turned away, and count: words of ours, never the caller's content."""
     named = {name: _word(getattr(error, name, None)) for name in ("code", "param")}
-    return {"outcome": type(error).__name__, **named, "causes": _told(getattr(error, "causes", ()))}
+    told: dict[str, Any] = {"outcome": type(error).__name__, **named, "causes": _told(getattr(error, "causes", ()))}
+    if isinstance(error, PiiFound):
+        told |= {"pii": error.kinds, "metrics": [measures.of_blocked(error.route, error.kinds)]}
+    return told
 
 
 def _candidates(decision: Decision) -> Iterator[dict[str, Any]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
 from understudy.errors import CallerFault, Refusal, RequestError
@@ -22,17 +22,27 @@ def of_targets(attempts: Sequence[Attempt]) -> dict[str, Measured]:
     return {name: Measured("target", name, values) for name, mine in asked.items() if (values := _values(mine))}
 
 
-def of_route(name: str, journal: Journal, error: BaseException | None, seconds: float) -> Measured:
-    """`error`: what the request ended with; `seconds` until then."""
+def of_route(
+    name: str, journal: Journal, error: BaseException | None, seconds: float, found: Mapping[str, int] | None = None
+) -> Measured:
+    """`error`: what the request ended with; `seconds` until then; `found` what of personal data is in the
+    request by kind, where somebody looked."""
     attempts = journal.attempts
     moved = sum(one.target.name != next_.target.name and not next_.hedge for one, next_ in pairwise(attempts))
-    values = {
+    values: dict[str, float | Sequence[float]] = {
         "Errors": int(error is not None and not callers_own(error)),
         "Failovers": moved,
         "Resumed": len(journal.resumptions),
         "Latency": round(seconds * 1000, 1),
     }
+    if found is not None:
+        values["PiiFound"] = sum(found.values())
     return Measured("route", name, values)
+
+
+def of_blocked(name: str, kinds: Mapping[str, int]) -> Measured:
+    """Of a request that went nowhere for what was found in it."""
+    return Measured("route", name, {"PiiFound": sum(kinds.values())})
 
 
 def callers_own(error: BaseException) -> bool:

@@ -26,12 +26,13 @@ _NOBODYS = Route("probe", ())
 @dataclass(frozen=True, slots=True)
 class Question:
     """One question with its number in its stream; `item` where it has a right answer, which a judge must tell where it
-    is `judged`."""
+    is `judged`.  `plainer` is the same without what the target has been declared to take and may refuse after all."""
 
     number: int
     request: ChatRequest | UnaryRequest
     item: Item | None = None
     judged: bool = False
+    plainer: ChatRequest | None = None
 
 
 class Questions:
@@ -88,8 +89,15 @@ def judge_question(item: Item, message: Mapping[str, Any], judge: Target, curren
 
 
 def _prompts(target: Target) -> list[Question]:
-    made = ((prompt.number, _request(drift_body(prompt, target.model), target)) for prompt in PROMPTS)
-    return [Question(number, request) for number, request in made if request is not None]
+    found = []
+    for prompt in PROMPTS:
+        plain = _request(drift_body(prompt, target.model), target)
+        if plain is None:
+            continue
+        more = drift_body(prompt, target.model, logprobs=True) if target.capabilities.logprobs else None
+        full = _request(more, target) if more else None
+        found.append(Question(prompt.number, full, plainer=plain) if full else Question(prompt.number, plain))
+    return found
 
 
 def _spread(questions: Sequence[Question], count: int, first: int) -> list[Question]:

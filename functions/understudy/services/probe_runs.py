@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any, Protocol
 
-from understudy.catalog import Catalog, Route, Target
+from understudy.catalog import Catalog, Limits, Route, Target
 from understudy.detectors.sample import Kind, Sample, bought
 from understudy.golden.checkers import judged
 from understudy.golden.drift import first_token
@@ -54,6 +54,8 @@ class _Run:
     samples: list[Sample] = field(default_factory=list)
     unjudged: list[tuple[Item, Asked, Mapping[str, Any]]] = field(default_factory=list)
     version: Sample | None = None
+    plainer: bool = False
+    """Whether the target has refused what it was declared to take."""
 
     @property
     def over(self) -> bool:
@@ -154,9 +156,22 @@ class ProbeRuns:
                 question = left.popleft()
                 limits = probe_limits(run.target, run.current)
                 limits = replace(limits, request=min(limits.request, room))
-                self._note(run, question, await self._caller.ask(question.request, run.target, limits, run.seen))
+                self._note(run, question, await self._asked(run, question, limits))
 
         await asyncio.gather(*(work() for _ in range(AT_ONCE)))
+
+    async def _asked(self, run: _Run, question: Question, limits: Limits) -> Asked:
+        """What became of one question; asked again without what the target refuses against its declaration."""
+        plainer = question.plainer
+        if plainer is None or not run.plainer:
+            asked = await self._caller.ask(question.request, run.target, limits, run.seen)
+            if plainer is None or asked.attempt is None or asked.attempt.outcome != "caller":
+                return asked
+            if not run.plainer:
+                why = "it refuses logprobs, which its capabilities declare"
+                self._logger.warning("a drift prompt is asked without them", target=run.target.name, why=why)
+            run.plainer = True
+        return await self._caller.ask(plainer, run.target, limits, run.seen)
 
     def _note(self, run: _Run, question: Question, asked: Asked) -> None:
         """Keep what one answer says."""
@@ -177,7 +192,11 @@ class ProbeRuns:
         message, item = _message(asked), question.item
         if item is None:
             first = first_token(asked.answer or {})
-            return [("fingerprint", first.text)] if first else []
+            if first is None:
+                return []
+            if first.logprob is None:
+                return [("fingerprint", first.text)]
+            return [("fingerprint", first.text), ("logprob", round(first.logprob, 4))]
         if question.judged:
             run.unjudged.append((item, asked, message))
             return []

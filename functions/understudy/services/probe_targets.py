@@ -20,7 +20,7 @@ from understudy.detectors.sample import Sample
 from understudy.errors import Conflict
 from understudy.health.breaker import lease
 from understudy.health.item import Health, settled
-from understudy.ports import Clock, DueQueue, Logger, Probing, ProbingStore
+from understudy.ports import Clock, DueQueue, Logger, PageReader, Probing, ProbingStore, StatusPageStore
 from understudy.routing.attempts import Ask
 from understudy.routing.limits import first_token_limit
 from understudy.services.current_catalog import CurrentCatalog
@@ -30,6 +30,7 @@ from understudy.services.probe_runs import ProbeRuns
 from understudy.services.probe_samples import of_liveness
 from understudy.services.read_model import Reads
 from understudy.services.spend import counted, estimated, reserved, too_dear
+from understudy.services.status_pages import StatusPages
 from understudy.services.sweep import Call, allowing, call_from, due, late, plan
 
 LEASE_TRIES = 5
@@ -39,7 +40,7 @@ ROOM = 160.0
 """Seconds that the probes of one target may take together; the room itself has 180."""
 
 
-class Store(Reads, Writes, ProbingStore, Protocol):
+class Store(Reads, Writes, ProbingStore, StatusPageStore, Protocol):
     """The part of the store that probing needs."""
 
 
@@ -55,10 +56,11 @@ class ProbeTargets:
         rng: random.Random,
         salt: str = "",
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+        pages: PageReader | None = None,
         chores: Sequence[Callable[[], object]] = (),
     ) -> None:
-        """`salt`: what tells this stack from others, so that they do not all ask at the same moments; `chores` are
-        done at every tick, after its own work."""
+        """`salt`: what tells this stack from others, so that they do not all ask at the same moments; `pages`: what
+        reads status pages, None where nobody does; `chores` are done at every tick, after its own work."""
         self._chores = chores
         self._salt = salt
         self._sleep = sleep
@@ -66,6 +68,7 @@ class ProbeTargets:
         self._catalog = CurrentCatalog(store)
         self._caller = Caller(ask, clock=clock, logger=logger, rng=rng)
         self._runs = ProbeRuns(store, self._caller, clock=clock, logger=logger)
+        self._pages = StatusPages(store, pages, clock=clock, logger=logger)
         self._sweeps = sweeps
         self._clock = clock
         self._logger = logger
@@ -92,6 +95,8 @@ class ProbeTargets:
         known = (await asyncio.to_thread(self._store.snapshot, list(current.targets), [])).health
         messages = plan(current, known, self._clock(), self._salt)
         await asyncio.to_thread(self._sweeps.send, messages)
+        # After that, so that no probe waits for a page.
+        await self._pages.look(known, current)
         return len(messages)
 
     async def handle(self, messages: Mapping[str, tuple[str, int]]) -> list[str]:
@@ -105,7 +110,8 @@ class ProbeTargets:
         if current is not None and current.health.quality.judge:
             swept |= {current.health.quality.judge}
         known = dict(await asyncio.to_thread(self._store.probing, sorted(swept), self._clock())) if swept else {}
-        done = await asyncio.gather(*(self._done(call, current, known) for call in calls.values()))
+        async with self._pages.looking({name: one.health for name, one in known.items()}, current):
+            done = await asyncio.gather(*(self._done(call, current, known) for call in calls.values()))
         return failed + [ident for ident, well in zip(calls, done, strict=True) if not well]
 
     def _read(self, messages: Mapping[str, tuple[str, int]]) -> tuple[dict[str, Call], list[str]]:
@@ -152,13 +158,18 @@ class ProbeTargets:
         health = known.get(name)
         if health is None or (health.state == "closed" and settled(health, current.health)):
             return False
+        async with self._pages.looking(known, current):
+            await self._recover(health, current)
+        return True
+
+    async def _recover(self, health: Health, current: Catalog) -> None:
+        name = health.target
         # Queues delay by whole seconds, so the message is sent a little early.
         early = health.breaker.until - self._clock() if health.state == "open" else 0.0
         if 0 < early <= EARLIEST:
             await self._sleep(early)
         spent = (await asyncio.to_thread(self._store.probing, [name], self._clock()))[name]
         await self._probe(current.targets[name], {name: replace(spent, health=health)}, current)
-        return True
 
     async def _probe(self, target: Target, known: dict[str, Probing], current: Catalog) -> None:
         if target.name not in allowing(current, self._clock()):

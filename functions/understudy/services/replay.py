@@ -201,21 +201,25 @@ def _value(kind: str, value: object) -> float | str:
         if type(value) is str and len(value) <= LONGEST_TEXT:
             return value
         raise ObservationRefused("value", f"expected at most {LONGEST_TEXT} characters, found {_shown(value)}")
+    if kind == "logprob":
+        return _number("value", value, -1)
     number = _number("value", value)
     if number not in (0.0, 1.0) and (kind == "errors" or (kind == "quality" and number > 1)):
         raise ObservationRefused("value", f"expected {MEANT[kind]}, found {_shown(value)}")
     return number
 
 
-def _number(name: str, value: object) -> float:
+def _number(name: str, value: object, sign: int = 1) -> float:
+    """A number that is not negative or, with the other sign, not positive."""
     if type(value) is float or type(value) is int:
         try:
             number = float(value)
         except OverflowError:
             number = math.inf
-        if 0 <= number < math.inf:
+        if 0 <= sign * number < math.inf:
             return number
-    raise ObservationRefused(name, f"expected a finite number, 0 or more, found {_shown(value)}")
+    wanted = "more" if sign > 0 else "less"
+    raise ObservationRefused(name, f"expected a finite number, 0 or {wanted}, found {_shown(value)}")
 
 
 def _whole(name: str, value: object, least: int) -> int:
@@ -272,6 +276,7 @@ NAMES = {
     "quality": "the quality of the answers",
     "tokens": "the number of output tokens",
     "cost": "the cost of a call",
+    "logprob": "how probable the first tokens are",
     "fingerprint": "what the answers begin with",
     "version": "the reported version",
 }

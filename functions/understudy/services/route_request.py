@@ -5,14 +5,18 @@ from __future__ import annotations
 import asyncio
 import random
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from typing import TYPE_CHECKING
 
 from understudy.catalog import Catalog, HealthSettings, Route
 from understudy.chat.bound import owners
 from understudy.chat.request import ChatRequest
+from understudy.chat.unary import UnaryRequest
 from understudy.compliance import judge
 from understudy.errors import (
+    Cause,
+    GuardUnavailable,
     InvalidRequest,
     UnknownModel,
     UnknownPath,
@@ -31,7 +35,7 @@ from understudy.services.decision_log import refusal
 from understudy.services.feedback import PATH as FEEDBACK
 from understudy.services.feedback import Feedback
 from understudy.services.fitness import offence, unfit
-from understudy.services.handling import Answered, Asked, Handling
+from understudy.services.handling import Answered, Asked, Guarded, Handling
 from understudy.services.keepsakes import Keepsakes
 from understudy.services.outcomes import LocalOutcomes
 from understudy.services.outlooks import Outlooks
@@ -44,6 +48,9 @@ from understudy.wire.fronts import FRONTS, front_of
 from understudy.wire.fronts.base import Front, encode
 from understudy.wire.fronts.errors import error_headers
 from understudy.wire.fronts.models import model, models
+
+if TYPE_CHECKING:
+    from understudy.services.guarding import Guarding
 
 MODELS = "/models"
 CORS = {
@@ -74,7 +81,10 @@ class RouteRequest:
         logger: Logger,
         rng: random.Random,
         audit: Audit | None = None,
+        guarding: Callable[[], Guarding] | None = None,
     ) -> None:
+        """`guarding` looks for personal data; it is loaded with the first request that wants it."""
+        self._guarding = guarding
         self._read_model = read_model
         self._outcomes = outcomes
         self._keepsakes = keepsakes
@@ -143,14 +153,14 @@ class RouteRequest:
         if route is None:
             known = ", ".join(sorted(catalog.routes))
             raise UnknownModel(f"There is no model {request.model!r} here; there are: {known}.", param="model")
+        constraints = asked.constraints = route.constraints
+        request, pii = await self._guarded(given, front, body, request, route, constraints.pii)
         if isinstance(request, ChatRequest):
             request = await self._keepsakes.put_back(client, request)
         self._signals.follow(catalog)
         fleet = await self._read_model.health(route.asked)
         self._outcomes.adopt(catalog.health, fleet, trusted=self._read_model.trusted)
-        constraints, now = route.constraints, self._clock()
-        asked.constraints = constraints
-        bound = frozenset(owners(request.native.body if request.native else request.body))
+        now, bound = self._clock(), frozenset(owners(request.native.body if request.native else request.body))
         decision = decide(
             route,
             judged=partial(judge, constraints=constraints, now=now),
@@ -161,14 +171,7 @@ class RouteRequest:
             outlook=self._outlook(route, fleet, catalog.health, asked.id),
         )
         if not decision.candidates and estimate_of(request) is None:
-            reasons = "; ".join(f"{cause.target}: {cause.reason}" for cause in decision.unfit)
-            first = offence(request, route, {cause.target for cause in decision.unfit})
-            raise InvalidRequest(
-                f"No target of route {route.name!r} can carry this request ({reasons}).",
-                param=first.field if first else None,
-                code=first.code if first else None,
-                causes=decision.unfit,
-            )
+            raise _unserved(request, route, decision.unfit)
         return Handling(
             id=asked.id,
             front=given.path,
@@ -183,7 +186,25 @@ class RouteRequest:
             constraints=constraints,
             started_at=now,
             digest=digest(client.hash, body),
+            pii=pii,
         )
+
+    async def _guarded(
+        self,
+        given: ApiRequest,
+        front: Front,
+        body: bytes,
+        request: ChatRequest | UnaryRequest,
+        route: Route,
+        demanded: str,
+    ) -> tuple[ChatRequest | UnaryRequest, Guarded | None]:
+        """The request as targets may see it, and what of personal data was found; see services/guarding.py."""
+        rules = route.pii.under(demanded)
+        if rules.mode == "off":
+            return request, None
+        if self._guarding is None:
+            raise GuardUnavailable("This route guards personal data, and nothing here can.")
+        return await self._guarding().read(front, body, given.headers, request, route.name, rules)
 
     def _outlook(self, route: Route, fleet: Mapping[str, Health], settings: HealthSettings, request_id: str) -> Outlook:
         """What is known of the targets; nothing where working it out fails, which must not cost the answer."""
@@ -196,3 +217,15 @@ class RouteRequest:
     def _failed(self, request_id: str) -> None:
         """Say that the exception being handled is a bug of ours."""
         self._logger.exception("the router failed", request_id=request_id, metrics=[own_failure("RouterErrors")])
+
+
+def _unserved(request: ChatRequest | UnaryRequest, route: Route, unfit: Sequence[Cause]) -> InvalidRequest:
+    """What a caller is told whose request nobody on the route can carry."""
+    reasons = "; ".join(f"{cause.target}: {cause.reason}" for cause in unfit)
+    first = offence(request, route, {cause.target for cause in unfit})
+    return InvalidRequest(
+        f"No target of route {route.name!r} can carry this request ({reasons}).",
+        param=first.field if first else None,
+        code=first.code if first else None,
+        causes=unfit,
+    )

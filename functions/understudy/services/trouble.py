@@ -15,13 +15,13 @@ from typing import Any, Protocol
 from understudy.catalog import Catalog
 from understudy.detectors.discovery import PERIOD
 from understudy.detectors.sample import bought
-from understudy.errors import Conflict
+from understudy.errors import Conflict, StoreError
 from understudy.golden.drift import DRIFT
 from understudy.health.finding import Finding
 from understudy.health.item import Health, settled
-from understudy.incidents.evidence import KIND, Found, actions, facts, summary
+from understudy.incidents.evidence import KIND, PAGE, Found, actions, facts, summary
 from understudy.incidents.incident import OVER, PROVIDER, Action, Incident, Kind, Severity, observed, resolved
-from understudy.ports import Clock, IncidentStore, SnapshotStore, Stream
+from understudy.ports import Clock, IncidentStore, SnapshotStore, StatusPageStore, Stream
 from understudy.services.sweep import asked_of
 
 TRIES = 8
@@ -32,7 +32,7 @@ AGAIN = 50.0
 """Seconds after which trouble that has not changed is looked at again, to be told again in time."""
 
 
-class Store(IncidentStore, SnapshotStore, Protocol):
+class Store(IncidentStore, SnapshotStore, StatusPageStore, Protocol):
     """The part of the store that incidents need."""
 
 
@@ -68,7 +68,7 @@ class Troubles:
         for kind, trouble in troubles.items():
             if trouble:
                 reason = health.breaker.reason if kind == "outage" else health.last_failure
-                self._open(health.target, kind, "critical", reason, _facts([health.target], current), (), current)
+                self._open(health.target, kind, "critical", reason, self._facts([health.target], current), (), current)
             elif settled(health, current.health) and not (kind == "outage" and failing):
                 good = {"good evaluations": health.evaluations}
                 self._change(health.target, kind, partial(resolved, now=self._clock(), facts=good))
@@ -88,7 +88,7 @@ class Troubles:
                     self._fold(name, kind, subject)
         severity: Severity = "critical" if kind == "quality" and any(one.confirmed for one in found) else "warning"
         done = [*actions(found), *_held(before, after, self._clock())]
-        figures = {**facts(found), **_facts(sorted({one.target for one in found}), current)}
+        figures = {**facts(found), **self._facts(sorted({one.target for one in found}), current)}
         self._open(subject, kind, severity, summary(found), figures, done, current)
 
     def _shared(
@@ -122,6 +122,21 @@ class Troubles:
             health = self._store.snapshot([name for name in siblings if name != after.target], []).health
             if not any(kind in told(one) for one in health.values()):
                 self._change(provider, kind, over)
+
+    def _facts(self, names: Sequence[str], current: Catalog) -> dict[str, Any]:
+        """Whom the trouble concerns, and what their provider says itself."""
+        provider = current.targets[names[0]].provider
+        return _whom(names, current) | self._page(provider.name, provider.status_page)
+
+    def _page(self, provider: str, url: str) -> dict[str, str]:
+        """What the provider's status page said lately.  It stands beside what was measured and changes none of it; so
+        trouble is told without it where it is not known."""
+        try:
+            page = self._store.status_page(provider) if url else None
+        except StoreError:
+            return {}
+        words = page.words(url, self._clock()) if page else ""
+        return {PAGE: words} if words else {}
 
     def _is_open(self, subject: str, kind: Kind) -> bool:
         incident = self._store.incident(subject, kind)
@@ -194,8 +209,11 @@ def unasked(health: Health, current: Catalog, now: float) -> list[Stream]:
     Where no route may use the target at all they stay, for when one may again.
     """
     asked = asked_of(health.target, current, now) if health.findings else None
+    if asked is None:
+        return []
+    told = current.targets[health.target].capabilities.logprobs
     streams = ((one.stream, one.kind) for one in health.findings if bought(one.stream) or one.stream == DRIFT)
-    return [stream for stream in streams if stream[0] not in asked] if asked is not None else []
+    return [stream for stream in streams if stream[0] not in asked or (stream[1] == "logprob" and not told)]
 
 
 def _why(was: Sequence[Finding], after: Health, current: Catalog, now: float) -> str:
@@ -221,7 +239,7 @@ def siblings_of(target: str, current: Catalog) -> list[str]:
     return [name for name, one in current.targets.items() if one.provider.name == provider]
 
 
-def _facts(names: Sequence[str], current: Catalog) -> dict[str, Any]:
+def _whom(names: Sequence[str], current: Catalog) -> dict[str, Any]:
     """Whom the trouble concerns."""
     targets = [current.targets[name] for name in names]
     routes = [

@@ -31,6 +31,7 @@ from understudy.ports import (
     Logger,
     ProbeQueue,
     SnapshotStore,
+    StatusPageStore,
     Stream,
     VersionStore,
 )
@@ -51,7 +52,9 @@ MEASURE = 50.0
 """Seconds between two measures of a target that does not change: about one for each minute that CloudWatch keeps."""
 
 
-class Store(ControlStore, HealthStore, DetectorStore, SnapshotStore, IncidentStore, VersionStore, Protocol):
+class Store(
+    ControlStore, HealthStore, DetectorStore, SnapshotStore, IncidentStore, StatusPageStore, VersionStore, Protocol
+):
     """The part of the store that health needs."""
 
 

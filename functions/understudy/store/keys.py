@@ -9,6 +9,7 @@
 | observation           | target#NAME       | observation#MILLIS#RANDOM   | routers, probes (once, ttl)|
 | probing of a target   | target#NAME       | probing                     | probes (rev)               |
 | spent on a target     | target#NAME       | spend#YYYY-MM-DD            | probes (added to, ttl)     |
+| status page           | provider#NAME     | status_page                 | probes (rev, ttl)          |
 | current incident      | incident          | SUBJECT#KIND                | update_health, operators (rev)|
 | past incident         | incident_history  | MILLIS#SUBJECT#KIND         | update_health, operators (once)|
 | notice                | notice#ID         | notice                      | publish_alerts (ttl)       |
@@ -31,6 +32,7 @@ OBSERVATION = "observation#"
 PROBING = "probing"
 SPEND = "spend#"
 DETECTOR = "detector#"
+STATUS_PAGE = "status_page"
 INCIDENT = "incident"
 HISTORY = "incident_history"
 CONTROL = "control"
@@ -45,6 +47,7 @@ SEALED = "sealed#"
 OBSERVATION_TTL = 7 * 86400
 SPEND_TTL = 90 * 86400
 DETECTOR_TTL = 90 * 86400
+STATUS_PAGE_TTL = 86400
 NOTICE_TTL = 30 * 86400
 KEEPSAKE_TTL = 86400
 ANSWER_TTL = 86400
@@ -81,6 +84,14 @@ def spend(name: str, day: str) -> tuple[str, str]:
 
 def detector(name: str, stream: str, kind: str) -> tuple[str, str]:
     return target(name), f"{DETECTOR}{stream}#{kind}"
+
+
+def provider(name: str) -> str:
+    return f"provider#{name}"
+
+
+def status_page(name: str) -> tuple[str, str]:
+    return provider(name), STATUS_PAGE
 
 
 def incident(subject: str, kind: str) -> tuple[str, str]:

@@ -12,6 +12,7 @@ from understudy.control.versions import Pointer, Version, plain, version_from
 from understudy.errors import Conflict, StoreError
 from understudy.health.item import Health, health_from
 from understudy.health.observation import Observation
+from understudy.health.status_page import StatusPage, status_page_from
 from understudy.incidents.incident import Incident, incident_from
 from understudy.keys import ClientKey, key_from
 from understudy.ports import Answer, Kept, Probing, Rota, Snapshot, Stream
@@ -25,8 +26,8 @@ RUN_TRIES = 8
 
 
 class Store(AuditItems):
-    """See `understudy.ports`: control, health, detectors, observations, probing, client keys, incidents, notices,
-    keepsakes, answers, snapshots, audit."""
+    """See `understudy.ports`: control, health, detectors, observations, probing, status pages, client keys, incidents,
+    notices, keepsakes, answers, snapshots, audit."""
 
     # control document
 
@@ -115,6 +116,19 @@ class Store(AuditItems):
         # Counters are whole numbers: thousand millionths of a dollar, rounded up.
         whole = {kind: int((usd / NANO).to_integral_value(ROUND_CEILING)) for kind, usd in amounts.items()}
         self._table.add(keys.spend(target, _day(now)), whole, ttl=now + keys.SPEND_TTL)
+
+    # status pages
+
+    def status_page(self, provider: str) -> StatusPage | None:
+        item = self._table.get(keys.status_page(provider))
+        return status_page_from(item.body, item.rev) if item else None
+
+    def put_status_page(self, page: StatusPage) -> StatusPage:
+        written = replace(page, rev=page.rev + 1)
+        expires = page.asked_at + keys.STATUS_PAGE_TTL
+        item = Item(keys.status_page(page.provider), written.plain(), rev=written.rev, ttl=expires)
+        self._table.put(item, seen=page.rev)
+        return written
 
     # client keys
 

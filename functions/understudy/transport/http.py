@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from functools import cache
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 
@@ -28,7 +28,7 @@ class HttpReply:
 
 
 class HttpTransport:
-    """See `understudy.ports.Transport`.  One connection pool for one event loop.
+    """See `understudy.ports.Transport` and `PageReader`.  One connection pool for one event loop.
 
     Read limits are the engine's business (first token, stall, deadline), so httpx gets none.  The proxy variables of
     the environment are not followed: what leaves the router goes to the address in the control document.
@@ -44,13 +44,21 @@ class HttpTransport:
             limits=httpx.Limits(max_connections=None, max_keepalive_connections=64, keepalive_expiry=30),
         )
 
-    @asynccontextmanager
-    async def send(
+    def send(
         self, url: str, headers: Mapping[str, str], body: bytes, *, connect: float
+    ) -> AbstractAsyncContextManager[HttpReply]:
+        return self._exchange("POST", url, headers, body, connect)
+
+    def get(self, url: str, headers: Mapping[str, str], *, connect: float) -> AbstractAsyncContextManager[HttpReply]:
+        return self._exchange("GET", url, headers, None, connect)
+
+    @asynccontextmanager
+    async def _exchange(
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes | None, connect: float
     ) -> AsyncIterator[HttpReply]:
         timeout = httpx.Timeout(None, connect=connect)
         with _translated():
-            request = self._client.build_request("POST", url, headers=dict(headers), content=body, timeout=timeout)
+            request = self._client.build_request(method, url, headers=dict(headers), content=body, timeout=timeout)
             response = await self._client.send(request, stream=True)
         try:
             yield HttpReply(response)

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from infra.local.simulators import gemini_rules as rules
-from infra.local.simulators.answers import Answer, Ask, Choice, Tool, fingerprint, split_words
+from infra.local.simulators.answers import Answer, Ask, Choice, Tool, certainty, fingerprint, split_words
 from infra.local.simulators.replies import Piece, Reply, dump, json_reply, stream_reply
 from infra.local.simulators.wire import HINTS, Place, Wire
 
@@ -160,7 +160,7 @@ def _calls(ask: Ask, answer: Answer, index: int) -> list[dict[str, Any]]:
 def _logprobs(ask: Ask, tokens: Sequence[str]) -> dict[str, Any] | None:
     if ask.logprobs is None:
         return None
-    chosen = [{"token": token, "tokenId": len(token), "logProbability": -0.25} for token in tokens]
+    chosen = [{"token": token, "tokenId": len(token), "logProbability": certainty(ask, token)} for token in tokens]
     if not ask.logprobs:
         return {"chosenCandidates": chosen}
     others = [{"token": f"other {place}", "tokenId": place, "logProbability": -2.5} for place in range(1, ask.logprobs)]

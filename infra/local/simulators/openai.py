@@ -13,6 +13,7 @@ from infra.local.simulators.answers import (
     Ask,
     Choice,
     Tool,
+    certainty,
     fingerprint,
     split_arguments,
     split_words,
@@ -69,6 +70,7 @@ def read(body: Any) -> Ask:
         include_usage=bool((checked.get("stream_options") or {}).get("include_usage")),
         choices=checked.get("n") or 1,
         input_tokens=sum(len(split_words(_text_of(one.get("content")))) for one in messages),
+        logprobs=(checked.get("top_logprobs") or 0) if checked.get("logprobs") else None,
     )
 
 
@@ -157,6 +159,21 @@ def _calls(answer: Answer) -> list[dict[str, Any]]:
     ]
 
 
+def _logprobs(ask: Ask, tokens: Sequence[str]) -> dict[str, Any] | None:
+    if ask.logprobs is None:
+        return None
+
+    def entry(token: str, logprob: float) -> dict[str, Any]:
+        return {"token": token, "logprob": logprob, "bytes": list(token.encode())}
+
+    content = []
+    for token in tokens:
+        chosen = entry(token, certainty(ask, token))
+        others = [entry(f"other {place}", -2.5) for place in range(1, ask.logprobs)]
+        content.append(chosen | {"top_logprobs": [chosen, *others] if ask.logprobs else []})
+    return {"content": content, "refusal": None}
+
+
 def render(ask: Ask, answer: Answer) -> Reply:
     if ask.stream:
         return stream_reply(list(_stream(ask, answer)), _headers(ask))
@@ -169,7 +186,12 @@ def render(ask: Ask, answer: Answer) -> Reply:
     if answer.calls:
         message |= {"content": None, "tool_calls": _calls(answer)}
     choices = [
-        {"index": index, "message": message, "logprobs": None, "finish_reason": FINISH[answer.stop]}
+        {
+            "index": index,
+            "message": message,
+            "logprobs": _logprobs(ask, answer.tokens),
+            "finish_reason": FINISH[answer.stop],
+        }
         for index in range(ask.choices)
     ]
     body = _envelope(ask, "chat.completion") | {"choices": choices, "usage": _usage(ask, answer)}
@@ -185,15 +207,16 @@ def _stream(ask: Ask, answer: Answer) -> Iterator[Piece]:
     # With include_usage every other chunk says so with a null.
     rest = {"usage": None} if ask.include_usage else {}
 
-    def chunk(index: int, delta: Any, finish: str | None = None) -> bytes:
-        choice = {"index": index, "delta": delta, "logprobs": None, "finish_reason": finish}
+    def chunk(index: int, delta: Any, finish: str | None = None, logprobs: Any = None) -> bytes:
+        choice = {"index": index, "delta": delta, "logprobs": logprobs, "finish_reason": finish}
         return _event(envelope | {"choices": [choice]} | rest)
 
     everyone = range(ask.choices)
     opening = {"role": "assistant", "content": None if answer.calls else "", "refusal": None}
     yield from (Piece("frame", chunk(index, opening)) for index in everyone)
     for token in answer.tokens:
-        yield from (Piece("token", chunk(index, {"content": token})) for index in everyone)
+        told = _logprobs(ask, [token])
+        yield from (Piece("token", chunk(index, {"content": token}, logprobs=told)) for index in everyone)
     for position, call in enumerate(_calls(answer)):
         start = {"index": position, **call, "function": {"name": call["function"]["name"], "arguments": ""}}
         yield from (Piece("frame", chunk(index, {"tool_calls": [start]})) for index in everyone)

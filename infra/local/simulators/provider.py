@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from infra.local.simulators import anthropic, bedrock, gemini, openai, openai_responses
+from infra.local.simulators import anthropic, bedrock, gemini, openai, openai_responses, status_page
 from infra.local.simulators.answers import Ask
 from infra.local.simulators.faults import FAULTS, Case, broken
 from infra.local.simulators.golden import answered, examples
@@ -39,7 +39,8 @@ class SimulatedProvider:
     fault slow_first_token), `drip_delay` (seconds, of the fault slow_drip), `quality` (the share of golden
     questions that are answered right), `models` (what the model list names) and `aws_keys` (the secrets of AWS
     access keys, by their ids) may be changed while it runs. After `stop` it may be started again, on the same
-    port.
+    port. Its `status_page` follows the faults; `page_reads` counts how often that was read, which is no request of the
+    API and not among the `requests`.
     """
 
     def __init__(
@@ -68,6 +69,8 @@ class SimulatedProvider:
         self.models: tuple[str, ...] = ("simulated-large", "simulated-small")
         self.aws_keys: dict[str, str] = {api_key: api_key}
         self.log = RequestLog()
+        self.page_reads = 0
+        self._changed_at = time.time()
         self._faults: dict[str, _InForce] = {}
         self._lock = threading.Lock()
         self._server: SimulatorServer | None = None
@@ -96,6 +99,11 @@ class SimulatedProvider:
         return f"http://{self.host}:{self.port}{self.wire.base_path}"
 
     @property
+    def status_page(self) -> str:
+        """The address of its status page, as `base_url`."""
+        return self.base_url.removesuffix(self.wire.base_path) + status_page.PATH
+
+    @property
     def faults(self) -> dict[str, str]:
         with self._lock:
             return {model: one.fault for model, one in self._faults.items()}
@@ -117,6 +125,7 @@ class SimulatedProvider:
         if fault is not None and fault not in FAULTS:
             raise ValueError(f"unknown fault {fault!r}; known: {', '.join(FAULTS)}")
         with self._lock:
+            self._changed_at = time.time()
             if fault is not None:
                 self._faults[model] = _InForce(fault, times)
             elif model == EVERY_MODEL:
@@ -125,7 +134,11 @@ class SimulatedProvider:
                 self._faults.pop(model, None)
 
     def respond(self, method: str, path: str, headers: Mapping[str, str], raw: bytes) -> tuple[int, Reply]:
-        """The number of the request in the log, and the reply; `headers` have lower-case names."""
+        """The number of the request in the log (0: it is not there), and the reply; `headers` have lower-case names."""
+        if (method, path) == ("GET", status_page.PATH):
+            with self._lock:
+                self.page_reads += 1
+                return 0, status_page.page([one.fault for one in self._faults.values()], self._changed_at)
         body = _parsed(raw)
         fields = body if isinstance(body, dict) else {}
         wire = self._spoken(path)

@@ -47,6 +47,12 @@ MISTAKES = {
         "providers.alpha.base_url (line 5, column 5): `http://alpha.example/v1` is not encrypted. "
         "Fix: use `https://`; plain http is for loopback hosts only.",
     ),
+    "plain http of a status page": (
+        "    wire: openai\n",
+        "    wire: openai\n    status_page: http://status.example/summary.json\n",
+        "providers.alpha.status_page (line 5, column 5): `http://status.example/summary.json` is not encrypted. "
+        "Fix: use `https://`; plain http is for loopback hosts only.",
+    ),
     "shortest wait above the longest": (
         "schema: 1",
         "schema: 1\ndefaults: {limits: {stall_s: 3, stall_min_s: 4}}",

@@ -108,6 +108,17 @@ CAPABILITIES = {
         PLACE.format("prefill", 7) + "`continue_final_message` does not exist on the wire `gemini`. "
         "Fix: write `message`, or `none`.",
     ),
+    "probabilities elsewhere": (
+        f"{BEDROCK}\n    {SIGNED}",
+        "logprobs: true",
+        PLACE.format("logprobs", 8) + "the wire `bedrock` has no probabilities of tokens. "
+        "Fix: remove it; first words are watched all the same.",
+    ),
+    "probabilities that are refused": (
+        OPENAI,
+        "logprobs: true, refuses: [logprobs]",
+        PLACE.format("logprobs", 7) + "`refuses` names `logprobs` too. Fix: remove one of them.",
+    ),
     "nothing at all": (
         OPENAI,
         "chat: false",

@@ -72,6 +72,7 @@ FORMS = {
     "targets.NAME.capabilities": catalog.Capabilities(),
     "targets.NAME.data": catalog.DataFacts(),
     "routes.NAME.constraints": catalog.Constraints(),
+    "routes.NAME.pii": catalog.PiiRules(),
     "health.breaker": catalog.BreakerSettings(),
     "health.detection": catalog.DetectionSettings(),
     "health.score": catalog.ScoreSettings(),

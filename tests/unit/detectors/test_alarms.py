@@ -222,11 +222,13 @@ class TestState:
             sizes[kind] = len(json.dumps(watch.plain(), separators=(",", ":")))
         assert {} == {kind: size for kind, size in sizes.items() if size > 4096}
 
-    @pytest.mark.parametrize("kind", ["quality", "tokens", "cost", "fingerprint", "version", "latency", "errors"])
+    @pytest.mark.parametrize(
+        "kind", ["quality", "tokens", "cost", "fingerprint", "logprob", "version", "latency", "errors"]
+    )
     def test_acceptance_forgets_the_baseline(self, kind: Kind) -> None:
         """What was accepted is normal: the same values raise no alarm afterwards."""
-        before = {"fingerprint": "yes", "version": "m-1"}.get(kind, 1.0)
-        after = {"fingerprint": "no", "version": "m-2", "errors": 0.9, "latency": 3.0}.get(kind, 0.3)
+        before = {"fingerprint": "yes", "logprob": -1.0, "version": "m-1"}.get(kind, 1.0)
+        after = {"fingerprint": "no", "logprob": -0.3, "version": "m-2", "errors": 0.9, "latency": 3.0}.get(kind, 0.3)
         watch = detector(kind, in_control_length=LENGTH)
         fed(watch, asked(kind, 8, lambda item, run: before))
         watch.accept()
@@ -259,7 +261,9 @@ class TestConfirmation:
         assert before == json.dumps(watch.plain())
 
 
-@pytest.mark.parametrize("name", ["canary 86-64", "tokens x1.03", "latency x1.5", "errors 45%", "swapped model"])
+@pytest.mark.parametrize(
+    "name", ["canary 86-64", "tokens x1.03", "latency x1.5", "errors 45%", "swapped model", "logprob, swap"]
+)
 def test_a_state_that_was_stored_goes_on_as_if_nothing_was(name: str) -> None:
     """Saved and restored after every value, a detector raises the same alarms, word for word."""
     stream = NAMED[name].make(random.Random(3), "s")

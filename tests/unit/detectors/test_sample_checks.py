@@ -32,6 +32,8 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"value": True}, "value True: quality is a number"),
     ({"value": 1.5}, "value 1.5: quality is between 0 and 1"),
     ({"kind": "latency", "value": -1.0}, "value -1.0: latency is not negative"),
+    ({"kind": "logprob", "value": 0.5}, "value 0.5: logprob is the logarithm of a probability, 0 or less"),
+    ({"kind": "logprob", "value": float("-inf")}, "value -inf: logprob is a number"),
     ({"kind": "version", "value": 4.0}, "value 4.0: version is a text of up to 300 characters"),
     ({"kind": "fingerprint", "value": "x" * 301}, "value 'xxx"),
 ]
@@ -48,6 +50,7 @@ def test_a_wrong_value_is_refused_with_its_place_and_reason(changes: dict[str, A
 @pytest.mark.parametrize("changes", [
     {}, {"at": NOW + 299}, {"at": NOW - 1e6}, {"value": 1}, {"item": -1, "stream": ""}, {"run": -4},
     {"kind": "version", "value": ""}, {"kind": "tokens", "value": 12}, {"kind": "cost", "value": 0.0},
+    {"kind": "logprob", "value": -3.5}, {"kind": "logprob", "value": 0},
 ])  # fmt: skip
 def test_a_right_value_passes(changes: dict[str, Any]) -> None:
     """Whole numbers are numbers, old values are right, and a bought run has a negative number."""

@@ -31,6 +31,7 @@ NAMES = (
     "latency, gaps",
     "errors 45%",
     "swapped model",
+    "logprob, fewer bits",
 )
 
 
@@ -91,6 +92,8 @@ def worst(kind: Kind, items: int, seed: int, number: int = 6000) -> list[Sample]
         value: Any = rng.choice((rng.random() * 1e5, 0.0, rng.random(), 1e12 / 7))
         if kind in ("quality", "errors"):
             value = rng.choice((0.0, 1.0)) if kind == "errors" else rng.choice((1.0, 1.0, 1 / 3, rng.random()))
+        if kind == "logprob":
+            value = -rng.choice((0.0, rng.random(), rng.random() * 20, 1e12 / 7))
         if kind in TEXTS:
             value = "".join(chr(rng.randrange(33, 0x2FFF)) for _ in range(100)) if rng.random() < 0.3 else "yes"
         item = place % items - 1 if items > 1 else -1
@@ -116,6 +119,7 @@ def odd(draw: st.DrawFn) -> list[Sample]:
     items that come and go, no calibration or nothing else."""
     kind: Kind = draw(st.sampled_from(sorted(KINDS)))  # type: ignore[arg-type]
     numbers = st.sampled_from((0.0, 1.0)) if kind == "errors" else st.floats(0, 1 if kind == "quality" else 1e300)
+    numbers = numbers.map(lambda number: -number) if kind == "logprob" else numbers
     some = st.text(max_size=20) if kind in TEXTS else numbers
     pool = draw(st.lists(some, min_size=1, max_size=4))
     rows = st.tuples(

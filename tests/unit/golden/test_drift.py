@@ -79,3 +79,13 @@ def test_anything_is_read(answer: Any) -> None:
     """Whatever a provider sends, there is a short first token or none."""
     found = first_token(answer)
     assert found is None or 0 < len(found.text) <= MAX_FIRST
+    assert found is None or found.logprob is None or -1000 < found.logprob <= 0
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"), [(-0.25, -0.25), (0, 0.0), (1e-7, 0.0), (-9999.0, None), (0.5, None), (True, None)]
+)
+def test_a_probability_is_one_or_none(given: Any, expected: float | None) -> None:
+    """A rounding error above certainty is certainty; what stands for an unknown one, or is none, is left out."""
+    logprobs = {"content": [{"token": "x", "logprob": given}]}
+    assert First("x", expected) == first_token({"choices": [{"message": {"content": "x"}, "logprobs": logprobs}]})

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.builders import as_json
+from understudy.incidents.evidence import PAGE
 from understudy.incidents.incident import Incident
 from understudy.incidents.wording import notice
 
@@ -168,3 +169,12 @@ def test_attributes_and_data_for_machines(facts: dict[str, Any], provider: str) 
     }
     assert expected == told.attributes
     assert {"incident": OUTAGE.id, **replace(OUTAGE, facts=facts).plain()} == as_json(told.data)
+
+
+def test_what_the_provider_says_itself_has_a_line() -> None:
+    """After the evidence, which it is none of; at the end of trouble it says that it may be older."""
+    page = {PAGE: "says: Partial outage (minor), changed 2023-11-14 22:10 UTC"}
+    lines = [notice(replace(one, facts={**one.facts, **page})).text.splitlines() for one in (OUTAGE, OVER)]
+    said = f"Provider:  its own status page {page[PAGE]}"
+    assert (said, f"{said} (when it was last looked at)") == (lines[0][6], lines[1][6])
+    assert lines[0][5] == notice(OUTAGE).text.splitlines()[5]

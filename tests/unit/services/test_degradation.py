@@ -17,6 +17,7 @@ from understudy.health.finding import Hold
 from understudy.health.observation import Observation
 from understudy.health.quality import ALL, Judged, judged
 from understudy.services.operate import accept, release
+from understudy.services.publish_control import publish
 from understudy.services.update_health import LEARNING
 
 RIGHT, WRONG = [1.0] * 6, [0.0] * 6
@@ -371,6 +372,38 @@ def test_a_change_stands_until_somebody_accepts_it() -> None:
     watched.react(before, watched.health())
     assert ([], "[resolved] lead has a usual length of answers again") == (watched.states(), watched.titles()[-1])
     assert "accepted by ann" == watched.world.store.incident("lead", "tokens").facts["over"]
+
+
+def moved(watched: Watched) -> None:
+    """First words and their probabilities change together, and what comes after says so too."""
+    for words, odds, times in (("Yes", -0.2, 6), ("Sure", -1.2, ROW), ("Sure", -1.2, LOOK)):
+        at = watched.world.clock.now + 600
+        kinds = (("fingerprint", words), ("logprob", odds))
+        watched.see(*(one for kind, value in kinds for one in samples(kind, [value] * times, at, stream="drift")))  # type: ignore[arg-type]
+
+
+GIVES = WATCHED.replace("model: large}", "model: large, capabilities: {logprobs: true}}")
+
+
+def test_first_words_and_their_probabilities_are_one_incident() -> None:
+    """One notice of both, and one acceptance ends both."""
+    watched = Watched(document=GIVES)
+    moved(watched)
+    assert {("fingerprint", "confirmed"), ("logprob", "confirmed")} == set(watched.states())
+    assert ["[warning] lead answers like another model"] == watched.titles()
+    before = watched.health()
+    accept(watched.world.store, "lead", "drift", by="ann", now=watched.world.clock.now, kit=KIT)
+    watched.react(before, watched.health())
+    assert ([], "[resolved] lead no longer counts as changed") == (watched.states(), watched.titles()[-1])
+
+
+def test_probabilities_that_are_asked_no_more_are_no_finding() -> None:
+    """A target that no longer declares them keeps what its first words say."""
+    watched = Watched(document=GIVES)
+    moved(watched)
+    publish(watched.world.store, WATCHED, now=watched.world.clock.now, by="test")
+    watched.see(*samples("fingerprint", ["Sure"] * 3, watched.world.clock.now + 600, stream="drift"))
+    assert [("fingerprint", "confirmed")] == watched.states()
 
 
 FLEET = """

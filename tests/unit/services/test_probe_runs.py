@@ -20,12 +20,12 @@ from tests.unit.services.worlds import NOW, LoopClock, World
 from tests.virtual import run
 from understudy.catalog import Catalog, Target
 from understudy.chat.request import ChatRequest
-from understudy.chat.stream import Chunk, make_chunk
+from understudy.chat.stream import Chunk, chunk_from, make_chunk
 from understudy.chat.usage import Usage
 from understudy.control.document import parse
 from understudy.control.load import catalog
 from understudy.detectors.sample import Sample
-from understudy.errors import RateLimited, Transient
+from understudy.errors import CallerFault, RateLimited, Transient
 from understudy.golden.drift import PROMPTS
 from understudy.health.breaker import Breaker
 from understudy.health.finding import Hold
@@ -105,6 +105,27 @@ class Sums:
             return "ready" if text.startswith("Reply") else "Well, yes"
         number = int(words[2])
         return "" if number in self._silent else str(number if number in self._wrong else number + 1)
+
+
+class Odds(Sums):
+    """Tells how probable its first token was where it is asked for that, or refuses to."""
+
+    def __init__(self, *, refuses: bool = False) -> None:
+        super().__init__()
+        self._refuses = refuses
+
+    async def __call__(self, request: ChatRequest, target: Target, *, connect: float) -> AsyncGenerator[Chunk, None]:
+        asked = request.body.get("logprobs") is True
+        if asked and self._refuses:
+            raise CallerFault("logprobs are not supported", status=400)
+        async for chunk in super().__call__(request, target, connect=connect):
+            choice = chunk.payload["choices"][0] if chunk.payload["choices"] else {}
+            if asked and choice.get("delta"):
+                token = {"token": "Well", "logprob": -0.5}
+                choice = choice | {"logprobs": {"content": [token]}}
+                yield chunk_from({**chunk.payload, "choices": [choice]})
+            else:
+                yield chunk
 
 
 def due(at: float = NOW, ask: Any = "quality", stream: str = "sums", target: str = "lead") -> Due:
@@ -326,6 +347,21 @@ class TestDrift:
         assert [prompt.text for prompt in PROMPTS[:3]] == provider.asked
         assert [("Well", "drift", n, 1) for n in range(3)] == of(world, "fingerprint")
         assert [(20.0, "drift", n, 1) for n in range(3)] == of(world, "tokens")
+
+    @pytest.mark.parametrize(("declared", "expected"), [("true", [-0.5] * 3), ("false", [])])
+    def test_probabilities_are_asked_of_those_that_give_them(self, declared: str, expected: list[float]) -> None:
+        """A target that does not declare them is never sent the field."""
+        text = document(lead=LEAD.replace("model: large,", f"model: large, capabilities: {{logprobs: {declared}}},"))
+        world = played([[due(ask="drift", stream="drift")]], Odds(), text)
+        assert expected == [value for value, *_ in of(world, "logprob")]
+        assert 3 == len(of(world, "fingerprint"))
+
+    def test_a_target_that_refuses_them_after_all_is_asked_without(self) -> None:
+        """Its first words are told all the same, and the log says what is wrong with the document."""
+        text = document(lead=LEAD.replace("model: large,", "model: large, capabilities: {logprobs: true},"))
+        world = played([[due(ask="drift", stream="drift")]], Odds(refuses=True), text)
+        assert ([], 3) == (of(world, "logprob"), len(of(world, "fingerprint")))
+        assert 1 == sum(message == "a drift prompt is asked without them" for message, _ in world.log.lines)
 
     def test_a_target_that_thinks_first_is_asked_none(self) -> None:
         """What it says first depends on what it thought."""

@@ -134,16 +134,22 @@ WRONG: dict[str, tuple[Any, str]] = {
     "stream a number": (GOOD | {"stream": 3}, "stream: expected 1 to 200 characters of text, found 3"),
     "unknown kind": (
         GOOD | {"kind": "mood"},
-        "kind: expected one of cost, errors, fingerprint, latency, quality, speed, tokens, version, found 'mood'",
+        "kind: expected one of cost, errors, fingerprint, latency, logprob, quality, speed, tokens, version, "
+        "found 'mood'",
     ),
     "kind a list": (
         GOOD | {"kind": []},
-        "kind: expected one of cost, errors, fingerprint, latency, quality, speed, tokens, version, found []",
+        "kind: expected one of cost, errors, fingerprint, latency, logprob, quality, speed, tokens, version, found []",
     ),
     "NaN": (GOOD | {"value": float("nan")}, "value: expected a finite number, 0 or more, found nan"),
     "infinite": (GOOD | {"value": float("inf")}, "value: expected a finite number, 0 or more, found inf"),
     "huge": (GOOD | {"value": 10**400}, "value: expected a finite number, 0 or more, found a huge number"),
     "negative": (GOOD | {"value": -0.5}, "value: expected a finite number, 0 or more, found -0.5"),
+    "a probability": (GOOD | {"kind": "logprob"}, "value: expected a finite number, 0 or less, found 1.0"),
+    "no probability at all": (
+        GOOD | {"kind": "logprob", "value": float("-inf")},
+        "value: expected a finite number, 0 or less, found -inf",
+    ),
     "text value": (GOOD | {"value": "1.0"}, "value: expected a finite number, 0 or more, found '1.0'"),
     "true": (GOOD | {"value": True}, "value: expected a finite number, 0 or more, found True"),
     "null": (GOOD | {"value": None}, "value: expected a finite number, 0 or more, found None"),
@@ -190,6 +196,7 @@ def test_what_may_be_left_out() -> None:
     """One-shot traffic needs no run; price and calibration are optional; whole numbers may be written as 3.0."""
     row = {"stream": "a", "seq": 3.0, "t": 5, "kind": "fingerprint", "value": "The", "item": -1, "usd": None}
     assert (3, Sample("fingerprint", "The", 5.0, "a")) == observed(row, NOW)
+    assert (3, Sample("logprob", -2.0, 5.0, "a")) == observed(row | {"kind": "logprob", "value": -2}, NOW)
 
 
 def test_empty_lines_are_no_observations() -> None:

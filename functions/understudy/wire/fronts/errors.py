@@ -11,6 +11,7 @@ from understudy.errors import (
     ContextTooLong,
     Credential,
     FeedbackGiven,
+    GuardUnavailable,
     NoCompliantTarget,
     NoTargetAnswered,
     Overloaded,
@@ -44,6 +45,7 @@ STATUS: dict[type[BaseException], tuple[int, str]] = {
     UnsupportedEncoding: (415, "invalid_request_error"),
     NoCompliantTarget: (403, "permission_error"),
     NoTargetAnswered: (503, "server_error"),
+    GuardUnavailable: (503, "server_error"),
     RouterNotReady: (503, "server_error"),
     StoreError: (503, "server_error"),
     StreamBroken: (502, "server_error"),
@@ -60,6 +62,7 @@ STATUS: dict[type[BaseException], tuple[int, str]] = {
 CODES: dict[type[BaseException], str] = {
     NoCompliantTarget: "no_compliant_target",
     NoTargetAnswered: "no_target_answered",
+    GuardUnavailable: "pii_guard_unavailable",
     RouterNotReady: "router_not_ready",
     StoreError: "store_unavailable",
     StreamBroken: "stream_broken",
