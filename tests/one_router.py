@@ -19,6 +19,7 @@ from understudy.health.item import Health
 from understudy.health.observation import observation_from
 from understudy.keys import ClientKey, hash_key
 from understudy.runtime.gateway import ApiRequest
+from understudy.services.audit import Audit
 from understudy.services.feedback import Feedback
 from understudy.services.guarding import Guarding
 from understudy.services.handling import Answered
@@ -98,8 +99,8 @@ class Told:
 
 
 class Router:
-    """One execution environment over a table.  `log` has what it said, `outcomes` what it knows of its targets; `guard`
-    loads what looks for personal data."""
+    """One execution environment over a table.  `log` has what it said, `outcomes` what it knows of its targets, `audit`
+    the lines of its audit; `guard` loads what looks for personal data."""
 
     def __init__(self, document: str, table: KeptTable | None = None, transport: Any = None, guard: Any = None) -> None:
         self.table = table or KeptTable()
@@ -108,6 +109,7 @@ class Router:
             publish(self.store, document, now=time.time(), by="test")
             self.store.put_key(ClientKey(hash_key(KEY), "app", time.time()))
         self.log = Log()
+        self.audit: list[str] = []
         self.transport = transport or HttpTransport()
         self.outcomes = LocalOutcomes(self.store, time.time, self.log, random.Random(1))
         self._document = document
@@ -122,6 +124,7 @@ class Router:
             logger=self.log,
             rng=random.Random(2),
             metering=Metering(self.store, time.time, self.log),
+            audit=Audit(self.store, self.audit.append, clock=time.time, logger=self.log, rng=random.Random()),
             guarding=guard and cache(partial(Guarding, guard, time.monotonic, self.log)),
         )
 
@@ -141,6 +144,11 @@ class Router:
     def decision(self) -> dict[str, Any]:
         """The last decision that was logged."""
         return [fields for message, fields in self.log.lines if message == "decision"][-1]
+
+    @property
+    def records(self) -> list[dict[str, Any]]:
+        """The records of its audit."""
+        return [json.loads(line)["record"] for line in self.audit]
 
     async def answer(self, *, stream: bool, headers: dict[str, str] | None = None, **body: Any) -> Answered:
         """What the router makes of a request: {"model": "chat", "messages": ...} unless `body` says more."""

@@ -30,6 +30,10 @@ class FrailTable:
         self._pass()
         self.inner.put(item, seen=seen)
 
+    def put_all(self, writes: Sequence[tuple[Item, int]]) -> Key | None:
+        self._pass()
+        return self.inner.put_all(writes)
+
     def query(self, pk: str, *, prefix: str = "", limit: int | None = None, newest: bool = False) -> Sequence[Item]:
         self._pass()
         return self.inner.query(pk, prefix=prefix, limit=limit, newest=newest)

@@ -9,7 +9,7 @@ from typing import Any
 
 from infra.local.template import ROOT, load
 
-CHILDREN = ("storage", "logs", "queues", "alerts", "api", "observability", "dashboard")
+CHILDREN = ("storage", "logs", "audit", "queues", "alerts", "api", "observability", "dashboard")
 TEMPLATES = ("template.yaml", *(f"infra/{name}.yaml" for name in CHILDREN))
 
 

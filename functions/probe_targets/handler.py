@@ -1,9 +1,9 @@
 """Active health checks.
 
 Trigger: a schedule, every minute; the queue of recovery probes; the queue of the sweeps that the schedule starts.
-Reads: control document, health, status pages of providers with trouble.  Writes: probe observations, the lease in a
-target's health item, what status pages said, messages to the queue of sweeps.  Time: a tick a few seconds, a message
-180 s.
+Reads: control document, health, incidents, heads of the audit, status pages of providers with trouble.  Writes: probe
+observations, the lease in a target's health item, what status pages said, messages to the queue of sweeps; with a tick
+incidents of what ends on a day known ahead, and the audit's daily seal.  Time: a tick a few seconds, a message 180 s.
 """
 
 from __future__ import annotations

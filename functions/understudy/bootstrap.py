@@ -18,7 +18,7 @@ from understudy.ports import AlertSink, Logger
 from understudy.settings import Settings
 from understudy.store.dynamodb import DynamoTable
 from understudy.store.store import Store
-from understudy.telemetry import DecisionLog, JsonLogger
+from understudy.telemetry import AuditFile, DecisionLog, JsonLogger, to_log
 
 if TYPE_CHECKING:
     from understudy.services.guarding import Guarding
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from understudy.services.route_request import RouteRequest
     from understudy.services.update_health import UpdateHealth
     from understudy.services.upstream import Upstream
+    from understudy.transport.logs import CloudWatchLogs
 
 
 @cache
@@ -64,6 +65,7 @@ def renew() -> None:
 
 def route_request(settings: Settings) -> RouteRequest:
     from understudy.services.admission import Admissions
+    from understudy.services.audit import Audit
     from understudy.services.feedback import Feedback
     from understudy.services.keepsakes import Keepsakes
     from understudy.services.metering import Metering
@@ -79,6 +81,7 @@ def route_request(settings: Settings) -> RouteRequest:
     rng = random.SystemRandom()
     metering = Metering(store, time.time, logger)
     outcomes = LocalOutcomes(store, time.time, logger, rng)
+    write = AuditFile(Path(settings.audit_file)) if settings.audit_file else to_log
     return RouteRequest(
         ReadModel(store, time.time, logger),
         outcomes,
@@ -90,6 +93,7 @@ def route_request(settings: Settings) -> RouteRequest:
         rng=rng,
         admissions=Admissions(store, time.time, logger, written=metering.written),
         metering=metering,
+        audit=Audit(store, write, clock=time.time, logger=logger, rng=rng),
         guarding=cache(partial(_guarding, logger)),
     )
 
@@ -103,8 +107,10 @@ def _guarding(logger: Logger) -> Guarding:
 
 
 def probe_targets(settings: Settings) -> ProbeTargets:
+    from understudy.services.endings import Endings
     from understudy.services.metering import Metering
     from understudy.services.probe_targets import ProbeTargets
+    from understudy.services.seal_audit import SealAudit
     from understudy.transport.http import HttpTransport
     from understudy.transport.sqs import SqsDueQueue
 
@@ -112,6 +118,7 @@ def probe_targets(settings: Settings) -> ProbeTargets:
     store = Store(DynamoTable(settings.table))
     due, upstream = SqsDueQueue(settings.due_queue_url, aws), _upstream(settings)
     rng = random.SystemRandom()
+    chores = (Endings(store, clock=time.time).tick, SealAudit(store, clock=time.time, logger=logger).tick)
     return ProbeTargets(
         store,
         upstream,
@@ -122,6 +129,7 @@ def probe_targets(settings: Settings) -> ProbeTargets:
         salt=settings.table,
         pages=HttpTransport(),
         metering=Metering(store, time.time, logger),
+        chores=chores,
     )
 
 
@@ -162,6 +170,13 @@ def manage_router(settings: Settings) -> ManageRouter:
 def operator_store(table: str, *, endpoint: str | None = None, region: str | None = None) -> Store:
     """The store as the operator's command line uses it, with the operator's own AWS credentials."""
     return Store(DynamoTable(table, endpoint=endpoint, region=region))
+
+
+def operator_logs() -> CloudWatchLogs:
+    """The logs as the operator's command line reads them, with the operator's own AWS credentials."""
+    from understudy.transport.logs import CloudWatchLogs
+
+    return CloudWatchLogs(aws, time.sleep)
 
 
 def _logger(room: str, settings: Settings, *, discreet: bool = False) -> JsonLogger:

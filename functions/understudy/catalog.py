@@ -111,6 +111,16 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
+class Lifecycle:
+    """When a provider deprecates and retires a model: the first moment (epoch seconds) of the day, None where it is not
+    known; `replacement` names the target or the model that is to come after it, for people."""
+
+    deprecated_at: float | None = None
+    retires_at: float | None = None
+    replacement: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Target:
     """One thing that can be called: provider + model + region + credential.
 
@@ -129,6 +139,7 @@ class Target:
     price_changes: tuple[Price, ...] = ()
     assumed_price: Price = ASSUMED
     min_tokens_per_s: float = 1.0
+    lifecycle: Lifecycle = field(default_factory=Lifecycle)
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +200,7 @@ class Route:
     time.  `canary` leads a share of the requests; `shadow` is asked for a share of them as well, and its answers are
     judged and thrown away.  `quarantine` says whose quarantines count here: "automatic" (also those that follow a
     finding by themselves), "manual" (only an operator's) or "off" (nobody's).  `pii` says what is done about personal
-    data in its requests.
+    data in its requests.  `audit_content`: the audit keeps its prompts and answers as well.
     """
 
     name: str
@@ -211,6 +222,7 @@ class Route:
     canary: Share | None = None
     shadow: Share | None = None
     quarantine: str = "manual"
+    audit_content: bool = False
     pii: PiiRules = field(default_factory=PiiRules)
 
     @property

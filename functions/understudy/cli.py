@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from understudy import __version__
-from understudy.commands import compliance, cost, documents, golden, keys, local, on_call, watching
+from understudy.commands import audit, compliance, cost, documents, golden, keys, local, on_call, versions, watching
 from understudy.commands.router import operator, places, print_columns, store_of
 from understudy.errors import DocumentError, UnderstudyError
 
@@ -44,6 +44,8 @@ def _parser() -> argparse.ArgumentParser:
     watching.add_parsers(added, where)
     keys.add_parsers(added, where)
     cost.add_parsers(added, where)
+    audit.add_parsers(added, where)
+    versions.add_parsers(added, where)
     return parser
 
 

@@ -20,6 +20,7 @@ class Settings:
     due_queue_url: str = ""
     log_level: str = "INFO"
     decision_log: str = ""
+    audit_file: str = ""
     namespace: str = NAMESPACE
     environ: Mapping[str, str] = field(default_factory=dict, repr=False)
 
@@ -27,7 +28,8 @@ class Settings:
 def settings() -> Settings:
     """Read now.
 
-    `UNDERSTUDY_DECISION_LOG` names a file in which the data plane keeps its latest decisions (default: none);
+    `UNDERSTUDY_DECISION_LOG` names a file in which the data plane keeps its latest decisions (default: none),
+    `UNDERSTUDY_AUDIT_FILE` one to which it adds its audit records (default: none, they go to the log);
     `POWERTOOLS_METRICS_NAMESPACE` is where the metrics go.
     """
     env = os.environ
@@ -39,6 +41,7 @@ def settings() -> Settings:
         due_queue_url=env.get("UNDERSTUDY_DUE_QUEUE_URL", ""),
         log_level=env.get("UNDERSTUDY_LOG_LEVEL", env.get("AWS_LAMBDA_LOG_LEVEL", "INFO")),
         decision_log=env.get("UNDERSTUDY_DECISION_LOG", ""),
+        audit_file=env.get("UNDERSTUDY_AUDIT_FILE", ""),
         namespace=env.get("POWERTOOLS_METRICS_NAMESPACE") or NAMESPACE,
         environ=env,
     )

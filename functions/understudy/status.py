@@ -12,7 +12,7 @@ from understudy.health.score import explained, scored
 from understudy.health.state import state_of
 from understudy.incidents.incident import Incident
 from understudy.incidents.wording import page_words
-from understudy.ports import Probing
+from understudy.store_ports import Probing
 
 STATUS = ("TARGET", "STATE", "SINCE", "SCORE", "FIRST TOKEN", "CAUSE", "LAST FAILURE")
 

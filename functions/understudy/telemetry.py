@@ -105,6 +105,25 @@ def _places() -> Iterator[dict[str, Any]]:
         error = error.__cause__ or error.__context__
 
 
+def to_log(line: str) -> None:
+    """Write a line that is JSON already to the log, as it is."""
+    # One call, so that what other threads log cannot come in between.
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+class AuditFile:
+    """Audit records in a file, a line each; only added to."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __call__(self, line: str) -> None:
+        """Raises OSError."""
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(f"{line}\n")
+
+
 class DecisionLog:
     """A logger that also keeps what it is told of single requests (`request_id`) in a file, whatever the log level.
 

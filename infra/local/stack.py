@@ -42,7 +42,8 @@ class LocalError(UnderstudyError):
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """`port` is the front's; the simulators and the AWS endpoint take some of the next ones (0: any free ones)."""
+    """`port` is the front's; the simulators and the AWS endpoint take some of the next ones (0: any free ones).
+    `audit_file` is added to and stays; without one the audit goes with the stack."""
 
     host: str = "127.0.0.1"
     port: int = 8080
@@ -51,6 +52,7 @@ class Options:
     simulators: bool = True
     verbose: bool = False
     alert_url: str | None = None
+    audit_file: Path | None = None
 
 
 class LocalStack:
@@ -98,6 +100,8 @@ class LocalStack:
         folder = Path(tempfile.mkdtemp(prefix="understudy-"))
         self._started.append(lambda: shutil.rmtree(folder, ignore_errors=True))
         self._decisions = folder / "decisions.jsonl"
+        self._audit = (self._options.audit_file or folder / "audit.jsonl").absolute()
+        self._audit.touch()
         self._aws = start_aws(template.table, QUEUES, self._options.host, self._port(AWS_PORT))
         self._started.append(self._aws.stop)
         self._settings(self._aws)
@@ -143,10 +147,12 @@ class LocalStack:
             UNDERSTUDY_DUE_QUEUE_URL=aws.queues["DueQueue"],
             UNDERSTUDY_LOG_LEVEL="INFO" if self._options.verbose else "ERROR",
             UNDERSTUDY_DECISION_LOG=str(self._decisions),
+            UNDERSTUDY_AUDIT_FILE=str(self._audit),
             UNDERSTUDY_SIMULATED_KEY=SIMULATED_KEY,
         )
-        # It names a file that goes with this stack.
+        # They name files that go with this stack.
         self._started.append(lambda: os.environ.pop("UNDERSTUDY_DECISION_LOG", None))
+        self._started.append(lambda: os.environ.pop("UNDERSTUDY_AUDIT_FILE", None))
 
     def _publish(self) -> None:
         text = (self._options.config or DOCUMENT).read_text()
@@ -176,7 +182,7 @@ class LocalStack:
         if (method, path) == ("GET", "info"):
             simulators = {wire: simulator.base_url for wire, simulator in self.simulators.items()}
             aws = {"aws_endpoint": self._aws.endpoint, "region": REGION, "table": TABLE}
-            return 200, aws | {"simulators": simulators}
+            return 200, aws | {"simulators": simulators, "audit_file": str(self._audit)}
         if (method, path) == ("GET", "document"):
             pointer = self.store.pointer()
             return 200, {"source": self.store.version(pointer.version).source if pointer else ""}

@@ -30,13 +30,14 @@ LOGGING = {
 }
 HTTP = {"anyio", "certifi", "h11", "httpcore", "httpx", "idna"}
 CORE = {
-    *("bootstrap", "catalog", "chat", "compliance", "errors", "facts", "health", "jurisdictions", "keys"),
-    *("metrics", "ports", "prices", "pricing"),
+    *("audit", "bootstrap", "catalog", "chat", "compliance", "errors", "facts", "health", "jurisdictions", "keys"),
+    *("metrics", "ports", "prices", "pricing", "store_ports"),
     *("routing", "runtime", "settings", "store", "telemetry", "wire"),
     *("control", "control.load", "control.paths", "control.price_load", "control.versions"),
     *("detectors", "detectors.sample"),
     *("incidents", "incidents.incident"),
-    *("services", "services.decision_log", "services.demands", "services.feedback", "services.fitness"),
+    *("services", "services.audit", "services.audit_records"),
+    *("services.decision_log", "services.demands", "services.feedback", "services.fitness"),
     *("services.admission", "services.allowance", "services.budget_alerts", "services.incident_changes"),
     *("services.handling", "services.keepsakes", "services.metering", "services.serving", "services.spend"),
     *("services.measures", "services.outcomes", "services.read_model", "services.route_request"),

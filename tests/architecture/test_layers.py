@@ -13,13 +13,13 @@ ROOMS = sorted(p.parent.name for p in FUNCTIONS.glob("*/handler.py"))
 # Lower layers first; a module may import its own layer and those before it.
 LAYERS = [
     {"errors", "metrics", "__init__"},
-    {"facts", "jurisdictions", "prices"},
+    {"facts", "audit", "jurisdictions", "prices"},
     {"chat", "catalog", "detectors", "keys", "settings"},
     {"wire"},
     {"compliance", "golden", "pricing", "health", "incidents"},
     {"routing"},
     {"control"},
-    {"ports"},
+    {x},
     {"store", "transport", "alerts", "pii", "telemetry", "runtime"},
     {"services"},
     {"bootstrap"},
@@ -45,6 +45,7 @@ FORBIDDEN = {
 }
 SDK_ROOMS = {"store", "transport", "alerts", "bootstrap"}
 LAMBDA_SIDE = {
+    "audit",
     "errors",
     "catalog",
     "facts",

@@ -85,6 +85,12 @@ class Billed(MemoryTable):
         self.units["dynamodb_write_unit"] += math.ceil(size(item) / 1024)
         super().put(item, seen=seen)
 
+    def put_all(self, writes: Sequence[tuple[Item, int]]) -> Key | None:
+        # Each of them is written twice (Amazon DynamoDB developer guide, "Transactional reads and writes").
+        self.units["DynamoDB writes"] += len(writes)
+        self.units["dynamodb_write_unit"] += sum(2 * math.ceil(size(item) / 1024) for item, _ in writes)
+        return super().put_all(writes)
+
     def _read(self, share: float, items: Sequence[Item | None]) -> None:
         self.units["DynamoDB reads"] += 1
         self.units["dynamodb_read_unit"] += sum(share * math.ceil((size(i) if i else 1) / 4096) for i in items)

@@ -19,6 +19,11 @@ import pytest
 
 from tests.contract.conftest import NAME, REGION
 from tests.unit.services.worlds import DOCUMENT
+from understudy.audit.chain import CHANGES, Head, link_from
+from understudy.audit.change import ControlChange
+from understudy.audit.reading import Entry, checked
+from understudy.audit.seal import sealed
+from understudy.audit.verify import Verification, check_seals
 from understudy.control.document import parse
 from understudy.control.load import catalog
 from understudy.control.versions import Pointer, Version
@@ -32,12 +37,12 @@ from understudy.health.status_page import Corroboration, StatusPage
 from understudy.incidents.evidence import PAGE
 from understudy.incidents.incident import Incident
 from understudy.keys import ClientKey, hash_key, new_key
-from understudy.ports import Answer, Kept, Probing, Rota, Snapshot
 from understudy.services.trouble import Troubles
-from understudy.store import dynamodb, keys
+from understudy.store import audit, dynamodb, keys
 from understudy.store.dynamodb import DynamoTable
 from understudy.store.store import Store
 from understudy.store.table import Item, Key, Table
+from understudy.store_ports import Answer, Kept, Probing, Rota, Snapshot
 
 NOW = 1_790_000_000.0
 RIVALS = 50
@@ -92,6 +97,12 @@ class Interrupted:
         if self.before is not None:
             self.before(item)
         self.table.put(item, seen=seen)
+
+    def put_all(self, writes: Sequence[tuple[Item, int]]) -> Key | None:
+        for item, _ in writes:
+            if self.before is not None:
+                self.before(item)
+        return self.table.put_all(writes)
 
     def query(self, pk: str, *, prefix: str = "", limit: int | None = None, newest: bool = False) -> Sequence[Item]:
         return self.table.query(pk, prefix=prefix, limit=limit, newest=newest)
@@ -770,3 +781,100 @@ def test_signatures_are_kept_apart_for_each_key(store: Store) -> None:
     store.keep("k2", {"call_1": "other"}, NOW)
     assert {"call_1": "one", "call_2": "two"} == store.kept("k1", ["call_1", "call_2", "call_3"])
     assert ({"call_1": "other"}, {}) == (store.kept("k2", ["call_1", "call_2"]), store.kept("k3", ["call_1"]))
+
+
+# audit and versions
+
+CHANGE = ControlChange(NOW, "ann", "key_created", "abc", {"name": "app"})
+
+
+def chain(store: Store) -> list[Entry]:
+    """The control changes, each with whether its hash is right; fails where the chain is broken."""
+    verification, found = Verification(), list[Entry]()
+    for kept in store.changes():
+        link = link_from(kept["audit"])
+        assert link is not None
+        found.append(checked(link, kept["record"], "table"))
+        verification.take(found[-1])
+    head = store.last_change()
+    assert () == verification.report([head] if head else [], [CHANGES]).flaws
+    return found
+
+
+class TestAudit:
+    def test_a_change_and_its_record_are_written_together(self, store: Store) -> None:
+        """One after the other in one chain, each with who did what."""
+        store.recording(CHANGE).put_key(ClientKey("a", "app", NOW))
+        store.recording(replace(CHANGE, action="publish", subject="version 1")).move_pointer(pointer(1, 1), None)
+        told = [(e.link.seq, e.record["action"], e.record["by"], e.record["details"]) for e in chain(store)]
+        details = {"name": "app"}
+        assert [(1, "key_created", "ann", details), (2, "publish", "ann", details)] == told
+        assert (pointer(1, 1), "app") == (store.pointer(), getattr(store.key("a"), "name", None))
+
+    def test_a_change_that_lost_leaves_no_record(self, store: Store) -> None:
+        """Somebody else's revision came first: neither the change nor its record is there."""
+        store.put_key(ClientKey("a", "app", NOW))
+        with pytest.raises(Conflict):
+            store.recording(CHANGE).put_key(ClientKey("a", "other", NOW))
+        assert ([], "app") == (chain(store), getattr(store.key("a"), "name", None))
+
+    @pytest.mark.parametrize("part", [keys.CHANGE, "a"])
+    def test_a_change_whose_write_fails_leaves_neither(self, table: Table, part: str) -> None:
+        """Whichever of the two writes fails: no change without a record, and no record without its change."""
+
+        def fails(item: Item) -> None:
+            if item.key[1].startswith(part):
+                raise StoreError("the table is down")
+
+        with pytest.raises(StoreError):
+            Store(Interrupted(table, fails)).recording(CHANGE).put_key(ClientKey("a", "app", NOW))
+        assert ([], None) == (chain(Store(table)), Store(table).key("a"))
+
+    def test_a_rival_change_takes_its_number_and_both_are_recorded(self, table: Table) -> None:
+        """Losing the place in the chain is no conflict of the change itself."""
+        inner, rivals = Store(table), iter(["b"])
+
+        def rival(item: Item) -> None:
+            if (name := next(rivals, None)) is not None:
+                inner.recording(replace(CHANGE, subject=name)).put_key(ClientKey(name, name, NOW))
+
+        Store(Interrupted(table, rival)).recording(CHANGE).put_key(ClientKey("a", "app", NOW))
+        assert ["b", "abc"] == [entry.record["subject"] for entry in chain(inner)]
+
+    def test_changes_at_once_make_one_chain(self, store: Store) -> None:
+        """Of several who change at once each is recorded, and the chain has no gap."""
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(lambda n: store.recording(CHANGE).put_key(ClientKey(f"k{n}", "app", NOW)), range(8)))
+        assert (8, 8) == (len(chain(store)), len(store.client_keys()))
+
+    def test_heads_are_those_of_their_day(self, store: Store, table: Table) -> None:
+        """The newest of each segment; forgotten after a month."""
+        for head in (Head("2026-12-10/a", 1, "h1"), Head("2026-12-10/a", 9, "h9"), Head("2026-12-11/b", 2, "h2")):
+            store.note_head(head, NOW)
+        assert [Head("2026-12-10/a", 9, "h9")] == store.heads("2026-12-10")
+        item = table.get(keys.head("2026-12-11/b"))
+        assert item is not None and NOW + 30 * 86400 == item.ttl
+
+    def test_a_day_is_sealed_once(self, store: Store) -> None:
+        """The first seal stays with its heads, however many they are, whoever else seals the day."""
+        heads = [Head(f"2026-12-10/{n:04d}", n + 1, f"{n:064x}") for n in range(audit.PAGE + 5)]
+        seal = sealed("2026-12-10", heads, Head(CHANGES, 1, "c"), "")
+        store.add_seal(seal)
+        with pytest.raises(Conflict):
+            store.add_seal(sealed("2026-12-10", heads[:3], None, ""))
+        store.add_seal(sealed("2026-12-11", [], None, seal.hash))
+        first, second = store.seals()
+        assert (seal.plain(), seal.heads, ()) == (first.plain, first.heads, second.heads)
+        assert [] == list(check_seals([first, second]))
+        assert "2026-12-11" == getattr(store.last_seal(), "day", None)
+
+
+def test_a_history_of_versions_is_written_by_who_has_seen_it(store: Store) -> None:
+    """One item a target; whoever has seen an older revision is told."""
+    assert store.version_history("a") is None
+    store.put_version_history("a", Kept({"current": "v1"}))
+    assert Kept({"current": "v1"}, 1) == store.version_history("a")
+    with pytest.raises(Conflict):
+        store.put_version_history("a", Kept({"current": "v2"}))
+    store.put_version_history("a", Kept({"current": "v2"}, 1))
+    assert Kept({"current": "v2"}, 2) == store.version_history("a")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 
-from understudy.ports import Use
 from understudy.store import keys
 from understudy.store.store import MOST_OVER, Store
 from understudy.store.table import Table
+from understudy.store_ports import Use
 
 NOW = 1_800_000_000.0
 RIVALS = 50

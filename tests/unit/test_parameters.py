@@ -264,7 +264,7 @@ def test_the_own_key_encrypts_whatever_is_kept() -> None:
     assert OWN_KEY == ROOT["Globals"]["Function"]["KmsKeyArn"]
     asking = {name for name in CHILDREN if "KeyArn" in template(f"infra/{name}.yaml")["Parameters"]}
     given = {name for name in CHILDREN if child(name.capitalize())["Parameters"].get("KeyArn") == {"Ref": "KeyArn"}}
-    assert {"storage", "logs", "queues", "alerts"} == asking == given
+    assert {"storage", "logs", "audit", "queues", "alerts"} == asking == given
 
 
 def test_every_room_may_use_the_own_key_and_no_other() -> None:

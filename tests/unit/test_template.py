@@ -22,6 +22,7 @@ from tests.templates import (
 )
 from understudy.services.route_request import CORS
 from understudy.store import keys
+from understudy.transport.logs import PATTERN
 
 KNOWN_VARIABLES = {
     "UNDERSTUDY_TABLE",
@@ -269,7 +270,7 @@ def test_resources_are_open_below_the_secret_prefix_only() -> None:
     """A resource ends in a wildcard only where the operator's own prefix bounds it."""
     arn = "arn:${AWS::Partition}:%s:${AWS::Region}:${AWS::AccountId}:%s${SecretPrefix}/*"
     named = [statement.get("Resource") for path in TEMPLATES for statement in statements(template(path))]
-    expected = {arn % ("secretsmanager", "secret:"), arn % ("ssm", "parameter/")}
+    expected = {arn % ("secretsmanager", "secret:"), arn % ("ssm", "parameter/"), "${Records.Arn}/*"}
     assert expected == set(re.findall(r'"([^"]*\*[^"]*)"', json.dumps(named)))
 
 
@@ -288,10 +289,12 @@ def test_a_room_writes_only_the_partitions_that_are_its_own() -> None:
     charged = [keys.ledger_of("*"), keys.spent_of("*")]
     health = [[keys.target("*"), keys.INCIDENT, keys.HISTORY]]
     noted = [keys.keepsake("*", "*")[0], keys.answer("*", "*")[0]]
-    put = [keys.target("*"), *(key.removesuffix("#*") for key in noted), keys.INCIDENT]
-    routed, probed = [put, [*charged, keys.use("*")[0]]], [[keys.target("*"), keys.provider("*")], charged]
+    put = [keys.target("*"), *(key.removesuffix("#*") for key in noted), keys.INCIDENT, keys.audit("*")]
+    routed = [put, [*charged, keys.use("*")[0]]]
+    # Changes and seals of the audit are for those that make them; heads, for environments, stand apart.
+    probed = [[keys.target("*"), keys.provider("*"), keys.INCIDENT, keys.HISTORY, keys.AUDIT], charged]
     expected = {"RouteRequest": routed, "ProbeTargets": probed, "UpdateHealth": health}
-    expected["ManageRouter"] = [[keys.CONTROL]]
+    expected["ManageRouter"] = [[keys.CONTROL, keys.AUDIT]]
     assert {**expected, "PublishAlerts": [[keys.notice("*")[0]]]} == partitions
 
 
@@ -310,6 +313,42 @@ def test_each_room_is_told_only_what_it_needs() -> None:
     queues = {"ProbeTargets": [due], "UpdateHealth": [due, recovery]}
     stream = ["AWS_LAMBDA_EXEC_WRAPPER"]
     assert {"RouteRequest": stream, "PublishAlerts": alerts, "ManageRouter": [], **queues} == own
+
+
+# copies of the audit
+
+
+def test_copies_of_the_audit_are_locked_for_all() -> None:
+    """The bucket locks every object for the days that were asked for, in the mode that nobody can lift, keeps versions,
+    encrypts, is closed to the public, and stays when the stack goes; nothing is copied where nothing was asked for."""
+    path = "infra/audit.yaml"
+    bucket = resources(path, "AWS::S3::Bucket")["Records"]
+    lock = {"DefaultRetention": {"Mode": "COMPLIANCE", "Days": {"Ref": "RetentionDays"}}}
+    assert (True, lock) == (bucket["ObjectLockEnabled"], bucket["ObjectLockConfiguration"]["Rule"])
+    assert {"Status": "Enabled"} == bucket["VersioningConfiguration"]
+    assert {True} == set(bucket["PublicAccessBlockConfiguration"].values())
+    assert bool(bucket["BucketEncryption"]["ServerSideEncryptionConfiguration"])
+    whole = template(path)["Resources"]["Records"]
+    assert ("Retain", "Retain") == (whole["DeletionPolicy"], whole["UpdateReplacePolicy"])
+    (denied,) = resources(path, "AWS::S3::BucketPolicy")["RecordsAccess"]["PolicyDocument"]["Statement"]
+    assert ("Deny", {"Bool": {"aws:SecureTransport": "false"}}) == (denied["Effect"], denied["Condition"])
+    assert "LocksAudit" == template("template.yaml")["Resources"]["Audit"]["Condition"]
+    assert 0 == template("template.yaml")["Parameters"]["AuditLockDays"]["Default"]
+
+
+def test_nobody_who_copies_the_audit_may_delete_or_overwrite_it() -> None:
+    """Delivery adds objects and reads none; who passes records on may do nothing else; records and seals both go."""
+    allowed = {
+        name: {action for one in statements(role["Policies"]) for action in as_list(one["Action"])}
+        for name, role in resources("infra/audit.yaml", "AWS::IAM::Role").items()
+    }
+    adding = {"s3:GetBucketLocation", "s3:ListBucket", "s3:ListBucketMultipartUploads", "s3:AbortMultipartUpload"}
+    keyed = {"kms:Decrypt", "kms:GenerateDataKey"}
+    passing = {"firehose:PutRecord", "firehose:PutRecordBatch"}
+    assert {"DeliveryRole": adding | {"s3:PutObject"} | keyed, "SubscriptionRole": passing} == allowed
+    filters_of = resources("infra/audit.yaml", "AWS::Logs::SubscriptionFilter").values()
+    assert {PATTERN} == {one["FilterPattern"] for one in filters_of}
+    assert ["RouteRequest", "ProbeTargets"] == [one["LogGroupName"]["Ref"] for one in filters_of]
 
 
 # clocks, queues, answers

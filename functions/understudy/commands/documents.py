@@ -34,7 +34,7 @@ def add_parsers(commands: Any, where: argparse.ArgumentParser) -> None:
 def _validate(options: argparse.Namespace) -> int:
     from understudy.control.document import parse, warnings
 
-    document = parse(options.file.read_text(), filename=str(options.file))
+    document = parse(options.file.read_text(), filename=str(options.file), now=time.time())
     warn(warnings(document, time.time()))
     print(f"{options.file} is valid: {len(document['targets'])} targets, {len(document['routes'])} routes")
     return 0

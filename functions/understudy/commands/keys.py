@@ -72,7 +72,7 @@ def _add_fields(parser: argparse.ArgumentParser) -> None:
 def _create(store: Any, options: argparse.Namespace) -> int:
     from understudy.services.client_keys import create
 
-    secret, _ = create(store, options.name, _changes(options), time.time())
+    secret, _ = create(store, options.name, _changes(options), by=operator(), now=time.time())
     print(f"{secret}\n{ONCE}")
     return 0
 
@@ -88,7 +88,7 @@ def _set(store: Any, options: argparse.Namespace) -> int:
 def _rotate(store: Any, options: argparse.Namespace) -> int:
     from understudy.services.client_keys import rotate
 
-    secret, new, old = rotate(store, options.key, options.overlap, time.time())
+    secret, new, old = rotate(store, options.key, options.overlap, by=operator(), now=time.time())
     print(f"{secret}\n{ONCE}")
     print(f"{new.hash[:12]} ({new.name}) replaces {old.hash[:12]}, which ends {when(old.expires_at or 0)}")
     return 0

@@ -38,6 +38,9 @@ def _add_up(commands: Any) -> None:
     up.add_argument("--api-key", metavar="KEY", help="accept this client key (default: a new one)")
     up.add_argument("--no-simulators", action="store_true", help="start no simulated providers")
     up.add_argument("--alert-url", metavar="URL", help="HTTP endpoint that receives the alerts too")
+    up.add_argument(
+        "--audit-file", type=Path, metavar="FILE", help="add audit records to this file (default: one that goes again)"
+    )
     up.add_argument("--verbose", action="store_true", help="show the log, one JSON line an event")
 
 
@@ -64,6 +67,7 @@ def _up(options: argparse.Namespace) -> int:
         simulators=not options.no_simulators,
         verbose=options.verbose,
         alert_url=options.alert_url,
+        audit_file=options.audit_file,
     )
     options.file = options.config
     stopping = threading.Event()

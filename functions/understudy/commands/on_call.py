@@ -69,10 +69,10 @@ def _hold(store: Any, options: argparse.Namespace, by: str) -> str:
     return f"{options.target} is {options.state}; {follow}. Undo: understudy release {options.target}"
 
 
-def _release(store: Any, options: argparse.Namespace, by: str) -> str:  # noqa: ARG001 - every command is told who
+def _release(store: Any, options: argparse.Namespace, by: str) -> str:
     from understudy.services.operate import release
 
-    lifted = release(store, options.target)
+    lifted = release(store, options.target, by=by, now=time.time())
     return f"{options.target} takes traffic again (it was {lifted.state} by {lifted.by}: {lifted.cause})"
 
 

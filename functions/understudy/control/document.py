@@ -14,7 +14,7 @@ from typing import Annotated, Any, Union, get_args, get_origin
 from pydantic import AfterValidator, BaseModel, Field, ValidationError
 from pydantic.fields import FieldInfo
 
-from understudy.control import checks, demands, golden, presets, profiles, rules, wording
+from understudy.control import checks, demands, golden, lifecycle, presets, profiles, rules, wording
 from understudy.control.form import Form
 from understudy.control.health_forms import AlertsForm, HealthForm
 from understudy.control.protocols import as_mapping
@@ -100,8 +100,8 @@ def parse(
 
     Plain data as JSON has it: every default and every preset written out, decimals as text, every route with its
     full limits and every candidate with its order.  `filename` is used in messages only.  Where `now` is given (epoch
-    seconds), contracts that have ended are mistakes unless `in_force`, a canonical document, has the same.  Raises
-    DocumentError with all problems.
+    seconds), contracts and retirements in the past are mistakes unless `in_force`, a canonical document, has the same.
+    Raises DocumentError with all problems.
     """
     tree = _read(text, filename)
     value, named = presets.expand(tree.value)
@@ -116,6 +116,7 @@ def parse(
         islice(rules.across(value), MAX_PROBLEMS + 1),
         islice(golden.findings(value), MAX_PROBLEMS + 1),
         () if now is None else islice(demands.ended(as_mapping(value), in_force, now), MAX_PROBLEMS + 1),
+        () if now is None else islice(lifecycle.ended(as_mapping(value), in_force, now), MAX_PROBLEMS + 1),
     )
     if found or form is None:
         raise DocumentError(wording.problems(found, tree, filename, MAX_PROBLEMS))

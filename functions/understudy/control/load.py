@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Mapping
-from datetime import date
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any, TypeVar
 
@@ -23,6 +23,7 @@ from understudy.catalog import (
     DetectionSettings,
     DriftSettings,
     HealthSettings,
+    Lifecycle,
     Limits,
     PiiRules,
     Provider,
@@ -139,7 +140,22 @@ def _target(name: str, section: Mapping[str, Any], providers: Mapping[str, Provi
         data=_facts(data, child(path, "data")),
         price=None if price is None else price_of(price, child(path, "price")),
         price_changes=tuple(price_of(one, child(child(path, "price_changes"), i)) for i, one in enumerate(changes)),
+        lifecycle=_lifecycle(section.get("lifecycle") or {}),
     )
+
+
+def _lifecycle(section: Mapping[str, Any]) -> Lifecycle:
+    deprecated, retires = section.get("deprecated_on"), section.get("retires_on")
+    return Lifecycle(
+        deprecated_at=None if deprecated is None else first_moment(deprecated),
+        retires_at=None if retires is None else first_moment(retires),
+        replacement=section.get("replacement") or "",
+    )
+
+
+def first_moment(day: str) -> float:
+    """Epoch seconds of the beginning of a day (UTC)."""
+    return datetime.fromisoformat(day).replace(tzinfo=UTC).timestamp()
 
 
 def _facts(section: Mapping[str, Any], path: str) -> DataFacts:

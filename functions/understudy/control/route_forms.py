@@ -107,4 +107,5 @@ class RouteForm(Form):
     canary: ShareForm | None = None
     shadow: ShareForm | None = None
     quarantine: Annotated[Literal["automatic", "manual", "off"], BeforeValidator(checks.off)] = "manual"
+    audit_content: bool = False
     pii: PiiForm = PiiForm()

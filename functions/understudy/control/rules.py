@@ -12,7 +12,7 @@ from itertools import pairwise
 from typing import Any
 
 from understudy.catalog import BreakerSettings, Limits, ScoreSettings
-from understudy.control import demands, probing, profiles, protocols
+from understudy.control import demands, lifecycle, probing, profiles, protocols
 from understudy.control.checks import LITERAL_KEY, PASTED_KEY, STORE_THE_KEY, guess
 from understudy.control.paths import Path
 from understudy.control.protocols import as_mapping
@@ -60,6 +60,7 @@ def across(value: Any) -> Iterator[Finding]:
     yield from probing.findings(document, targets)
     yield from demands.findings(document)
     yield from profiles.findings(targets, providers)
+    yield from lifecycle.findings(targets)
     for name, route in routes.items():
         entries = list(_entries(as_mapping(route).get("targets")))
         path: Path = ("routes", name)
@@ -214,6 +215,11 @@ def oddities(document: Mapping[str, Any], now: float | None = None) -> Iterator[
                 f"The route `{name}` copies {share} of its requests to `{target}`, and nothing limits what that costs: "
                 f"set routes.{name}.limits.max_cost_usd, for each copy, and a small share."
             )
+        if route.get("audit_content"):
+            yield (
+                f"The audit keeps every prompt and answer of the route `{name}` for as long as logs and their copies "
+                f"last, for whoever may read those. Remove routes.{name}.audit_content where that is not meant."
+            )
     for name, route in document["routes"].items():
         demanded = demands.effective(route["constraints"], as_mapping(document.get("data_classes")))
         modes = (route.get("pii") or {}).get("mode", "off"), demanded.pii
@@ -223,6 +229,7 @@ def oddities(document: Mapping[str, Any], now: float | None = None) -> Iterator[
                 "library (infra/pii.md)."
             )
     yield from protocols.oddities(document)
+    yield from lifecycle.oddities(document, now)
     yield from probing.oddities(document)
 
 

@@ -115,6 +115,12 @@ def by_day(changes: list[PriceChangeForm]) -> list[PriceChangeForm]:
     return sorted(changes, key=lambda change: change.starts)
 
 
+class LifecycleForm(Form):
+    deprecated_on: Annotated[str, AfterValidator(checks.day)] | None = None
+    retires_on: Annotated[str, AfterValidator(checks.day)] | None = None
+    replacement: Annotated[str, AfterValidator(checks.model)] | None = None
+
+
 class TargetForm(Form):
     provider: str
     model: Annotated[str, AfterValidator(checks.model)]
@@ -126,3 +132,4 @@ class TargetForm(Form):
         default_factory=list
     )
     min_tokens_per_s: Annotated[float, Field(ge=0, le=10_000)] = 1.0
+    lifecycle: LifecycleForm | None = None

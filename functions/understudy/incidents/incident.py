@@ -9,10 +9,23 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-Kind = Literal["outage", "credential", "latency", "quality", "tokens", "cost", "changed", "version", "price", "budget"]
+Kind = Literal[
+    "outage",
+    "credential",
+    "latency",
+    "quality",
+    "tokens",
+    "cost",
+    "changed",
+    "version",
+    "price",
+    "budget",
+    "lifecycle",
+    "contract",
+]
 """What is wrong: calls fail; the credential is refused; slower; worse answers; longer or shorter answers; dearer; other
 first words, so another model; another version, as the provider says itself; its price is not known; the money of a
-client key is spent."""
+client key is spent; deprecated or retired by its provider; the contract under which it is used ends."""
 
 KINDS: tuple[Kind, ...] = Kind.__args__  # type: ignore[attr-defined]
 Status = Literal["open", "resolved"]
@@ -94,11 +107,12 @@ def observed(
     renotify: float,
     link: str = "",
     actions: Sequence[Action] = (),
+    again: bool = False,
 ) -> Incident | None:
     """The incident after the trouble was seen (again): opened, updated in place, or None where nothing is new.
 
     An open one is told again only when `renotify` seconds have passed since it was last told and nobody has
-    acknowledged it, or when it has become critical.  `actions` are added to those that are known.
+    acknowledged it, when it has become critical, or `again`.  `actions` are added to those that are known.
     """
     if current is None or current.status == "resolved":
         return Incident(
@@ -117,7 +131,7 @@ def observed(
             rev=current.rev if current else 0,
         )
     worse = severity == "critical" and current.severity != "critical"
-    due = worse or (current.acknowledged_at is None and now - current.noticed_at >= renotify)
+    due = again or worse or (current.acknowledged_at is None and now - current.noticed_at >= renotify)
     done = _joined(current.actions, actions)
     if not due and (current.summary, dict(current.facts), current.actions) == (summary, dict(facts), done):
         return None

@@ -19,6 +19,8 @@ WHAT: dict[Kind, str] = {
     "version": "is another version now",
     "price": "has a price that nobody knows",
     "budget": "has spent most of its budget",
+    "lifecycle": "is being retired by its provider",
+    "contract": "has a contract that ends",
 }
 FAILING = "fails more often than it did"
 USED_UP = "has spent its budget"
@@ -33,6 +35,8 @@ OVER: dict[Kind, str] = {
     "version": "is accepted in its new version",
     "price": "has no unknown price any more",
     "budget": "has money again",
+    "lifecycle": "needs no replacement any more",
+    "contract": "has no contract that ends soon",
 }
 DID: dict[Kind, str] = {
     "outage": "It is out of the rotation: its routes are served by their other targets. Understudy probes it and "
@@ -52,6 +56,10 @@ DID: dict[Kind, str] = {
     "price": "It keeps its traffic. Its calls are counted at an assumed price, and told as estimated.",
     "budget": "Its requests go on until all is spent; then they are refused (429, insufficient_quota) until a new day "
     "or month (UTC) begins.",
+    "lifecycle": "Nothing: it keeps its traffic for as long as its provider answers. Nobody takes its place but the "
+    "targets that its routes list.",
+    "contract": "Nothing yet: it keeps its traffic up to the last day of the contract. From then on it is denied, on "
+    "every call, and its routes are served by their other targets.",
 }
 DO: dict[Kind, str] = {
     "outage": "Look at the provider's status page. If it lasts, move the lead of its routes in the control document "
@@ -72,6 +80,10 @@ DO: dict[Kind, str] = {
     "knows the model; `understudy prices` shows what is known. Runbook: infra/runbooks/price.md",
     "budget": "See what it is spent on, and raise the budget if it is right: {budget}. "
     "Runbook: infra/runbooks/budget.md",
+    "lifecycle": "Put its replacement on its routes before that day, as a canary first, and take it off them "
+    "(`understudy publish`). Runbook: infra/runbooks/lifecycle.md",
+    "contract": "Renew the contract and write its new last day into the control document, or take the target off its "
+    "routes (`understudy publish`). Runbook: infra/runbooks/contract.md",
 }
 SPENDS = "spends more than it used to"
 SPENT = "spends what it used to"

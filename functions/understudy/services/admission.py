@@ -18,13 +18,14 @@ from typing import Any, Protocol, TypeVar
 from understudy.errors import RequestError, StoreError
 from understudy.keys import ClientKey
 from understudy.metrics import own_failure
-from understudy.ports import Clock, IncidentStore, LedgerStore, Logger, Use, UseStore
+from understudy.ports import Clock, Logger
 from understudy.routing.limits import estimated_usage
 from understudy.services import allowance
 from understudy.services.allowance import Known, Ticket
 from understudy.services.budget_alerts import BudgetAlerts, Standing
 from understudy.services.handling import Handling
 from understudy.services.spend import counted, estimated
+from understudy.store_ports import IncidentStore, LedgerStore, Use, UseStore
 
 PATIENCE = 0.25
 """Seconds a request waits for the table in all, from the moment at which it was asked."""

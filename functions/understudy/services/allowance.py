@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Literal
 
 from understudy.errors import QuotaExceeded, RateExceeded, RequestError
 from understudy.keys import ClientKey, KeyLimits
-from understudy.ports import Spent, Use
+from understudy.ports import Spent
+from understudy.store_ports import Use
 
 if TYPE_CHECKING:
     # Rooms that only look at incidents of budgets have no event loop.

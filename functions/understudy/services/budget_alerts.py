@@ -14,10 +14,11 @@ from functools import partial
 
 from understudy.incidents.incident import ACCOUNT, OVER, Incident, observed, resolved
 from understudy.keys import ClientKey
-from understudy.ports import Clock, IncidentStore
+from understudy.ports import Clock
 from understudy.services import allowance
 from understudy.services.allowance import Known, Period
 from understudy.services.incident_changes import changed
+from understudy.store_ports import IncidentStore
 
 PERIODS: tuple[Period, ...] = ("day", "month")
 NEVER = float("inf")

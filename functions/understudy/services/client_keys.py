@@ -12,13 +12,14 @@ from dataclasses import dataclass, field, fields, replace
 from decimal import Decimal
 from typing import Any, Protocol
 
+from understudy.audit.change import Action, ControlChange
 from understudy.errors import Conflict, StoreError, UnderstudyError
 from understudy.facts import Constraints
 from understudy.incidents.incident import ACCOUNT
 from understudy.keys import ClientKey, KeyLimits, hash_key, new_key
-from understudy.ports import ControlStore, IncidentStore, KeyStore
 from understudy.services.budget_alerts import end
 from understudy.services.current_catalog import CurrentCatalog
+from understudy.store_ports import ControlStore, IncidentStore, KeyStore
 
 TRIES = 8
 """Times a conditional write is tried again after losing to another writer."""
@@ -61,7 +62,7 @@ class Changes:
         )
 
 
-def create(store: Store, name: str, changes: Changes, now: float) -> tuple[str, ClientKey]:
+def create(store: Store, name: str, changes: Changes, *, by: str, now: float) -> tuple[str, ClientKey]:
     """A new key, which is shown once, and what is kept of it.  Raises KeyRefused."""
     problems = (
         [] if NAME.fullmatch(name) else [f"name: {name[:LONGEST]!r} is none; use 1 to 64 letters, digits, ._@:/+-"]
@@ -71,7 +72,8 @@ def create(store: Store, name: str, changes: Changes, now: float) -> tuple[str, 
         hint = f"`understudy keys rotate {known[0].hash[:12]}` makes its successor"
         raise KeyRefused(f"there is a key {name!r} already ({known[0].hash[:12]}); choose another name, or {hint}")
     secret = new_key()
-    return secret, store.put_key(changes.made_on(ClientKey(hash_key(secret), name, now)))
+    made = changes.made_on(ClientKey(hash_key(secret), name, now))
+    return secret, _recording(store, "key_created", made, by, now).put_key(made)
 
 
 def change(store: Store, reference: str, changes: Changes, *, by: str, now: float) -> ClientKey:
@@ -79,14 +81,14 @@ def change(store: Store, reference: str, changes: Changes, *, by: str, now: floa
     if not changes:
         raise KeyRefused("say what to change; `understudy keys set --help` lists it")
     key_hash = find(store, reference, now).hash
-    after = _changed(store, key_hash, lambda known: _checked(store, known, changes, now))
+    after = _changed(store, key_hash, lambda known: _checked(store, known, changes, now), "key_changed", by, now)
     if {"usd_per_day", "usd_per_month"} & changes.limits.keys():
         # Where most of the new budget is spent as well, the next request says so.
         end(store, ACCOUNT + after.name, f"its budget was changed by {by}", now)
     return after
 
 
-def rotate(store: Store, reference: str, overlap: float, now: float) -> tuple[str, ClientKey, ClientKey]:
+def rotate(store: Store, reference: str, overlap: float, *, by: str, now: float) -> tuple[str, ClientKey, ClientKey]:
     """A new key with everything of an active one, which ends `overlap` hours from now.  Returns it, what is kept of
     both.  Raises KeyRefused."""
     if not 0 <= overlap <= MOST_OVERLAP:
@@ -96,13 +98,15 @@ def rotate(store: Store, reference: str, overlap: float, now: float) -> tuple[st
         raise KeyRefused(f"{old.hash[:12]} was rotated already, its successor is {heirs[0].hash[:12]}; rotate that one")
     secret = new_key()
     new = replace(old, hash=hash_key(secret), created_at=now, replaces=old.hash, line=old.account, rev=0)
-    new = store.put_key(new)
+    new = _recording(store, "key_created", new, by, now).put_key(new)
     ends = now + overlap * 3600
     try:
-        ended = store.put_key(replace(old, expires_at=ends if old.expires_at is None else min(ends, old.expires_at)))
+        after = replace(old, expires_at=ends if old.expires_at is None else min(ends, old.expires_at))
+        ended = _recording(store, "key_rotated", after, by, now, successor=new.hash[:12]).put_key(after)
     except StoreError as error:
         # Nobody has seen the new key yet.
-        store.put_key(replace(new, revoked_at=now))
+        taken_back = replace(new, revoked_at=now)
+        _recording(store, "key_revoked", taken_back, by, now, because="the rotation failed").put_key(taken_back)
         what = "it was changed by somebody else at the same time" if isinstance(error, Conflict) else str(error)
         raise KeyRefused(f"{old.hash[:12]} was not rotated: {what}; nothing was changed, try again") from error
     return secret, new, ended
@@ -111,7 +115,7 @@ def rotate(store: Store, reference: str, overlap: float, now: float) -> tuple[st
 def revoke(store: Store, reference: str, *, by: str, now: float) -> ClientKey:
     """End a key for good.  Raises KeyRefused."""
     key_hash = find(store, reference, now).hash
-    after = _changed(store, key_hash, lambda known: replace(known, revoked_at=now))
+    after = _changed(store, key_hash, lambda known: replace(known, revoked_at=now), "key_revoked", by, now)
     if not any(one.name == after.name and one.active(now) for one in store.client_keys()):
         end(store, ACCOUNT + after.name, f"the key was revoked by {by}", now)
     return after
@@ -151,13 +155,22 @@ def _checked(store: Store, known: ClientKey, changes: Changes, now: float) -> Cl
     return after
 
 
-def _changed(store: Store, key_hash: str, change: Callable[[ClientKey], ClientKey]) -> ClientKey:
+def _recording(store: Store, action: Action, key: ClientKey, by: str, now: float, **more: str) -> Store:
+    """The store, whose write of the key brings the record of it along."""
+    told = {name: value for name, value in key.plain().items() if value and name not in ("hash", "created_at", "line")}
+    return store.recording(ControlChange(now, by, action, key.hash[:12], told | more))
+
+
+def _changed(
+    store: Store, key_hash: str, change: Callable[[ClientKey], ClientKey], action: Action, by: str, now: float
+) -> ClientKey:
     for _ in range(TRIES):
         known = store.key(key_hash)
         if known is None:
             raise KeyRefused(f"the key {key_hash[:12]} is gone; nothing was changed")
         try:
-            return store.put_key(change(known))
+            after = change(known)
+            return _recording(store, action, after, by, now).put_key(after)
         except Conflict:
             continue
     raise KeyRefused(f"the key {key_hash[:12]} changed {TRIES} times meanwhile; nothing was changed, try again")
@@ -212,7 +225,7 @@ def _unknown(store: Store, key: ClientKey, changes: Changes) -> Iterator[str]:
     families = {one.data.family for one in targets if one.data.family}
     known = {"routes": set(current.routes), "providers": providers, "denied_providers": providers, "models": models}
     known["denied_models"] = models | families
-    known["classes"] = set(getattr(current, "data_classes", ()))
+    known["classes"] = set(current.data_classes)
     for name, values in named.items():
         for value in sorted(set(values) - known[name]):
             near = difflib.get_close_matches(value, known[name], 1)

@@ -9,8 +9,9 @@ from typing import Any, Literal, Protocol
 
 from understudy.errors import UnderstudyError
 from understudy.keys import ClientKey
-from understudy.ports import Charge, KeyStore, LedgerLine, LedgerStore
+from understudy.ports import Charge, LedgerLine
 from understudy.pricing.ledger import ROUTER, plain_measures
+from understudy.store_ports import KeyStore, LedgerStore
 
 By = Literal["day", "key", "route", "target", "purpose"]
 BY: tuple[By, ...] = ("day", "key", "route", "target", "purpose")

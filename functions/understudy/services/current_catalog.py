@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from understudy.catalog import Catalog
 from understudy.control.load import catalog
-from understudy.ports import ControlStore
+from understudy.store_ports import ControlStore
 
 
 class CurrentCatalog:

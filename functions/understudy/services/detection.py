@@ -25,8 +25,9 @@ from understudy.health.finding import Finding
 from understudy.health.item import Health
 from understudy.health.observation import Observation
 from understudy.health.quality import Judged
-from understudy.ports import Clock, DetectorStore, Kept, Logger, SnapshotStore, Stream
+from understudy.ports import Clock, Logger
 from understudy.services.sweep import asked_of
+from understudy.store_ports import DetectorStore, Kept, SnapshotStore, Stream
 
 TRIES = 8
 MOST_STREAMS = 32

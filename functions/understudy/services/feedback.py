@@ -21,7 +21,8 @@ from understudy.errors import Conflict, FeedbackGiven, InvalidRequest, RequestTo
 from understudy.health.observation import Observation
 from understudy.keys import ClientKey
 from understudy.metrics import own_failure
-from understudy.ports import Answer, AnswerStore, Clock, Logger, ObservationStore
+from understudy.ports import Clock, Logger
+from understudy.store_ports import Answer, AnswerStore, ObservationStore
 from understudy.wire.fronts.base import decoded
 
 PATH = "/feedback"

@@ -52,7 +52,7 @@ class Handling:
     `constraints` what the route, the key and the request demand together, `digest` a number by which the same request
     is known again, `ticket` what it counts for where its key has limits.  `request` is the only form in which anything
     here knows what was asked: where the route redacts personal data, the redacted one; `pii` is what was found, None
-    where nobody looked.
+    where nobody looked.  `recorded`: the audit has it.
     """
 
     id: str
@@ -71,6 +71,7 @@ class Handling:
     digest: int = 0
     shadow: Shadow | None = None
     ticket: Ticket | None = None
+    recorded: bool = False
     pii: Guarded | None = None
 
     @property
@@ -89,3 +90,17 @@ class Handling:
         """The model of the target that is answering; empty before one does."""
         answering = self.journal.answering
         return answering.target.model if answering else ""
+
+
+@dataclass(slots=True)
+class Asked:
+    """What is known of a request so far, for the case that it is turned away; `key_hash` of the key that it brought."""
+
+    id: str
+    front: str
+    key_hash: str = ""
+    client: ClientKey | None = None
+    route: str = ""
+    version: int | None = None
+    constraints: Constraints | None = None
+    handling: Handling | None = None

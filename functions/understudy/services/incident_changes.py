@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from understudy.errors import Conflict
 from understudy.incidents.incident import Incident, Kind
-from understudy.ports import IncidentStore
+from understudy.store_ports import IncidentStore
 
 TRIES = 8
 """Times a conditional write is tried again after losing to another writer."""

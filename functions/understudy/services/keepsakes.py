@@ -21,7 +21,8 @@ from understudy.chat.stream import Chunk
 from understudy.errors import StoreError
 from understudy.keys import ClientKey
 from understudy.metrics import own_failure
-from understudy.ports import Clock, KeepsakeStore, Logger
+from understudy.ports import Clock, Logger
+from understudy.store_ports import KeepsakeStore
 
 REMEMBERED = 2000
 """Signatures that one environment remembers; at a kilobyte or two each."""

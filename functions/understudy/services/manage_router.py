@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from understudy.ports import Clock, ControlStore
+from understudy.ports import Clock
 from understudy.services.publish_control import publish
+from understudy.store_ports import ControlStore
 
 
 class ManageRouter:

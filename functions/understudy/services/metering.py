@@ -19,9 +19,10 @@ from typing import TYPE_CHECKING, Any
 from understudy.errors import StoreError
 from understudy.keys import ClientKey
 from understudy.metrics import own_failure
-from understudy.ports import Charge, Clock, LedgerStore, Logger, Token
+from understudy.ports import Charge, Clock, Logger, Token
 from understudy.pricing.ledger import ROUTER, Purpose, day_of, plain_measures
 from understudy.routing.journal import Attempt
+from understudy.store_ports import LedgerStore
 
 if TYPE_CHECKING:
     from understudy.services.handling import Handling

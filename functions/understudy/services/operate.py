@@ -7,6 +7,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Literal, Protocol
 
+from understudy.audit.change import Action, ControlChange
 from understudy.catalog import Catalog
 from understudy.detectors.watch import Kit
 from understudy.errors import Conflict, UnderstudyError
@@ -16,17 +17,18 @@ from understudy.health.quality import relearned
 from understudy.health.quarantine import quarantined, with_findings
 from understudy.incidents.evidence import KIND
 from understudy.incidents.incident import KINDS, OVER, PROVIDER, Incident, acknowledged, ending, resolved
-from understudy.ports import ControlStore, DetectorStore, HealthStore, IncidentStore, Stream
 from understudy.services.current_catalog import CurrentCatalog
 from understudy.services.detection import accept as accept_stream
 from understudy.services.incident_changes import changed
 from understudy.services.trouble import siblings_of, told
+from understudy.store_ports import ControlStore, DetectorStore, HealthStore, IncidentStore, Stream
 
 TRIES = 8
 LONGEST = 300
-ORPHANS = tuple(kind for kind in KINDS if kind not in ("outage", "credential", "price", "budget"))
-"""The kinds of incidents that stand on findings alone; a breaker, or the control document, sees to the others, and a
-budget is no target's."""
+_OTHERS = ("outage", "credential", "price", "budget", "lifecycle", "contract")
+ORPHANS = tuple(kind for kind in KINDS if kind not in _OTHERS)
+"""The kinds of incidents that stand on findings alone; a breaker, the control document or the calendar sees to the
+others, and a budget is no target's."""
 
 
 class Store(ControlStore, HealthStore, DetectorStore, IncidentStore, Protocol):
@@ -46,21 +48,23 @@ def hold(
     cause = " ".join(because.split())[:LONGEST]
     if not cause:
         raise OperatorError("say why with --because: whoever is on call next will ask")
-    _change(store, target, lambda health: replace(health, hold=Hold(state, now, by, cause)))
+    action: Action = "drain" if state == "drained" else "quarantine"
+    recorded = store.recording(ControlChange(now, by, action, target, {"because": cause, "document": current.version}))
+    _change(recorded, target, lambda health: replace(health, hold=Hold(state, now, by, cause)))
     using = (route for route in current.routes.values() if target in route.asked)
     return [route.name for route in using if state == "quarantined" and route.quarantine == "off"]
 
 
-def release(store: Store, target: str) -> Hold:
+def release(store: Store, target: str, *, by: str, now: float) -> Hold:
     """Give a target its traffic back; returns the hold that was lifted."""
-    _current(store, target)
+    current = _current(store, target)
     lifted: list[Hold] = []
 
     def change(health: Health) -> Health:
         lifted[:] = [health.hold] if health.hold else []
         return replace(health, hold=None)
 
-    _change(store, target, change)
+    _change(store.recording(ControlChange(now, by, "release", target, {"document": current.version})), target, change)
     if not lifted:
         raise OperatorError(f"{target} is not held back; `understudy status` shows who is")
     return lifted[0]
@@ -76,7 +80,10 @@ def accept(
     over = [one for one in known.findings if stream is None or one.stream == stream]
     ends = partial(resolved, now=now, facts={OVER: f"accepted by {by}"}, actions=[(now, f"accepted by {by}")])
     if not over:
-        if stream is None and _ended_orphans(store, known, current, ends):
+        recorded = store.recording(
+            ControlChange(now, by, "accept", target, {"findings": [], "document": current.version})
+        )
+        if stream is None and _ended_orphans(recorded, known, current, ends):
             return []
         of = f" of stream {stream!r}" if stream is not None else ""
         raise OperatorError(f"{target} has no finding{of} to accept; `understudy status` shows what was found")
@@ -96,7 +103,8 @@ def accept(
             after = replace(after, quality=relearned(after.quality))
         return quarantined(health, after, automatic=False, now=now)
 
-    _change(store, target, change)
+    details = {"findings": [f"{one.stream}/{one.told}" for one in over], "document": current.version}
+    _change(store.recording(ControlChange(now, by, "accept", target, details)), target, change)
     for kind in kinds:
         changed(store, target, kind, ends)
     return over
@@ -123,7 +131,8 @@ def acknowledge(store: Store, subject: str, kind: str, *, by: str, now: float) -
     known = next((one for one in KINDS if one == kind), None)
     if known is None:
         raise OperatorError(f"there is no incident of kind {kind!r}; kinds are {', '.join(KINDS)}")
-    if not changed(store, subject, known, partial(acknowledged, now=now, by=by)):
+    recorded = store.recording(ControlChange(now, by, "acknowledge", f"{subject} {kind}"))
+    if not changed(recorded, subject, known, partial(acknowledged, now=now, by=by)):
         incident = store.incident(subject, kind)
         if incident is not None and incident.status == "open":
             raise OperatorError(f"{incident.acknowledged_by} has taken {subject} {kind} already")

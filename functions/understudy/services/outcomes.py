@@ -23,7 +23,8 @@ from understudy.health.latency import KNOWN, Histogram, faded, merged, one, weig
 from understudy.health.observation import MOST_SAMPLES, Observation, thinned
 from understudy.health.standing import Standing, standing
 from understudy.metrics import own_failure
-from understudy.ports import Clock, HealthStore, Logger, ObservationStore
+from understudy.ports import Clock, Logger
+from understudy.store_ports import HealthStore, ObservationStore
 
 FAILURE_FLUSH = 0.3
 """Seconds between two writes of one target's failures."""

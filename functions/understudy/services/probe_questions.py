@@ -15,9 +15,10 @@ from understudy.golden.drift import DRIFT, PROMPTS, drift_body
 from understudy.golden.item import GoldenSet, Item, body
 from understudy.golden.judge import judge_body
 from understudy.golden.sets import find
-from understudy.ports import Logger, Rota
+from understudy.ports import Logger
 from understudy.services.fitness import unfit
 from understudy.services.sweep import Call
+from understudy.store_ports import Rota
 
 _NOBODYS = Route("probe", ())
 """A route that agrees to nothing's being lost."""

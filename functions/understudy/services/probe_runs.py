@@ -21,7 +21,7 @@ from understudy.golden.drift import first_token
 from understudy.golden.item import Item
 from understudy.golden.judge import judge_value
 from understudy.health.observation import Observation
-from understudy.ports import CONFIRM_GAP, Clock, Logger, ObservationStore, Probing, ProbingStore, Rota
+from understudy.ports import CONFIRM_GAP, Clock, Logger
 from understudy.pricing.ledger import Purpose
 from understudy.services.metering import Metering
 from understudy.services.probe_call import Asked, Caller, Seen, measured, probe_limits, seen_of
@@ -29,6 +29,7 @@ from understudy.services.probe_questions import Question, Questions, judge_quest
 from understudy.services.probe_samples import of_item, of_target
 from understudy.services.spend import counted, estimated, reserved, too_dear
 from understudy.services.sweep import Call, allowing, demanded_of, demanded_of_judges, judge_for, overdue, runs_of, well
+from understudy.store_ports import ObservationStore, Probing, ProbingStore, Rota
 
 AT_ONCE = 4
 """Questions of one run that are under way together."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
 from typing import Protocol
@@ -21,7 +21,7 @@ from understudy.errors import Conflict
 from understudy.facts import NO_CONSTRAINTS
 from understudy.health.breaker import lease
 from understudy.health.item import Health, settled
-from understudy.ports import Clock, DueQueue, Logger, PageReader, Probing, ProbingStore, StatusPageStore
+from understudy.ports import Clock, DueQueue, Logger, PageReader
 from understudy.routing.attempts import Ask
 from understudy.routing.limits import first_token_limit
 from understudy.services.current_catalog import CurrentCatalog
@@ -34,6 +34,7 @@ from understudy.services.read_model import Reads
 from understudy.services.spend import counted, estimated, reserved, too_dear
 from understudy.services.status_pages import StatusPages
 from understudy.services.sweep import Call, allowing, call_from, due, late, plan
+from understudy.store_ports import Probing, ProbingStore, StatusPageStore
 
 LEASE_TRIES = 5
 EARLIEST = 1.5
@@ -62,9 +63,11 @@ class ProbeTargets:
         metering: Metering | None = None,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
         pages: PageReader | None = None,
+        chores: Sequence[Callable[[], object]] = (),
     ) -> None:
         """`salt`: what tells this stack from others, so that they do not all ask at the same moments; `pages`: what
-        reads status pages, None where nobody does."""
+        reads status pages, None where nobody does; `chores` are done at every tick, after its own work."""
+        self._chores = chores
         self._salt = salt
         self._sleep = sleep
         self._store = store
@@ -79,6 +82,20 @@ class ProbeTargets:
 
     async def tick(self) -> int:
         """Ask for the probes of this minute; returns how many.  Raises StoreError, QueueError."""
+        try:
+            return await self._sweep_all()
+        finally:
+            for chore in self._chores:
+                await self._do(chore)
+
+    async def _do(self, chore: Callable[[], object]) -> None:
+        """A chore that fails is tried again at the next tick, and costs neither probes nor another chore."""
+        try:
+            await asyncio.to_thread(chore)
+        except Exception:
+            self._logger.exception("what is done beside probing failed")
+
+    async def _sweep_all(self) -> int:
         current = await asyncio.to_thread(self._catalog.read)
         if current is None:
             return 0

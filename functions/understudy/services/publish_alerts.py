@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from understudy.incidents.incident import Incident, Notice
 from understudy.incidents.wording import notice
 from understudy.metrics import own_failure
-from understudy.ports import AlertSink, Clock, Logger, NoticeStore
+from understudy.ports import AlertSink, Clock, Logger
+from understudy.store_ports import NoticeStore
 
 LEASE = 60.0
 """Seconds after which a claim whose owner has vanished may be taken over."""

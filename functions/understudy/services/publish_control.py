@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from understudy.audit.change import ControlChange
 from understudy.control.diff import Change, diff
 from understudy.control.document import parse, warnings
 from understudy.control.load import catalog
@@ -18,7 +19,7 @@ from understudy.control.versions import Pointer, Version, digest
 from understudy.errors import Conflict, DocumentError, Problem
 
 if TYPE_CHECKING:
-    from understudy.ports import ControlStore
+    from understudy.store_ports import ControlStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +76,8 @@ def publish(
         store.add_version(Version(number, text, document, mark, now, by, note))
     except Conflict as error:
         raise _meanwhile(number) from error
-    _move(store, number, pointer, now=now, by=by)
+    told = {"note": note, "digest": mark, "changes": [change.path for change in changes], "source": filename}
+    _move(store, pointer, ControlChange(now, by, "publish", f"version {number}", told), number)
     return Published(number, tuple(changes), remarks)
 
 
@@ -100,8 +102,9 @@ def rollback(store: ControlStore, number: int | None = None, *, now: float, by: 
     catalog(target.document, wanted)
     if wanted == pointer.version:
         return Published(wanted, (), tuple(warnings(target.document, now)), moved=False)
-    _move(store, wanted, pointer, now=now, by=by)
     changes = tuple(diff(current.document, target.document))
+    told = {"from": f"version {pointer.version}", "digest": target.digest, "changes": [one.path for one in changes]}
+    _move(store, pointer, ControlChange(now, by, "rollback", f"version {wanted}", told), wanted)
     return Published(wanted, changes, tuple(warnings(target.document, now)))
 
 
@@ -135,10 +138,12 @@ def _current(store: ControlStore) -> tuple[Pointer | None, Version | None]:
     return pointer, None if pointer is None else store.version(pointer.version)
 
 
-def _move(store: ControlStore, number: int, seen: Pointer | None, *, now: float, by: str) -> None:
+def _move(store: ControlStore, seen: Pointer | None, change: ControlChange, number: int) -> None:
+    """Move the pointer, with the record of it."""
     rev = seen.rev + 1 if seen else 1
+    pointer = Pointer(version=number, rev=rev, moved_at=change.at, moved_by=change.by)
     try:
-        store.move_pointer(Pointer(version=number, rev=rev, moved_at=now, moved_by=by), seen)
+        store.recording(change).move_pointer(pointer, seen)
     except Conflict as error:
         winner = store.pointer()
         raise _meanwhile(winner.version if winner else number) from error

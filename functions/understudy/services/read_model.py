@@ -18,7 +18,8 @@ from understudy.errors import DocumentError, RouterNotReady, StoreError, Unauthe
 from understudy.health.item import Health
 from understudy.keys import ClientKey, hash_key
 from understudy.metrics import own_failure
-from understudy.ports import Clock, ControlStore, KeyStore, Logger, Snapshot, SnapshotStore
+from understudy.ports import Clock, Logger
+from understudy.store_ports import ControlStore, KeyStore, Snapshot, SnapshotStore
 
 TTL = 2.0
 """Seconds after which what is known is too old to be used without asking."""

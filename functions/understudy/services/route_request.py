@@ -25,7 +25,7 @@ from understudy.errors import (
 )
 from understudy.facts import plain_constraints
 from understudy.health.item import Health
-from understudy.keys import ClientKey
+from understudy.keys import ClientKey, hash_key
 from understudy.metrics import own_failure
 from understudy.ports import Clock, Logger
 from understudy.routing.journal import Journal
@@ -33,12 +33,13 @@ from understudy.routing.policy import decide
 from understudy.routing.scorers import Outlook
 from understudy.runtime.gateway import ApiRequest
 from understudy.services.admission import Admissions
+from understudy.services.audit import Audit
 from understudy.services.decision_log import refusal
 from understudy.services.demands import HEADER, in_force
 from understudy.services.feedback import PATH as FEEDBACK
 from understudy.services.feedback import Feedback
 from understudy.services.fitness import offence, unfit
-from understudy.services.handling import Answered, Guarded, Handling
+from understudy.services.handling import Answered, Asked, Guarded, Handling
 from understudy.services.keepsakes import Keepsakes
 from understudy.services.metering import PATH as USAGE
 from understudy.services.metering import Metering
@@ -87,6 +88,7 @@ class RouteRequest:
         rng: random.Random,
         admissions: Admissions | None = None,
         metering: Metering | None = None,
+        audit: Audit | None = None,
         guarding: Callable[[], Guarding] | None = None,
     ) -> None:
         """`guarding` looks for personal data; it is loaded with the first request that wants it."""
@@ -101,6 +103,7 @@ class RouteRequest:
         self._logger = logger
         self._rng = rng
         self._outlooks = Outlooks(clock)
+        self._audit = audit
         self._serving = Serving(
             outcomes,
             upstream,
@@ -112,6 +115,7 @@ class RouteRequest:
             rng=rng,
             admissions=admissions,
             metering=metering,
+            audit=audit,
         )
 
     async def answer(self, request: ApiRequest) -> Answered:
@@ -121,8 +125,9 @@ class RouteRequest:
         headers = CORS | dict.fromkeys(("x-request-id", "request-id", "x-understudy-request-id"), request_id)
         if request.method == "OPTIONS":
             return Answered(204, headers | PREFLIGHT, b"")
+        asked = Asked(request_id, request.path)
         try:
-            return await self._dispatch(request, request_id, headers)
+            return await self._dispatch(request, asked, headers)
         except Exception as error:  # noqa: BLE001 - every request has an answer
             status, body = front_of(request.path, request.headers).error(error)
             fault = error if status == 500 else None
@@ -130,10 +135,12 @@ class RouteRequest:
                 self._failed(request_id)
             else:
                 self._logger.info("refused", request_id=request_id, status=status, **refusal(error))
+            if self._audit is not None:
+                self._audit.refused(asked, error, status)
             headers |= error_headers(error)
             return Answered(status, {**headers, "content-type": "application/json"}, encode(body), fault)
 
-    async def _dispatch(self, request: ApiRequest, request_id: str, headers: dict[str, str]) -> Answered:
+    async def _dispatch(self, request: ApiRequest, asked: Asked, headers: dict[str, str]) -> Answered:
         listing = request.path == MODELS or request.path.startswith(MODELS + "/")
         front, judging, spending = FRONTS.get(request.path), request.path == FEEDBACK, request.path == USAGE
         if front is None and not (listing or judging or spending):
@@ -142,8 +149,10 @@ class RouteRequest:
         if request.method != (method := "GET" if listing or spending else "POST"):
             raise WrongMethod(f"{request.path} takes {method}, not {request.method}.", allowed=method)
         key = caller_key(request)
+        asked.key_hash = hash_key(key)
         known = self._read_model.catalog(urgent=self._outcomes.in_doubt)
         catalog, client = await asyncio.gather(known, self._read_model.authenticate(key))
+        asked.client, asked.version = client, catalog.version
         if judging:
             await self._feedback.take(client, body_of(request))
             return Answered(204, headers, b"")
@@ -151,24 +160,24 @@ class RouteRequest:
             usage = await self._metering.usage(client) if self._metering else {}
             return Answered(200, {**headers, "content-type": "application/json"}, encode(usage))
         if front is None:
-            asked = request.path.removeprefix(MODELS).removeprefix("/")
-            routes = [name for name in catalog.routes if client.may_ask(name)]
-            body = encode(model(asked, routes) if asked else models(routes))
+            name = request.path.removeprefix(MODELS).removeprefix("/")
+            routes = [route for route in catalog.routes if client.may_ask(route)]
+            body = encode(model(name, routes) if name else models(routes))
             return Answered(200, {**headers, "content-type": "application/json"}, body)
-        handling = await self._handling(request, front, request_id, client, catalog)
+        handling = asked.handling = await self._handling(request, front, asked, client, catalog)
         return await self._serving.answer(handling, front, headers)
 
     async def _handling(
-        self, given: ApiRequest, front: Front, request_id: str, client: ClientKey, catalog: Catalog
+        self, given: ApiRequest, front: Front, asked: Asked, client: ClientKey, catalog: Catalog
     ) -> Handling:
         body = body_of(given)
         request = front.read(body, given.headers)
-        route = catalog.routes.get(request.model)
+        asked.route, route = request.model, catalog.routes.get(request.model)
         if route is None or not client.may_ask(route.name):
             # A route that the key may not ask is none for it, so that nobody learns its name by asking.
             known = ", ".join(sorted(filter(client.may_ask, catalog.routes)))
             raise UnknownModel(f"There is no model {request.model!r} here; there are: {known}.", param="model")
-        constraints = in_force(route, client, given.headers.get(HEADER), catalog)
+        constraints = asked.constraints = in_force(route, client, given.headers.get(HEADER), catalog)
         request, pii = await self._guarded(given, front, body, request, route, constraints.pii)
         if isinstance(request, ChatRequest):
             request = await self._keepsakes.put_back(client, request)
@@ -184,7 +193,7 @@ class RouteRequest:
                 standing=self._outcomes.standing,
                 rng=self._rng,
                 bound=bound,
-                outlook=self._outlook(route, fleet, catalog.health, request_id),
+                outlook=self._outlook(route, fleet, catalog.health, asked.id),
             )
         except NoCompliantTarget as refused:
             refused.constraints = plain_constraints(constraints)
@@ -192,7 +201,7 @@ class RouteRequest:
         if not decision.candidates and estimate_of(request) is None:
             raise _unserved(request, route, decision.unfit)
         return Handling(
-            id=request_id,
+            id=asked.id,
             front=given.path,
             client=client,
             request=request,

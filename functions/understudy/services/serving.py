@@ -22,6 +22,7 @@ from understudy.ports import Clock, Logger
 from understudy.routing.attempts import Attempts
 from understudy.routing.policy import Judged
 from understudy.services.admission import Admissions
+from understudy.services.audit import Audit
 from understudy.services.decision_log import log_decision
 from understudy.services.feedback import Feedback
 from understudy.services.handling import Answered, Handling
@@ -54,6 +55,7 @@ class Serving:
         rng: random.Random,
         admissions: Admissions | None = None,
         metering: Metering | None = None,
+        audit: Audit | None = None,
     ) -> None:
         self._metering = metering
         self._outcomes = outcomes
@@ -61,6 +63,7 @@ class Serving:
         self._keepsakes = keepsakes
         self._feedback = feedback
         self._signals = signals
+        self._audit = audit
         self._clock = clock
         self._logger = logger
         self._rng = rng
@@ -147,7 +150,7 @@ class Serving:
     async def _settle(self, shadow: Shadow | None = None, patience: float = 0.0) -> None:
         """Before the environment may freeze, what was begun is given a moment to be written."""
         await self._shadows.settle(shadow, patience)
-        started = (self._outcomes, self._keepsakes, self._feedback, self._metering, self._admissions)
+        started = (self._outcomes, self._keepsakes, self._feedback, self._metering, self._admissions, self._audit)
         await asyncio.gather(*(each.settle(SETTLE) for each in started if each is not None))
 
     async def _stream(
@@ -194,6 +197,8 @@ class Serving:
         if self._admissions:
             self._admissions.leave(handling)
         log_decision(self._logger, handling, error, now)
+        if self._audit is not None:
+            self._audit.answered(handling, error, now)
         try:
             if self._metering is not None:
                 # Money first: what is measured must not cost it.

@@ -12,9 +12,10 @@ from decimal import Decimal
 from understudy.catalog import HealthSettings, Target
 from understudy.chat.request import ChatRequest
 from understudy.chat.unary import UnaryRequest
-from understudy.ports import AskKind, Probing
+from understudy.ports import AskKind
 from understudy.routing.journal import Attempt
 from understudy.routing.limits import dearest
+from understudy.store_ports import Probing
 
 BEYOND = 2
 """Health checks, and what confirms an alarm, go on up to so many times the allowance: they are few tokens, and without

@@ -13,11 +13,12 @@ from typing import Any, Protocol
 
 from understudy.catalog import Catalog, Target
 from understudy.incidents.incident import ACCOUNT, OVER, Incident, Kind, observed, resolved
-from understudy.ports import Clock, IncidentStore, KeyStore, LedgerStore
+from understudy.ports import Clock
 from understudy.pricing.cost import price_at
 from understudy.pricing.ledger import ROUTER, day_of
 from understudy.pricing.pace import highest, months_before, usual
 from understudy.services.incident_changes import changed
+from understudy.store_ports import IncidentStore, KeyStore, LedgerStore
 
 PAUSE = 300.0
 """Seconds between two looks of one environment."""

@@ -16,7 +16,8 @@ from understudy.catalog import Catalog, HealthSettings, Provider
 from understudy.errors import AttemptFailed, Conflict
 from understudy.health.item import Health, settled
 from understudy.health.status_page import EVERY, MOST, Corroboration, StatusPage, corroboration
-from understudy.ports import Clock, Logger, PageReader, StatusPageStore
+from understudy.ports import Clock, Logger, PageReader
+from understudy.store_ports import StatusPageStore
 
 CONNECT = 3.0
 """Seconds to connect."""

@@ -21,9 +21,10 @@ from understudy.health.finding import Finding
 from understudy.health.item import Health, settled
 from understudy.incidents.evidence import KIND, PAGE, Found, actions, facts, summary
 from understudy.incidents.incident import OVER, PROVIDER, Action, Incident, Kind, Severity, observed, resolved
-from understudy.ports import Clock, IncidentStore, SnapshotStore, StatusPageStore, Stream
+from understudy.ports import Clock
 from understudy.services.incident_changes import changed
 from understudy.services.sweep import asked_of
+from understudy.store_ports import IncidentStore, SnapshotStore, StatusPageStore, Stream
 
 SHARED = 0.75
 """The part of a provider's targets that must have the same trouble for it to be the provider's; two at least."""

@@ -21,26 +21,25 @@ from understudy.health.quarantine import quarantined, with_findings
 from understudy.health.score import scored
 from understudy.incidents.evidence import KIND
 from understudy.metrics import Measured, own_failure
-from understudy.ports import (
-    Clock,
-    ConfirmQueue,
+from understudy.ports import Clock, ConfirmQueue, Logger, ProbeQueue
+from understudy.services.budget_alerts import end_those_over
+from understudy.services.current_catalog import CurrentCatalog
+from understudy.services.detection import Detection, Find, Learned
+from understudy.services.spend_watch import SpendWatch
+from understudy.services.trouble import Troubles, told, unasked
+from understudy.services.version_history import VersionHistory
+from understudy.store_ports import (
     ControlStore,
     DetectorStore,
     HealthStore,
     IncidentStore,
     KeyStore,
     LedgerStore,
-    Logger,
-    ProbeQueue,
     SnapshotStore,
     StatusPageStore,
     Stream,
+    VersionStore,
 )
-from understudy.services.budget_alerts import end_those_over
-from understudy.services.current_catalog import CurrentCatalog
-from understudy.services.detection import Detection, Find, Learned
-from understudy.services.spend_watch import SpendWatch
-from understudy.services.trouble import Troubles, told, unasked
 
 TRIES = 8
 """Times a conditional write is tried again after losing to another writer."""
@@ -65,6 +64,7 @@ class Store(
     StatusPageStore,
     KeyStore,
     LedgerStore,
+    VersionStore,
     Protocol,
 ):
     """The part of the store that health needs."""
@@ -96,6 +96,7 @@ class UpdateHealth:
         self._detection = Detection(store, clock=clock, logger=logger, kit=kit, find=find)
         self._troubles = Troubles(store, clock=clock)
         self._spend = SpendWatch(store, clock=clock)
+        self._versions = VersionHistory(store, clock=clock, logger=logger)
         self._measured_at: dict[str, float] = {}
         self._waiting: dict[str, list[Observation]] = {}
         self._tidied_at = float("-inf")
@@ -107,6 +108,7 @@ class UpdateHealth:
             return
         # The breakers of all come first: callers wait for them, and nobody waits for a detector.
         self._change(seen.target, lambda health: fold(health, seen, current.health, self._rng))
+        self._versions.observe(seen)
         if seen.samples:
             self._waiting.setdefault(seen.target, []).append(seen)
 
@@ -135,6 +137,7 @@ class UpdateHealth:
         if waiting and current is not None:
             count, names = sum(map(len, waiting.values())), ", ".join(sorted(waiting))[:LONGEST]
             self._logger.warning("values were left out, for time was up", observations=count, targets=names)
+        self._versions.flush(until)
 
     def tidy(self) -> None:
         """End the incidents of budgets whose day or month is over; looked at once a minute."""

@@ -46,22 +46,24 @@ class DynamoTable:
         return found
 
     def put(self, item: Item, *, seen: int | None = None) -> None:
-        pk, sk = item.key
-        raw = {
-            "pk": {"S": pk},
-            "sk": {"S": sk},
-            "rev": {"N": str(item.rev)},
-            "body": {"S": json.dumps(item.body, separators=(",", ":"))},
-        }
-        if item.ttl is not None:
-            raw["ttl"] = {"N": str(int(item.ttl))}
-        condition: dict[str, Any] = {}
-        if seen is not None:
-            condition = {
-                "ConditionExpression": "rev = :seen" + (" OR attribute_not_exists(pk)" if seen == 0 else ""),
-                "ExpressionAttributeValues": {":seen": {"N": str(seen)}},
-            }
-        self._call("put_item", Item=raw, **condition)
+        self._call("put_item", Item=_raw(item), **({} if seen is None else _condition(seen)))
+
+    def put_all(self, writes: Sequence[tuple[Item, int]]) -> Key | None:
+        from botocore.exceptions import ClientError
+
+        puts = [{"Put": {"TableName": self._name, "Item": _raw(item), **_condition(seen)}} for item, seen in writes]
+        try:
+            # The token that boto3 adds to each call makes a repeated one count once (Amazon DynamoDB API reference,
+            # "TransactWriteItems").
+            self._call("transact_write_items", TransactItems=puts, named=False)
+        except StoreError as error:
+            cause = error.__cause__
+            reasons = cause.response.get("CancellationReasons", ()) if isinstance(cause, ClientError) else ()
+            for (item, _), reason in zip(writes, reasons, strict=False):
+                if reason.get("Code") in _LOST:
+                    return item.key
+            raise
+        return None
 
     def query(self, pk: str, *, prefix: str = "", limit: int | None = None, newest: bool = False) -> Sequence[Item]:
         values = {":pk": {"S": pk}}
@@ -173,6 +175,29 @@ class DynamoTable:
                 )
                 self._built = boto3.client("dynamodb", config=config, **self._options)
             return self._built
+
+
+_LOST = ("ConditionalCheckFailed", "TransactionConflict")
+"""Why a write of several was refused, where somebody else wrote first or writes just now."""
+
+
+def _raw(item: Item) -> dict[str, Any]:
+    """The item in DynamoDB's attribute-value form."""
+    pk, sk = item.key
+    raw = {
+        "pk": {"S": pk},
+        "sk": {"S": sk},
+        "rev": {"N": str(item.rev)},
+        "body": {"S": json.dumps(item.body, separators=(",", ":"))},
+    }
+    return raw if item.ttl is None else raw | {"ttl": {"N": str(int(item.ttl))}}
+
+
+def _condition(seen: int) -> dict[str, Any]:
+    return {
+        "ConditionExpression": "rev = :seen" + (" OR attribute_not_exists(pk)" if seen == 0 else ""),
+        "ExpressionAttributeValues": {":seen": {"N": str(seen)}},
+    }
 
 
 def _key(key: Key) -> dict[str, Any]:

@@ -20,6 +20,11 @@
 | line of the ledger    | ledger#ACCOUNT    | DAY#route#ROUTE#SHARD       | routers, probes (added to, ttl)|
 | … of its own calls    | ledger#ACCOUNT    | DAY#target#TARGET#SHARD     | routers, probes (added to, ttl)|
 | spent by an account   | spent#ACCOUNT     | YYYY-MM#SHARD               | routers, probes (added to, ttl)|
+| versions of a target  | target#NAME       | versions                    | update_health (rev)        |
+| head of a segment     | audit#YYYY-MM-DD  | head#SEGMENT                | routers (rev, ttl)         |
+| control change        | audit             | change#000000000012         | whoever changes (once)     |
+| seal of a day         | audit             | seal#YYYY-MM-DD             | probe_targets (once)       |
+| heads of a seal       | audit             | sealed#YYYY-MM-DD#ROOT#0001 | probe_targets              |
 
 An ACCOUNT is the SHA256 of a client key (of the first of those that replaced each other), or empty for the router
 itself; an item that is added to once for each token also has the last number of each WRITER under `@WRITER`.
@@ -40,6 +45,12 @@ HISTORY = "incident_history"
 CONTROL = "control"
 VERSION = "version#"
 KEYS = "keys"
+VERSIONS = "versions"
+AUDIT = "audit"
+CHANGE = "change#"
+HEAD = "head#"
+SEAL = "seal#"
+SEALED = "sealed#"
 OBSERVATION_TTL = 7 * 86400
 SPEND_TTL = 90 * 86400
 DETECTOR_TTL = 90 * 86400
@@ -50,6 +61,7 @@ ANSWER_TTL = 86400
 USE_TTL = 86400
 LEDGER_TTL = 400 * 86400
 """A year and a month."""
+HEAD_TTL = 30 * 86400
 
 
 def pointer() -> tuple[str, str]:
@@ -135,3 +147,28 @@ def spent_of(account: str) -> str:
 
 def spent(account: str, month: str, shard: int) -> tuple[str, str]:
     return spent_of(account), f"{month}#{shard}"
+
+
+def versions(name: str) -> tuple[str, str]:
+    return target(name), VERSIONS
+
+
+def audit(day: str) -> str:
+    return f"{AUDIT}#{day}"
+
+
+def head(segment: str) -> tuple[str, str]:
+    day, _, nonce = segment.partition("/")
+    return audit(day), f"{HEAD}{nonce}"
+
+
+def change(seq: int) -> tuple[str, str]:
+    return AUDIT, f"{CHANGE}{seq:012d}"
+
+
+def seal(day: str) -> tuple[str, str]:
+    return AUDIT, f"{SEAL}{day}"
+
+
+def sealed(day: str, root: str, page: int) -> tuple[str, str]:
+    return AUDIT, f"{SEALED}{day}#{root[:16]}#{page:04d}"

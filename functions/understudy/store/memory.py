@@ -33,6 +33,17 @@ class MemoryTable:
                 raise Conflict(f"{item.key}: revision {seen} is no longer current")
             self._items[item.key] = (body, item.rev, item.ttl)
 
+    def put_all(self, writes: Sequence[tuple[Item, int]]) -> Key | None:
+        bodies = [json.dumps(item.body) for item, _ in writes]
+        with self._lock:
+            for item, seen in writes:
+                current = self._items.get(item.key)
+                if (current[1] if current else 0) != seen:
+                    return item.key
+            for (item, _), body in zip(writes, bodies, strict=True):
+                self._items[item.key] = (body, item.rev, item.ttl)
+        return None
+
     def query(self, pk: str, *, prefix: str = "", limit: int | None = None, newest: bool = False) -> Sequence[Item]:
         with self._lock:
             keys = sorted((k for k in self._items if k[0] == pk and k[1].startswith(prefix)), reverse=newest)

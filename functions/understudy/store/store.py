@@ -14,11 +14,12 @@ from understudy.health.observation import Observation
 from understudy.health.status_page import StatusPage, status_page_from
 from understudy.incidents.incident import Incident, incident_from
 from understudy.keys import ClientKey, key_from
-from understudy.ports import Answer, Kept, Probing, Rota, Snapshot, Stream, Use
 from understudy.pricing.ledger import day_of
 from understudy.store import keys
+from understudy.store.audit import AuditItems
 from understudy.store.ledger import NANO, Ledger
 from understudy.store.table import Item
+from understudy.store_ports import Answer, Kept, Probing, Rota, Snapshot, Stream, Use
 
 MINUTE = 60
 MOST_OVER = 20
@@ -27,9 +28,9 @@ RUN_TRIES = 8
 """Times that a run is tried to be taken after losing to another stream's."""
 
 
-class Store(Ledger):
+class Store(Ledger, AuditItems):
     """See `understudy.ports`: control, health, detectors, observations, probing, status pages, client keys and their
-    use, incidents, notices, keepsakes, answers, snapshots, the ledger."""
+    use, incidents, notices, keepsakes, answers, snapshots, the ledger, the audit."""
 
     # control document
 
@@ -233,6 +234,15 @@ class Store(Ledger):
         rev = 1 if answer.score is None else 2
         key = keys.answer(answer.key_hash, answer.request_id)
         self._table.put(Item(key, asdict(answer), rev=rev, ttl=answer.at + keys.ANSWER_TTL), seen=rev - 1)
+
+    # versions of a target
+
+    def version_history(self, target: str) -> Kept | None:
+        item = self._table.get(keys.versions(target))
+        return Kept(item.body, item.rev) if item else None
+
+    def put_version_history(self, target: str, kept: Kept) -> None:
+        self._table.put(Item(keys.versions(target), kept.plain, rev=kept.rev + 1), seen=kept.rev)
 
     # one read for the data plane
 

@@ -33,6 +33,10 @@ class Table(Protocol):
         """Write; with `seen`, only where the revision still is that one (0: only where there is no item, or one
         without revision).  Raises Conflict where it is not."""
 
+    def put_all(self, writes: Sequence[tuple[Item, int]]) -> Key | None:
+        """Write all of them where every one's revision still is the one beside it (0: as `put` has it), else none.
+        Returns the key of the first one that was not so, None where all were written."""
+
     def query(self, pk: str, *, prefix: str = "", limit: int | None = None, newest: bool = False) -> Sequence[Item]:
         """Items of one partition in key order, or in reverse; strongly consistent."""
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import pytest
 
 from tests.unit.control.documents import TEXT
+from understudy.audit.change import ControlChange
 from understudy.control.versions import Pointer, Version
 from understudy.errors import Conflict, StoreError
 
@@ -20,6 +21,11 @@ class FakeControlStore:
         self.before_add = lambda: None
         self.before_move = lambda: None
         self.writes: list[str] = []
+        self.told: list[ControlChange] = []
+
+    def recording(self, change: ControlChange) -> FakeControlStore:
+        self.told.append(change)
+        return self
 
     def pointer(self) -> Pointer | None:
         return self.current

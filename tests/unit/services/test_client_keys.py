@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from decimal import Decimal
@@ -14,6 +15,7 @@ from understudy.facts import Constraints
 from understudy.incidents.incident import Incident
 from understudy.keys import ClientKey, KeyLimits, hash_key
 from understudy.services.client_keys import Changes, KeyRefused, change, create, find, revoke, rotate, state_of
+from understudy.store.store import Store
 
 DAY = 86400.0
 FULL = Changes(
@@ -24,7 +26,7 @@ FULL = Changes(
 
 
 def made(world: World, name: str = "shop", changes: Changes = FULL) -> tuple[str, ClientKey]:
-    return create(world.store, name, changes, NOW)
+    return create(world.store, name, changes, by="ann", now=NOW)
 
 
 def kept(world: World) -> dict[str, ClientKey]:
@@ -71,7 +73,7 @@ class TestCreating:
         world = World()
         before = kept(world)
         with pytest.raises(KeyRefused) as caught:
-            create(world.store, "sh#op", changes, NOW)
+            create(world.store, "sh#op", changes, by="ann", now=NOW)
         assert (True, True) == (says in str(caught.value), "name: 'sh#op' is none" in str(caught.value))
         assert before == kept(world)
 
@@ -141,46 +143,45 @@ class TestRotating:
         """Both are good until the overlap is over; they share one account, through every further rotation."""
         world = World()
         _, old = made(world)
-        secret, new, ended = rotate(world.store, "shop", 24.0, NOW)
+        secret, new, ended = rotate(world.store, "shop", 24.0, by="ann", now=NOW)
         assert replace(old, hash=hash_key(secret), replaces=old.hash, line=old.hash) == new
         assert replace(old, expires_at=NOW + DAY, rev=2) == ended == world.store.key(old.hash)
         assert [True, True, False] == [ended.active(NOW), ended.active(NOW + DAY - 1), ended.active(NOW + DAY)]
-        _, third, _ = rotate(world.store, new.hash[:12], 0.0, NOW + 1)
+        _, third, _ = rotate(world.store, new.hash[:12], 0.0, by="ann", now=NOW + 1)
         assert (old.account, new.hash) == (third.account, third.replaces)
 
     def test_a_key_that_ends_sooner_is_not_prolonged(self) -> None:
         """The overlap is the longest that the old one lives."""
         world = World()
         made(world, changes=Changes(key={"expires_at": NOW + 60}))
-        assert NOW + 60 == rotate(world.store, "shop", 24.0, NOW)[2].expires_at
+        assert NOW + 60 == rotate(world.store, "shop", 24.0, by="ann", now=NOW)[2].expires_at
 
     def test_a_key_is_rotated_once(self) -> None:
         """The successor is rotated next, so that two operators do not make two."""
         world = World()
         _, old = made(world)
-        _, new, _ = rotate(world.store, "shop", 24.0, NOW)
+        _, new, _ = rotate(world.store, "shop", 24.0, by="ann", now=NOW)
         with pytest.raises(KeyRefused, match=f"its successor is {new.hash[:12]}"):
-            rotate(world.store, old.hash, 24.0, NOW)
+            rotate(world.store, old.hash, 24.0, by="ann", now=NOW)
 
     @pytest.mark.parametrize("how", ["rival", "failure"])
     def test_a_rotation_that_fails_half_way_leaves_no_key(self, how: str) -> None:
         """Where the old key cannot be ended the new one, which nobody has seen, is revoked again."""
         world = World()
         _, old = made(world)
-        put = world.store.put_key
         writes: list[ClientKey] = []
 
-        def put_key(key: ClientKey) -> ClientKey:
-            writes.append(key)
-            if len(writes) == 2 and how == "failure":
-                raise StoreError("the table is down")
-            if len(writes) == 2:
-                put(replace(old, owner="somebody else"))
-            return put(key)
+        class Disturbed(Store):
+            def put_key(self, key: ClientKey) -> ClientKey:
+                writes.append(key)
+                if len(writes) == 2 and how == "failure":
+                    raise StoreError("the table is down")
+                if len(writes) == 2:
+                    world.store.put_key(replace(old, owner="somebody else"))
+                return super().put_key(key)
 
-        world.store.put_key = put_key  # type: ignore[method-assign]
         with pytest.raises(KeyRefused, match="was not rotated"):
-            rotate(world.store, "shop", 24.0, NOW)
+            rotate(Disturbed(world.table), "shop", 24.0, by="ann", now=NOW)
         assert [old.hash] == [one.hash for one in kept(world).values() if one.name == "shop" and one.active(NOW)]
 
     @pytest.mark.parametrize("overlap", [-1.0, float("nan"), 1e9])
@@ -189,7 +190,7 @@ class TestRotating:
         world = World()
         made(world)
         with pytest.raises(KeyRefused, match="--overlap"):
-            rotate(world.store, "shop", overlap, NOW)
+            rotate(world.store, "shop", overlap, by="ann", now=NOW)
 
 
 class TestFinding:
@@ -197,7 +198,7 @@ class TestFinding:
         """One that fits several, or none, is refused with what there is."""
         world = World()
         _, old = made(world)
-        _, new, _ = rotate(world.store, "shop", 24.0, NOW)
+        _, new, _ = rotate(world.store, "shop", 24.0, by="ann", now=NOW)
         assert new == find(world.store, new.hash[:9], NOW)
         for reference in ("shop", "nobody", ""):
             with pytest.raises(KeyRefused):
@@ -218,3 +219,24 @@ class TestFinding:
     def test_a_state_is_one_word(self, changed: Callable[[ClientKey], ClientKey], state: str) -> None:
         """For people and machines alike."""
         assert state == state_of(changed(ClientKey("a" * 64, "app", NOW)), NOW)
+
+
+class TestRecords:
+    def test_every_change_of_a_key_is_recorded_with_it(self) -> None:
+        """Who made, changed, rotated and revoked it; neither the key nor its hash as a whole is in a record."""
+        world = World()
+        secret, old = made(world)
+        change(world.store, "shop", Changes(key={"owner": "billing"}), by="bob", now=NOW)
+        _, new, _ = rotate(world.store, "shop", 0.0, by="cy", now=NOW)
+        revoke(world.store, new.hash[:12], by="dee", now=NOW)
+        records = [one["record"] for one in world.store.changes()[1:]]
+        expected = [
+            ("ann", "key_created", old.hash[:12]),
+            ("bob", "key_changed", old.hash[:12]),
+            ("cy", "key_created", new.hash[:12]),
+            ("cy", "key_rotated", old.hash[:12]),
+            ("dee", "key_revoked", new.hash[:12]),
+        ]
+        assert expected == [(one["by"], one["action"], one["subject"]) for one in records]
+        said = json.dumps(records)
+        assert (False, False) == (secret in said, old.hash in said)

@@ -107,7 +107,7 @@ def test_an_end_that_nothing_shows_claims_no_looks() -> None:
 def test_a_hold_that_an_operator_lifted_does_not_come_back() -> None:
     """While the proof stands, neither bad runs nor redeliveries set it again."""
     watched = confirmed()
-    release(watched.world.store, "lead")
+    release(watched.world.store, "lead", by="ann", now=watched.world.clock.now)
     watched.answers(WRONG, run=-2)
     assert ([("quality", "confirmed")], None) == (watched.states(), watched.health().hold)
 

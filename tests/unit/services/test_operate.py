@@ -172,4 +172,4 @@ def test_a_rival_write_is_kept() -> None:
     table.before_put = lambda: store.put_health(replace(watched.health(), benched_until=9.0))
     hold(store, "lead", "drained", by="ann", because="x", now=NOW)
     assert (9.0, "drained") == (watched.health().benched_until, getattr(watched.health().hold, "state", None))
-    assert "ann" == release(store, "lead").by
+    assert "ann" == release(store, "lead", by="bob", now=NOW).by

@@ -97,12 +97,21 @@ class FrailTable(MemoryTable):
 
     def put(self, item: Any, *, seen: int | None = None) -> None:
         self._check("put")
+        self._before(item)
+        super().put(item, seen=seen)
+
+    def put_all(self, writes: Any) -> Any:
+        self._check("put_all")
+        for item, _ in writes:
+            self._before(item)
+        return super().put_all(writes)
+
+    def _before(self, item: Any) -> None:
         if self.refused is not None and item.key[1].startswith(self.refused):
             raise StoreError(f"the table does not take {item.key}")
         rival, self.before_put = self.before_put, None
         if rival is not None:
             rival()
-        super().put(item, seen=seen)
 
     def add(self, key: Any, amounts: Any, *, ttl: float) -> Any:
         self._check("add")
