@@ -54,11 +54,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def aimed(document: dict[str, Any], route: str) -> dict[str, Any]:
-    """The document with one route as the only model, so that requests get past its name, and with time for an answer:
-    a deadline of a millisecond is rightly a 504."""
+    """The document with one route as the only model, so that requests get past its name, with time for an answer (a
+    deadline of a millisecond is rightly a 504), and with demands that somebody meets."""
     made = copy.deepcopy(document)
     made["components"]["schemas"]["RouteName"] = {"enum": [route]}
     made["components"]["parameters"]["Deadline"]["schema"] = {"enum": ["5000", "60000"]}
+    made["components"]["parameters"]["Constraints"]["schema"] = {"enum": ["denied_providers=simulated-anthropic"]}
     return made
 
 

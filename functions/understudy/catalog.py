@@ -327,7 +327,8 @@ class AlertSettings:
 class Catalog:
     """One published control document, compiled.  `version` is its number in the store.
 
-    `golden_sets` is as the document has it: only the control plane reads it, by `golden/sets.py`.
+    `golden_sets` is as the document has it: only the control plane reads it, by `golden/sets.py`.  `data_classes` are
+    what each class of data demands; what a route's own classes demand is part of its constraints already.
     """
 
     version: int
@@ -336,3 +337,4 @@ class Catalog:
     health: HealthSettings = field(default_factory=HealthSettings)
     alerts: AlertSettings = field(default_factory=AlertSettings)
     golden_sets: Mapping[str, Any] = field(default_factory=dict)
+    data_classes: Mapping[str, Constraints] = field(default_factory=dict)

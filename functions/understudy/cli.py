@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from understudy import __version__
-from understudy.commands import cost, documents, golden, keys, local, on_call, watching
+from understudy.commands import compliance, cost, documents, golden, keys, local, on_call, watching
 from understudy.commands.router import operator, places, print_columns, store_of
 from understudy.errors import DocumentError, UnderstudyError
 
@@ -38,6 +38,7 @@ def _parser() -> argparse.ArgumentParser:
     here, where = places()
     local.add_parsers(added, here)
     documents.add_parsers(added, where)
+    compliance.add_parsers(added, where)
     golden.add_parsers(added, print, print_columns)
     on_call.add_parsers(added, where, store_of, operator)
     watching.add_parsers(added, where)

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from understudy.catalog import Target
-from understudy.facts import Constraints, DataFacts
+from understudy.facts import NO_CONSTRAINTS, Constraints, DataFacts
+from understudy.jurisdictions import outside
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,26 +28,38 @@ class Denied:
     def __str__(self) -> str:
         return f"{self.rule}: {self.reason}"
 
+    @property
+    def told(self) -> str:
+        """As the reason why a target was not asked."""
+        return f"denied by {self}"
+
+
+_ALLOWED = Allowed()
+
 
 def judge(target: Target, constraints: Constraints, now: float) -> Allowed | Denied:
     """Whether `target` may be sent a request under `constraints` at `now` (epoch seconds); the first rule against it
     decides."""
-    return next(denials(target.data, constraints, now, provider=target.provider.name, model=target.model), Allowed())
+    facts, provider = target.data, target.provider.name
+    return next(denials(facts, constraints, now, provider=provider, model=target.model), _ALLOWED)
 
 
 def denials(
     data: DataFacts, constraints: Constraints, now: float, *, provider: str = "", model: str = ""
 ) -> Iterator[Denied]:
     """Every rule that facts like these break.  A contract that has ended denies whatever is demanded."""
-    ends = data.contract.expires_at
-    if ends is not None and now >= ends:
+    if _ended(data, now):
         yield Denied("contract", f"{data.contract.id or 'its contract'} has expired")
+    if constraints is NO_CONSTRAINTS:
+        return
     yield from _of_names("providers", provider, constraints.providers, constraints.denied_providers)
     yield from _of_names("models", model, constraints.models, constraints.denied_models)
+    if data.family and data.family in constraints.denied_models:
+        yield Denied("denied_models", f"the family {data.family} is denied")
     if constraints.jurisdictions is not None and not data.jurisdictions:
         yield Denied("jurisdictions", "not declared")
-    elif constraints.jurisdictions is not None and (outside := data.jurisdictions - constraints.jurisdictions):
-        yield Denied("jurisdictions", f"{', '.join(sorted(outside))} not allowed")
+    elif constraints.jurisdictions is not None and (away := outside(data.jurisdictions, constraints.jurisdictions)):
+        yield Denied("jurisdictions", f"{', '.join(away)} not allowed")
     limit, days = constraints.max_retention_days, data.retention_days
     if limit is not None and days is None:
         yield Denied("max_retention_days", "retention not declared")
@@ -56,6 +69,11 @@ def denials(
         yield Denied("no_training", "trains on data" if data.trains_on_data else "training not declared")
     if missing := constraints.certifications - data.certifications:
         yield Denied("certifications", f"{', '.join(sorted(missing))} not declared")
+
+
+def _ended(data: DataFacts, now: float) -> bool:
+    ends = data.contract.expires_at
+    return ends is not None and now >= ends
 
 
 def _of_names(rule: str, name: str, allowed: frozenset[str] | None, denied: frozenset[str]) -> Iterator[Denied]:

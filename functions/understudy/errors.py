@@ -152,11 +152,13 @@ class Cause:
 
 
 class NoCompliantTarget(UnderstudyError):
-    """Every candidate was denied by a constraint; the rules are named."""
+    """Every candidate was denied by a constraint; the rules are named.  `constraints` are those that were in force, in
+    the form of `understudy.facts.plain_constraints`."""
 
     def __init__(self, route: str, causes: Sequence[Cause]) -> None:
         self.route = route
         self.causes = tuple(causes)
+        self.constraints: Mapping[str, object] = {}
         listed = "; ".join(f"{c.target}: {c.reason}" for c in self.causes)
         super().__init__(f"no target of route {route!r} may serve this request ({listed})")
 

@@ -17,7 +17,7 @@ _TOLD = frozenset({
     "at", "message", "request_id", "client", "route", "document_version", "stream", "outcome", "target",
     "reported_model", "candidates", "denied", "unfit", "skipped", "attempts", "resumed", "usage",
     "usage_estimated", "cost_usd", "attempts_cost_usd", "limits", "time_to_commit_ms", "ms", "status", "code",
-    "param", "causes", "strategy", "canary", "shadow", "held",
+    "param", "causes", "strategy", "canary", "shadow", "held", "constraints",
 })
 _TOLD_OF_ATTEMPT = frozenset({
     "target", "how", "hedge", "outcome", "detail", "effect", "status", "first_token_ms", "ms", "reported_model",
@@ -49,6 +49,7 @@ def explain(records: Sequence[Record], targets: Record | None = None) -> str:
     places: list[list[str]] = [
         [f"{number}.", *row] for number, row in enumerate(_reasons(decision.get("candidates")), start=1)
     ]
+    lines += _section("constraints", [[_plain(decision.get("constraints") or refused.get("constraints"))]])
     if decision.get("strategy") not in (None, "ordered"):
         lines += _section("strategy", [[_text(decision.get("strategy"))]])
     lines += _section("candidates", places)

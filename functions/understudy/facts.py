@@ -6,12 +6,16 @@ where both hold, so a key or a request can tighten what a route demands and neve
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+from understudy.jurisdictions import meet
+
 PII_MODES = ("off", "detect", "redact", "block")
 """What is done about personal data in a request, each one stricter than those before it."""
+
+_Allowed = frozenset[str] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +49,10 @@ class DataFacts:
 class Constraints:
     """What every target that sees a request must meet.  None or empty means no demand.
 
-    `providers` and `models` are the only ones that may be asked, where given; None allows all, and an empty set nobody.
-    `denied_providers` and `denied_models` may not.  `classes` names the data classes that are in it, for people: what a
-    class demands is already part of the other fields.  `pii` is the least that is done about personal data in a
-    request before any target sees it: no demand on a target.
+    `jurisdictions`, `providers` and `models` are the only ones that may be asked, where given; None allows all, and an
+    empty set nobody.  `denied_providers` and `denied_models` may not, the latter by name or family.  `classes` names
+    the data classes that are in it, for people: what a class demands is already part of the other fields.  `pii` is the
+    least that is done about personal data in a request before any target sees it: no demand on a target.
     """
 
     jurisdictions: frozenset[str] | None = None
@@ -66,12 +70,12 @@ class Constraints:
         """What holds where both hold."""
         retention = [days for days in (self.max_retention_days, other.max_retention_days) if days is not None]
         return Constraints(
-            jurisdictions=_both(self.jurisdictions, other.jurisdictions),
+            jurisdictions=_both(self.jurisdictions, other.jurisdictions, meet),
             max_retention_days=min(retention, default=None),
             no_training=self.no_training or other.no_training,
             certifications=self.certifications | other.certifications,
-            providers=_both(self.providers, other.providers),
-            models=_both(self.models, other.models),
+            providers=_both(self.providers, other.providers, frozenset.intersection),
+            models=_both(self.models, other.models, frozenset.intersection),
             denied_providers=self.denied_providers | other.denied_providers,
             denied_models=self.denied_models | other.denied_models,
             classes=self.classes | other.classes,
@@ -103,7 +107,9 @@ def constraints_from(plain: Mapping[str, Any]) -> Constraints:
     return Constraints(**given)
 
 
-def _both(one: frozenset[str] | None, other: frozenset[str] | None) -> frozenset[str] | None:
+def _both(
+    one: _Allowed, other: _Allowed, meeting: Callable[[frozenset[str], frozenset[str]], frozenset[str]]
+) -> _Allowed:
     if one is None or other is None:
         return other if one is None else one
-    return one & other
+    return meeting(one, other)

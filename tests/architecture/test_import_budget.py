@@ -30,13 +30,20 @@ LOGGING = {
 }
 HTTP = {"anyio", "certifi", "h11", "httpcore", "httpx", "idna"}
 CORE = {
-    *("bootstrap", "catalog", "chat", "compliance", "errors", "facts", "health", "keys", "metrics", "ports", "prices"),
-    "pricing",
+    *("bootstrap", "catalog", "chat", "compliance", "errors", "facts", "health", "jurisdictions", "keys"),
+    *("metrics", "ports", "prices", "pricing"),
     *("routing", "runtime", "settings", "store", "telemetry", "wire"),
     *("control", "control.load", "control.paths", "control.price_load", "control.versions"),
     *("detectors", "detectors.sample"),
     *("incidents", "incidents.incident"),
-    *("services", "services.decision_log", "services.feedback", "services.fitness", "services.handling"),
+    *(
+        "services",
+        "services.decision_log",
+        "services.demands",
+        "services.feedback",
+        "services.fitness",
+        "services.handling",
+    ),
     *("services.keepsakes", "services.metering", "services.serving"),
     *("services.measures", "services.outcomes", "services.read_model", "services.route_request"),
     *("services.outlooks", "services.request_parts", "services.shadow", "services.signals", "services.upstream"),

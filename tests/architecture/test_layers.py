@@ -13,7 +13,7 @@ ROOMS = sorted(p.parent.name for p in FUNCTIONS.glob("*/handler.py"))
 # Lower layers first; a module may import its own layer and those before it.
 LAYERS = [
     {"errors", "metrics", "__init__"},
-    {"facts", "prices"},
+    {"facts", "jurisdictions", "prices"},
     {"chat", "catalog", "detectors", "keys", "settings"},
     {"wire"},
     {"compliance", "golden", "pricing", "health", "incidents"},

@@ -32,6 +32,7 @@ from tests.builders import piece, request, target
 from understudy.catalog import HealthSettings, Limits, Target
 from understudy.chat.request import ChatRequest
 from understudy.chat.stream import Chunk
+from understudy.compliance import Allowed
 from understudy.routing.attempts import Attempts
 from understudy.routing.journal import Journal
 from understudy.routing.policy import Decision, Ranked
@@ -230,7 +231,7 @@ async def healthy(chunks: int, rounds: int) -> tuple[float, float]:
 
     lead, asked, rng = target("lead"), request(), random.Random(1)
     outcomes = LocalOutcomes(Store(MemoryTable()), time.time, _Quiet(), rng)
-    engine = Attempts(call, outcomes, outcomes.lease, rng=rng)
+    engine = Attempts(call, outcomes, outcomes.lease, judged=lambda _: Allowed(), rng=rng)
     decision = Decision("chat", (Ranked(lead, "place 1"),))
     took: tuple[list[float], list[float]] = ([], [])
     for number in range(rounds):

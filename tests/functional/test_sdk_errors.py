@@ -50,7 +50,7 @@ def test_the_callers_own_mistakes_are_not_sent_again(what: str) -> None:
 
 
 def test_a_forbidden_target_is_a_403() -> None:
-    """Which no published document leads to: a route that nobody may serve is refused when it is published."""
+    """What nobody may serve is no failure of the router or of a provider."""
     status, body = error_answer(NoCompliantTarget("chat", [Cause("lead", "denied by jurisdictions: not declared")]))
     error = body["error"]
     assert (403, "permission_error", "no_compliant_target") == (status, error["type"], error["code"])

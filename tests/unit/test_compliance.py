@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 
 from tests.builders import target
 from understudy.compliance import Allowed, Denied, judge
-from understudy.facts import Constraints, DataFacts
+from understudy.facts import Constraints, Contract, DataFacts
 
 EU, US = frozenset({"EU"}), frozenset({"US"})
+PAPERS = frozenset({"SOC2", "HIPAA-BAA"})
 SILENT = DataFacts()
 BEST = DataFacts(EU, 0, False)
 
@@ -39,6 +40,27 @@ TABLE = [
         "no_training: trains on data",
     ),
     (SILENT, Constraints(no_training=True), "no_training: training not declared"),
+    (DataFacts(frozenset({"de"})), Constraints(frozenset({"eu"})), None),
+    (DataFacts(frozenset({"eu"})), Constraints(frozenset({"de"})), "jurisdictions: eu not allowed"),
+    (DataFacts(certifications=PAPERS), Constraints(certifications=PAPERS), None),
+    (
+        DataFacts(certifications=PAPERS),
+        Constraints(certifications=PAPERS | {"PCI"}),
+        "certifications: PCI not declared",
+    ),
+    (SILENT, Constraints(providers=frozenset({"alpha"})), None),
+    (SILENT, Constraints(providers=frozenset({"beta"})), "providers: alpha is not among those allowed"),
+    (SILENT, Constraints(denied_providers=frozenset({"alpha"})), "denied_providers: alpha is denied"),
+    (SILENT, Constraints(models=frozenset({"big"})), None),
+    (SILENT, Constraints(models=frozenset()), "models: big is not among those allowed"),
+    (SILENT, Constraints(denied_models=frozenset({"big"})), "denied_models: big is denied"),
+    (
+        DataFacts(family="llama"),
+        Constraints(denied_models=frozenset({"llama"})),
+        "denied_models: the family llama is denied",
+    ),
+    (DataFacts(contract=Contract("C-1", 0.5)), Constraints(), None),
+    (DataFacts(contract=Contract("C-1", 0.0)), Constraints(), "contract: C-1 has expired"),
 ]
 
 

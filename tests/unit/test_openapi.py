@@ -10,6 +10,7 @@ import yaml
 
 from tests.hostile import DOCUMENT, aimed
 from understudy.chat.request import _TYPES, ROLES
+from understudy.services.demands import HEADER
 from understudy.services.feedback import PATH as FEEDBACK
 from understudy.services.metering import PATH as USAGE
 from understudy.services.request_parts import DEADLINE_HEADER, MAX_COST_HEADER
@@ -77,7 +78,7 @@ def _values(field: dict[str, Any]) -> list[str]:
     return field.get("enum", [field.get("const")])
 
 
-@pytest.mark.parametrize("name", [DEADLINE_HEADER, MAX_COST_HEADER])
+@pytest.mark.parametrize("name", [DEADLINE_HEADER, HEADER, MAX_COST_HEADER])
 def test_the_headers_of_a_request_are_described(name: str) -> None:
     """Under the names that the router reads, at every path that asks a provider."""
     (key,) = [key for key, one in API["components"]["parameters"].items() if one["name"] == name]

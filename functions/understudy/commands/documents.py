@@ -35,7 +35,7 @@ def _validate(options: argparse.Namespace) -> int:
     from understudy.control.document import parse, warnings
 
     document = parse(options.file.read_text(), filename=str(options.file))
-    warn(warnings(document))
+    warn(warnings(document, time.time()))
     print(f"{options.file} is valid: {len(document['targets'])} targets, {len(document['routes'])} routes")
     return 0
 
@@ -48,7 +48,7 @@ def _show(options: argparse.Namespace) -> int:
 
     if options.file is not None:
         document: Any = parse(options.file.read_text(), filename=str(options.file))
-        warn(warnings(document))
+        warn(warnings(document, time.time()))
     else:
         store = store_of(options)
         pointer = store.pointer()
@@ -72,10 +72,8 @@ def _diff(options: argparse.Namespace) -> int:
     from understudy.control.price_book import GenaiPrices
     from understudy.services.publish_control import diff_against_current
 
-    text = options.file.read_text()
-    found = diff_against_current(
-        store_of(options), text, now=time.time(), filename=str(options.file), book=GenaiPrices()
-    )
+    text, store = options.file.read_text(), store_of(options)
+    found = diff_against_current(store, text, now=time.time(), filename=str(options.file), book=GenaiPrices())
     warn(found.warnings)
     for change in found.changes:
         print(change)

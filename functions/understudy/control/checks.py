@@ -31,6 +31,8 @@ _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _HEADER_VALUE = re.compile(r"[\x21-\x7e]([\x20-\x7e\t]*[\x21-\x7e])?")
 _JURISDICTION = re.compile(r"[a-z][a-z0-9-]{0,31}")
 _SERVICE_TIER = re.compile(r"[a-z][a-z0-9_-]{0,31}")
+_CERTIFICATION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}")
+_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _FIELD = re.compile(r"[a-z][a-z0-9_]{0,63}")
 _AWS_SERVICE = re.compile(r"[a-z][a-z0-9-]{0,63}")
 _AWS_REGION = re.compile(r"[a-z]{2,5}(-[a-z]{2,12}){1,3}-[0-9]{1,2}")
@@ -278,6 +280,32 @@ def jurisdiction(value: str) -> str:
     raise WrongError(f"`{_short(value)}` is not a jurisdiction.", fix)
 
 
+def some(values: Sequence[str]) -> list[str]:
+    """A list of the only ones that are allowed."""
+    if not values:
+        raise WrongError("an empty list would allow nobody.", "name what is allowed, or remove the field for no demand")
+    return list(values)
+
+
+def certification(value: str) -> str:
+    """The short name of a certification or of an agreement about data: one spelling for all."""
+    if not _CERTIFICATION.fullmatch(value):
+        fix = "write a short name such as `SOC2` or `HIPAA-BAA`"
+        raise WrongError(f"`{_short(value)}` is not the name of a certification.", fix)
+    return value.upper()
+
+
+def day(value: str) -> str:
+    """A day of the calendar."""
+    try:
+        if not _DAY.fullmatch(value) or date.fromisoformat(value).year < 2000:
+            raise ValueError(value)
+    except ValueError:
+        fix = "write a date as year-month-day, such as 2027-12-31"
+        raise WrongError(f"`{_short(value)}` is not a day.", fix) from None
+    return value
+
+
 def droppable(value: str) -> str:
     """The name of a request field that a route may lose."""
     if not _FIELD.fullmatch(value):
@@ -322,16 +350,6 @@ def allowance(value: str) -> str:
     if not _MONEY.fullmatch(value):
         raise WrongError(f"`{_short(value)}` is not a budget.", 'write US dollars for one day, such as "0.50"')
     return format(Decimal(value).normalize(), "f")
-
-
-def day(value: str) -> str:
-    """A day (UTC) as YYYY-MM-DD."""
-    try:
-        if len(value) != 10:
-            raise ValueError
-        return date.fromisoformat(value).isoformat()
-    except ValueError:
-        raise WrongError(f"`{_short(value)}` is not a day.", 'write it quoted, such as "2026-12-01"') from None
 
 
 def service_tier(value: str) -> str:

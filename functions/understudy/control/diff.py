@@ -9,7 +9,7 @@ from typing import Any
 
 from understudy.control.paths import child
 
-_NAMED = frozenset({"providers", "targets", "routes", "golden_sets"})
+_NAMED = frozenset({"providers", "targets", "routes", "data_classes", "golden_sets"})
 _LONGEST = 120
 
 

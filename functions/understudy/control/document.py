@@ -14,10 +14,11 @@ from typing import Annotated, Any, Union, get_args, get_origin
 from pydantic import AfterValidator, BaseModel, Field, ValidationError
 from pydantic.fields import FieldInfo
 
-from understudy.control import checks, golden, presets, rules, wording
+from understudy.control import checks, demands, golden, presets, profiles, rules, wording
 from understudy.control.form import Form
 from understudy.control.health_forms import AlertsForm, HealthForm
-from understudy.control.route_forms import DefaultsForm, RouteForm
+from understudy.control.protocols import as_mapping
+from understudy.control.route_forms import DefaultsForm, DemandsForm, RouteForm
 from understudy.control.source import Finding, Tree, UnreadableError, read
 from understudy.control.target_forms import ProviderForm, TargetForm
 from understudy.control.versions import packed
@@ -29,6 +30,7 @@ MAX_PROBLEMS = 200
 # Each target and each route is a value of a dimension of the metrics, and costs money there.
 MAX_TARGETS = 2000
 MAX_ROUTES = 500
+MAX_CLASSES = 100
 
 Name = Annotated[str, AfterValidator(checks.name)]
 RouteName = Annotated[str, AfterValidator(checks.route_name)]
@@ -41,6 +43,7 @@ class DocumentForm(Form):
     providers: Annotated[dict[Name, ProviderForm], Field(min_length=1)]
     targets: Annotated[dict[Name, TargetForm], Field(min_length=1, max_length=MAX_TARGETS)]
     routes: Annotated[dict[RouteName, RouteForm], Field(min_length=1, max_length=MAX_ROUTES)]
+    data_classes: Annotated[dict[Name, DemandsForm], Field(max_length=MAX_CLASSES)] = Field(default_factory=dict)
     health: HealthForm = HealthForm()
     alerts: AlertsForm = AlertsForm()
     golden_sets: golden.GoldenSets
@@ -86,15 +89,23 @@ def _parts(annotation: Any) -> Iterator[tuple[str, type[BaseModel]]]:
             yield from _parts(argument)
 
 
-def parse(text: str, *, filename: str = "<document>") -> dict[str, Any]:
+def parse(
+    text: str,
+    *,
+    filename: str = "<document>",
+    now: float | None = None,
+    in_force: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
     """The canonical form of a control document.
 
     Plain data as JSON has it: every default and every preset written out, decimals as text, every route with its
-    full limits and every candidate with its order.  `filename` is used in messages only.  Raises DocumentError with all
-    problems.
+    full limits and every candidate with its order.  `filename` is used in messages only.  Where `now` is given (epoch
+    seconds), contracts that have ended are mistakes unless `in_force`, a canonical document, has the same.  Raises
+    DocumentError with all problems.
     """
     tree = _read(text, filename)
     value, named = presets.expand(tree.value)
+    value = profiles.expand(value)
     form, errors = _validated(value)
     found = wording.first_of_each(
         tree.findings,
@@ -104,6 +115,7 @@ def parse(text: str, *, filename: str = "<document>") -> dict[str, Any]:
         # Guessing what was meant costs time for each dangling name; nobody reads more than these.
         islice(rules.across(value), MAX_PROBLEMS + 1),
         islice(golden.findings(value), MAX_PROBLEMS + 1),
+        () if now is None else islice(demands.ended(as_mapping(value), in_force, now), MAX_PROBLEMS + 1),
     )
     if found or form is None:
         raise DocumentError(wording.problems(found, tree, filename, MAX_PROBLEMS))
@@ -157,6 +169,7 @@ def _canonical(form: DocumentForm) -> dict[str, Any]:
     return document
 
 
-def warnings(document: Mapping[str, Any]) -> list[str]:
-    """What is allowed but probably not meant, one sentence each; takes a canonical document."""
-    return list(rules.oddities(document))
+def warnings(document: Mapping[str, Any], now: float | None = None) -> list[str]:
+    """What is allowed but probably not meant, one sentence each; takes a canonical document.  `now` (epoch seconds):
+    what ends is told as well."""
+    return list(rules.oddities(document, now))

@@ -19,6 +19,7 @@ class Form(BaseModel):
 
 
 Jurisdictions = Annotated[list[Annotated[str, AfterValidator(checks.jurisdiction)]], AfterValidator(checks.once_each)]
+Certifications = Annotated[list[Annotated[str, AfterValidator(checks.certification)]], AfterValidator(checks.once_each)]
 Money = Annotated[str, AfterValidator(checks.money)]
 Days = Annotated[int, Field(ge=0, le=36_500)]
 Count = Annotated[int, Field(ge=1, le=10_000)]

@@ -14,7 +14,8 @@ from understudy.control import checks
 from understudy.control.form import STRICT
 from understudy.control.protocols import as_mapping
 from understudy.control.source import Finding
-from understudy.golden.sets import CORE, MAX_ITEMS, MAX_NUMBER, RESERVED, golden_set, read_set
+from understudy.golden.item import CORE
+from understudy.golden.sets import MAX_ITEMS, MAX_NUMBER, RESERVED, golden_set, read_set
 
 
 def _set_name(value: str) -> str:

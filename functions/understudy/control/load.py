@@ -1,13 +1,15 @@
 """Canonical control document -> frozen catalog.  Runs in the data plane: no schema library, no YAML.
 
-Fields this version does not know are passed over, so that an older data plane can read a newer document;
-fields that the document lacks take the catalog's own default; a field without one must be there.
+Fields this version does not know are passed over, so that an older data plane can read a newer document; but not a
+demand among constraints, which nobody would hold then: such a document is refused.  Fields that the document lacks take
+the catalog's own default; a field without one must be there.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from datetime import date
 from decimal import Decimal
 from typing import Any, TypeVar
 
@@ -34,10 +36,13 @@ from understudy.catalog import (
 from understudy.control.paths import child
 from understudy.control.price_load import price_of
 from understudy.errors import DocumentError, Problem
-from understudy.facts import Constraints, DataFacts
+from understudy.facts import Constraints, Contract, DataFacts
 from understudy.pricing.cost import assumed
 
 SCHEMA = 1
+_EPOCH = date(1970, 1, 1).toordinal()
+_SETS = ("jurisdictions", "providers", "models", "certifications", "denied_providers", "denied_models")
+_DEMANDS = {*_SETS, "max_retention_days", "no_training", "data_classes", "pii"}
 
 # The document names the unit of a time, the catalog does not: there every time is in seconds.
 _SECONDS = {
@@ -86,8 +91,12 @@ def catalog(document: Mapping[str, Any], version: int) -> Catalog:
         name: target if target.price else dataclasses.replace(target, assumed_price=guess)
         for name, target in targets.items()
     }
+    classes = {
+        name: _demands(section, child("data_classes", name), {})
+        for name, section in (document.get("data_classes") or {}).items()
+    }
     routes = {
-        name: _route(name, section, targets, child("routes", name))
+        name: _route(name, section, targets, classes, child("routes", name))
         for name, section in _section(document, "routes", "").items()
     }
     return Catalog(
@@ -97,6 +106,7 @@ def catalog(document: Mapping[str, Any], version: int) -> Catalog:
         health=_health(document.get("health") or {}),
         alerts=_build(AlertSettings, document.get("alerts") or {}, "alerts"),
         golden_sets=document.get("golden_sets") or {},
+        data_classes=classes,
     )
 
 
@@ -126,14 +136,49 @@ def _target(name: str, section: Mapping[str, Any], providers: Mapping[str, Provi
         capabilities=_build(
             Capabilities, can, child(path, "capabilities"), refuses=frozenset(can.get("refuses") or ())
         ),
-        data=_build(DataFacts, data, child(path, "data"), jurisdictions=frozenset(data.get("jurisdictions") or ())),
+        data=_facts(data, child(path, "data")),
         price=None if price is None else price_of(price, child(path, "price")),
         price_changes=tuple(price_of(one, child(child(path, "price_changes"), i)) for i, one in enumerate(changes)),
     )
 
 
-def _route(name: str, section: Mapping[str, Any], targets: Mapping[str, Target], path: str) -> Route:
-    constraints = section.get("constraints") or {}
+def _facts(section: Mapping[str, Any], path: str) -> DataFacts:
+    contract = section.get("contract") or {}
+    return _build(
+        DataFacts,
+        section,
+        path,
+        jurisdictions=frozenset(section.get("jurisdictions") or ()),
+        certifications=frozenset(section.get("certifications") or ()),
+        contract=Contract(contract.get("id", ""), expiry(contract.get("expires"))),
+    )
+
+
+def expiry(day: str | None) -> float | None:
+    """The first moment (epoch seconds) after a day (UTC), which was the last one; None for no day."""
+    return None if day is None else (date.fromisoformat(day).toordinal() + 1 - _EPOCH) * 86_400.0
+
+
+def _demands(section: Mapping[str, Any], path: str, classes: Mapping[str, Constraints]) -> Constraints:
+    """What a section demands, with what its data classes do.  Nothing is demanded by a field that is empty."""
+    if strangers := section.keys() - _DEMANDS:
+        raise _problem(child(path, min(strangers)), "this software does not know this demand.")
+    given = {name: frozenset(section.get(name) or ()) for name in _SETS}
+    only = {name: given.pop(name) or None for name in ("jurisdictions", "providers", "models")}
+    names: Iterable[str] = section.get("data_classes") or ()
+    demanded = _build(Constraints, section, path, classes=frozenset(names), **given, **only)
+    for name in names:
+        demanded = demanded.and_(_known(name, classes, child(path, "data_class")))
+    return demanded
+
+
+def _route(
+    name: str,
+    section: Mapping[str, Any],
+    targets: Mapping[str, Target],
+    classes: Mapping[str, Constraints],
+    path: str,
+) -> Route:
     entries = _section(section, "targets", path)
     ceiling = section.get("max_price_per_million")
     trials = {
@@ -149,12 +194,7 @@ def _route(name: str, section: Mapping[str, Any], targets: Mapping[str, Target],
             _candidate(entry, targets, child(child(path, "targets"), i)) for i, entry in enumerate(entries)
         ),
         limits=_limits(section.get("limits") or {}, child(path, "limits")),
-        constraints=_build(
-            Constraints,
-            constraints,
-            child(path, "constraints"),
-            jurisdictions=frozenset(constraints.get("jurisdictions") or ()) or None,
-        ),
+        constraints=_demands(section.get("constraints") or {}, child(path, "constraints"), classes),
         may_drop=frozenset(section.get("may_drop") or ()),
         golden_sets=frozenset(section.get("golden_sets") or ()),
         max_price_per_million=None if ceiling is None else Decimal(ceiling),

@@ -9,7 +9,8 @@ from typing import Any
 from understudy.control.checks import guess
 from understudy.control.protocols import as_mapping
 from understudy.control.source import Finding
-from understudy.golden.sets import CORE, built_in
+from understudy.golden.item import CORE
+from understudy.golden.sets import built_in
 
 DAY = 86_400.0
 

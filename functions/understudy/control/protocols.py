@@ -59,13 +59,14 @@ def _signature(path: Path, provider: Mapping[str, Any]) -> Iterator[Finding]:
     if provider.get("auth") is not None:
         message = "a call has one credential, and `auth` gives another one."
         yield Finding((*path, "sigv4"), message, "remove `sigv4` or `auth`")
-    region, named = as_mapping(provider.get("sigv4")).get("region"), _region_of(provider.get("base_url"))
+    region, named = as_mapping(provider.get("sigv4")).get("region"), region_of(provider.get("base_url"))
     if named and isinstance(region, str) and region != named:
         message = f"the signature is for {region}, the address is in {named}."
         yield Finding((*path, "sigv4", "region"), message, f"write `region: {named}`, or correct `base_url`")
 
 
-def _region_of(base_url: Any) -> str:
+def region_of(base_url: Any) -> str:
+    """The region of AWS in an address; empty where it names none."""
     try:
         host = urlsplit(base_url).hostname if isinstance(base_url, str) else None
     except ValueError:

@@ -8,12 +8,15 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from understudy import catalog, facts
 from understudy.control import checks, golden
-from understudy.control.form import Days, Form, Jurisdictions, Money
+from understudy.control.form import Certifications, Days, Form, Jurisdictions, Money
 
 _LIMITS = catalog.Limits()
 _CONSTRAINTS = facts.Constraints()
 
 Droppable = Annotated[list[Annotated[str, AfterValidator(checks.droppable)]], AfterValidator(checks.once_each)]
+
+Names = Annotated[list[Annotated[str, AfterValidator(checks.name)]], AfterValidator(checks.once_each)]
+Models = Annotated[list[Annotated[str, AfterValidator(checks.model)]], AfterValidator(checks.once_each)]
 
 
 PiiMode = Annotated[Literal["off", "detect", "redact", "block"], BeforeValidator(checks.off)]
@@ -40,11 +43,22 @@ class DefaultsForm(Form):
     limits: LimitsForm = LimitsForm()
 
 
-class ConstraintsForm(Form):
-    jurisdictions: Jurisdictions = Field(default_factory=list)
+class DemandsForm(Form):
+    """What a data class demands."""
+
+    jurisdictions: Annotated[Jurisdictions, AfterValidator(checks.some)] | None = None
     max_retention_days: Days | None = _CONSTRAINTS.max_retention_days
     no_training: bool = _CONSTRAINTS.no_training
     pii: PiiMode = "off"
+    certifications: Certifications = sorted(_CONSTRAINTS.certifications)
+    providers: Annotated[Names, AfterValidator(checks.some)] | None = None
+    models: Annotated[Models, AfterValidator(checks.some)] | None = None
+    denied_providers: Names = sorted(_CONSTRAINTS.denied_providers)
+    denied_models: Models = sorted(_CONSTRAINTS.denied_models)
+
+
+class ConstraintsForm(DemandsForm):
+    data_classes: Names = sorted(_CONSTRAINTS.classes)
 
 
 class CandidateForm(Form):

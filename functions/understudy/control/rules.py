@@ -8,17 +8,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import chain, pairwise
+from itertools import pairwise
 from typing import Any
 
 from understudy.catalog import BreakerSettings, Limits, ScoreSettings
-from understudy.compliance import denials
-from understudy.control import probing, protocols
+from understudy.control import demands, probing, profiles, protocols
 from understudy.control.checks import LITERAL_KEY, PASTED_KEY, STORE_THE_KEY, guess
 from understudy.control.paths import Path
 from understudy.control.protocols import as_mapping
 from understudy.control.source import Finding, Mark, Tree
-from understudy.facts import Constraints, DataFacts
 
 _SCORE = ScoreSettings()
 _DEFAULT_LIMITS = {
@@ -60,6 +58,8 @@ def across(value: Any) -> Iterator[Finding]:
     yield from _dangling_providers(targets, providers)
     yield from protocols.findings(targets, providers)
     yield from probing.findings(document, targets)
+    yield from demands.findings(document)
+    yield from profiles.findings(targets, providers)
     for name, route in routes.items():
         entries = list(_entries(as_mapping(route).get("targets")))
         path: Path = ("routes", name)
@@ -72,7 +72,6 @@ def across(value: Any) -> Iterator[Finding]:
             named = as_mapping(as_mapping(route).get(trial)).get("target")
             if isinstance(named, str) and named not in targets:
                 yield Finding((*path, trial, "target"), f"there is no target `{named}`.", guess(named, targets))
-        yield from _unmet(path, entries, as_mapping(as_mapping(route).get("constraints")), targets)
     yield from _limits(as_mapping(as_mapping(document.get("defaults")).get("limits")), routes)
     yield from _breaker(as_mapping(as_mapping(document.get("health")).get("breaker")))
     yield from _score(as_mapping(as_mapping(document.get("health")).get("score")))
@@ -144,39 +143,6 @@ def _score(score: Mapping[str, Any]) -> Iterator[Finding]:
         yield Finding(("health", "score"), "every weight is 0.", "give one of them a weight above 0")
 
 
-def _unmet(
-    path: Path, entries: Sequence[Entry], constraints: Mapping[str, Any], targets: Mapping[str, Any]
-) -> Iterator[Finding]:
-    """A route that no target may serve.  Judged only where every target of the route is known."""
-    if not entries or any(target not in targets for _, target, _, _ in entries):
-        return
-    refused = {
-        target: _denials(as_mapping(as_mapping(targets[target]).get("data")), constraints)
-        for _, target, _, _ in entries
-    }
-    if all(refused.values()):
-        reasons = "; ".join(f"{target} ({', '.join(rules)})" for target, rules in refused.items())
-        fix = "declare the facts under `data` of a target that meets them, or relax the constraints"
-        yield Finding((*path, "constraints"), f"no target of this route meets them: {reasons}.", fix)
-
-
-def _denials(data: Mapping[str, Any], constraints: Mapping[str, Any]) -> list[str]:
-    """The rules a target breaks, each with the reason; a value of a wrong type counts as not given."""
-    most, days = _number(constraints.get("max_retention_days")), _number(data.get("retention_days"))
-    trains = data.get("trains_on_data")
-    facts = DataFacts(
-        frozenset(_names(data.get("jurisdictions"))),
-        None if days is None else int(days),
-        trains if isinstance(trains, bool) else None,
-    )
-    wanted = Constraints(
-        frozenset(_names(constraints.get("jurisdictions"))) or None,
-        None if most is None else int(most),
-        constraints.get("no_training") is True,
-    )
-    return [str(denied) for denied in denials(facts, wanted, 0.0)]
-
-
 def _limits(defaults: Mapping[str, Any], routes: Mapping[str, Any]) -> Iterator[Finding]:
     """One wait must not be longer than the whole request.  Reported where the document says so, once."""
     places: list[tuple[Path, Mapping[str, Any], Mapping[str, Any]]] = [
@@ -228,7 +194,7 @@ def _breaker(breaker: Mapping[str, Any]) -> Iterator[Finding]:
             yield Finding(("health", "breaker", place), message, f"set `{low}` to {longer:g} or less")
 
 
-def oddities(document: Mapping[str, Any]) -> Iterator[str]:
+def oddities(document: Mapping[str, Any], now: float | None = None) -> Iterator[str]:
     """Sentences about a canonical document: what nobody uses, targets that constraints deny, copies that
     may cost anything, protocols."""
     used = {entry["target"] for route in document["routes"].values() for entry in _asked(route)}
@@ -239,10 +205,7 @@ def oddities(document: Mapping[str, Any]) -> Iterator[str]:
     for name in document["providers"]:
         if name not in called:
             yield f"No target uses the provider `{name}`."
-    for name, entry in chain.from_iterable(((n, e) for e in _asked(r)) for n, r in document["routes"].items()):
-        broken = _denials(document["targets"][entry["target"]]["data"], document["routes"][name]["constraints"])
-        if broken:
-            yield f"The route `{name}` never uses its target `{entry['target']}`: {', '.join(broken)}."
+    yield from demands.oddities(document, now)
     for name, route in document["routes"].items():
         # Documents of before there were shadows have none.
         if (shadow := route.get("shadow")) and route["limits"].get("max_cost_usd") is None:
@@ -252,7 +215,8 @@ def oddities(document: Mapping[str, Any]) -> Iterator[str]:
                 f"set routes.{name}.limits.max_cost_usd, for each copy, and a small share."
             )
     for name, route in document["routes"].items():
-        modes = (route.get("pii") or {}).get("mode", "off"), route["constraints"].get("pii", "off")
+        demanded = demands.effective(route["constraints"], as_mapping(document.get("data_classes")))
+        modes = (route.get("pii") or {}).get("mode", "off"), demanded.pii
         if any(mode != "off" for mode in modes):
             yield (
                 f"The route `{name}` guards personal data: it answers 503 unless the data plane was built with the PII "
@@ -270,7 +234,3 @@ def _asked(route: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 def _number(value: Any) -> float | None:
     return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
-
-
-def _names(value: Any) -> set[str]:
-    return {item for item in value if isinstance(item, str)} if isinstance(value, list) else set()

@@ -8,7 +8,7 @@ from pydantic import AfterValidator, Field
 
 from understudy import catalog, facts
 from understudy.control import checks
-from understudy.control.form import Days, Form, Jurisdictions, Money
+from understudy.control.form import Certifications, Days, Form, Jurisdictions, Money
 from understudy.prices import Kind
 
 _CAPABILITIES = catalog.Capabilities()
@@ -23,6 +23,7 @@ Placeholder = Annotated[str, AfterValidator(checks.placeholder)]
 OtherKind = Annotated[Kind, AfterValidator(checks.other_kind)]
 Rates = Annotated[dict[Kind, Money], Field(min_length=1)]
 ServiceTier = Annotated[str, AfterValidator(checks.service_tier)]
+Line = Annotated[str, AfterValidator(checks.line)]
 Tokens = Annotated[int, Field(ge=1, le=100_000_000)]
 
 
@@ -71,10 +72,20 @@ class CapabilitiesForm(Form):
     prefill: Literal["none", "message", "prefix", "continue_final_message"] = "none"
 
 
+class ContractForm(Form):
+    id: Line = _DATA.contract.id
+    expires: Annotated[str, AfterValidator(checks.day)] | None = None
+
+
 class DataForm(Form):
     jurisdictions: Jurisdictions = sorted(_DATA.jurisdictions)
     retention_days: Days | None = _DATA.retention_days
     trains_on_data: bool | None = _DATA.trains_on_data
+    certifications: Certifications = sorted(_DATA.certifications)
+    entity: Line = _DATA.entity
+    contract: ContractForm = ContractForm()
+    family: Line = _DATA.family
+    open_weights: bool | None = _DATA.open_weights
 
 
 class LongPromptForm(Form):
@@ -88,7 +99,7 @@ class PriceForm(Form):
     kinds: Annotated[dict[OtherKind, Money], Field(max_length=10)] = Field(default_factory=dict)
     long_prompts: Annotated[list[LongPromptForm], Field(max_length=10)] = Field(default_factory=list)
     service_tiers: Annotated[dict[ServiceTier, Rates], Field(max_length=10)] = Field(default_factory=dict)
-    source: Annotated[str, AfterValidator(checks.line)] = ""
+    source: Line = ""
 
 
 class PriceChangeForm(PriceForm):

@@ -10,7 +10,7 @@ from understudy.control.paths import Path, written
 from understudy.control.source import Finding, Mark, Tree, kind
 from understudy.errors import Problem
 
-_NAMED = ("providers", "targets", "routes", "golden_sets")
+_NAMED = ("providers", "targets", "routes", "data_classes", "golden_sets")
 _EXAMPLES = {
     "schema": "schema: 1",
     "providers": "providers: {NAME: {wire: openai, base_url: https://api.example.com/v1}}",

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     # Whoever only wants to know a set's tasks does not load what judges answers.
     from understudy.golden.checkers import Checker
 
+CORE = "core"
+"""The name of the set that comes with the package."""
+
 
 @dataclass(frozen=True, slots=True)
 class Item:

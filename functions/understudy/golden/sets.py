@@ -15,10 +15,8 @@ from understudy.errors import DocumentError, Problem
 from understudy.golden.checkers import judged, needs_judge
 from understudy.golden.drift import DRIFT
 from understudy.golden.forms import Fault, Path, checker
-from understudy.golden.item import GoldenSet, Item
+from understudy.golden.item import CORE, GoldenSet, Item
 
-CORE = "core"
-"""The name of the set that comes with the package."""
 RESERVED = frozenset({CORE, DRIFT, LIVENESS, "shadow"})
 """Names that no set of a control document may have: they name streams of samples already."""
 MAX_ITEMS = 500

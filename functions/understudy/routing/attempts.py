@@ -24,6 +24,7 @@ from understudy.catalog import Limits, Target
 from understudy.chat.request import ChatRequest
 from understudy.chat.stream import Chunk
 from understudy.chat.unary import UnaryRequest
+from understudy.compliance import Denied
 from understudy.errors import AttemptFailed, CallerFault, Diverged, RateLimited, RequestError, Silent
 from understudy.health.latency import Histogram
 from understudy.health.standing import Standing
@@ -32,7 +33,7 @@ from understudy.routing.course import Course, Turn, TurnFailed
 from understudy.routing.hedge import Piece, Play, first_to_speak
 from understudy.routing.journal import Attempt, Journal
 from understudy.routing.limits import Pace, estimated_usage, first_token_limit, hedge_delay, stall_limit, tokens
-from understudy.routing.policy import Decision
+from understudy.routing.policy import Decision, Judged
 from understudy.routing.resume import Gate
 
 
@@ -77,12 +78,16 @@ class Attempts:
         outcomes: Outcomes,
         lease: Lease,
         *,
+        judged: Judged,
         rng: random.Random,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> None:
+        """`judged`: whether a target may see the request, asked again right before each call: a decision may be
+        minutes old by then."""
         self._ask = ask
         self._outcomes = outcomes
         self._lease = lease
+        self._judged = judged
         self._rng = rng
         self._sleep = sleep
 
@@ -110,6 +115,9 @@ class Attempts:
         """The next candidate that may be asked (`beside` another, who is at work); those passed over are noted with
         their reasons."""
         while (beside is None or course.may_hedge(beside)) and (turn := course.pop()) is not None:
+            if isinstance(verdict := self._judged(turn.target), Denied):
+                course.skip(turn, verdict.told)
+                continue
             reason = course.barred(turn, asyncio.get_running_loop().time())
             if reason is None and course.put_last(turn, self._outcomes.standing(turn.target)):
                 continue

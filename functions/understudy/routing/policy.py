@@ -119,7 +119,7 @@ def decide(
 
 
 def _denial(target: Target, verdict: Denied) -> Cause:
-    return Cause(target.name, f"denied by {verdict.rule}: {verdict.reason}")
+    return Cause(target.name, verdict.told)
 
 
 def _undrained(fit: list[Candidate], outlook: Outlook) -> tuple[list[Candidate], tuple[Cause, ...]]:
@@ -260,7 +260,7 @@ def kept_back(
     """Why a target may not be tried out with a request of the route; empty where it may."""
     verdict = judged(target)
     if isinstance(verdict, Denied):
-        return _denial(target, verdict).reason
+        return verdict.told
     if (reason := unfit(target)) is not None:
         return reason
     known = outlook.ratings.get(target.name)

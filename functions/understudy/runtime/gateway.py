@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 STAGE = "/v1"
+OURS = "x-understudy-"
 EVENT_STREAM = "text/event-stream"
 PING = b": ping\n\n"
 """A comment, which readers of server-sent events pass over (HTML standard, "Server-sent events")."""
@@ -41,6 +42,7 @@ def api_request(event: Mapping[str, Any], context: object = None) -> ApiRequest:
     path = "/" + proxy if proxy else event.get("path") or "/"
     path = path.removeprefix(STAGE) if path.startswith(STAGE + "/") else path
     headers = {name.lower(): value for name, value in (event.get("headers") or {}).items() if value is not None}
+    headers |= _repeated(event)
     return ApiRequest(
         method=event.get("httpMethod", "GET"),
         path=path.rstrip("/") or "/",
@@ -49,6 +51,13 @@ def api_request(event: Mapping[str, Any], context: object = None) -> ApiRequest:
         request_id=(event.get("requestContext") or {}).get("requestId", ""),
         time_left=remaining() / 1000 if (remaining := getattr(context, "get_remaining_time_in_millis", None)) else None,
     )
+
+
+def _repeated(event: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """The router's own headers that came more than once, each with all of its values: a demand must not be lost."""
+    for name, values in (event.get("multiValueHeaders") or {}).items():
+        if values and len(values) > 1 and (low := name.lower()).startswith(OURS):
+            yield low, ", ".join(values)
 
 
 def takes_pieces(event: object) -> bool:

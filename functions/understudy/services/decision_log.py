@@ -6,7 +6,9 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from understudy.errors import Cause, PiiFound
+from understudy.catalog import Limits
+from understudy.errors import Cause, NoCompliantTarget, PiiFound
+from understudy.facts import plain_constraints
 from understudy.ports import Logger
 from understudy.routing.policy import Decision
 from understudy.services import measures
@@ -23,7 +25,7 @@ def log_decision(logger: Logger, handling: Handling, error: BaseException | None
     Usage and cost are those of the target whose answer the caller has; what all attempts cost together stands
     beside them.
     """
-    journal, decision, limits = handling.journal, handling.decision, handling.limits
+    journal, decision = handling.journal, handling.decision
     answering = journal.answering
     spent = answering.cost if answering else None
     asked, seconds = measures.of_targets(journal.attempts), now - handling.started_at
@@ -44,6 +46,7 @@ def log_decision(logger: Logger, handling: Handling, error: BaseException | None
         outcome="ok" if error is None else type(error).__name__,
         target=answering.target.name if answering else None,
         reported_model=answering.model if answering else None,
+        constraints=plain_constraints(handling.constraints) or None,
         strategy=decision.strategy,
         candidates=list(_candidates(decision)),
         canary=decision.canary or None,
@@ -59,13 +62,15 @@ def log_decision(logger: Logger, handling: Handling, error: BaseException | None
         usage_estimated=bool(answering and answering.estimated),
         cost_usd=None if spent is None else str(spent),
         attempts_cost_usd=str(journal.spent),
-        limits={
-            "request_ms": round(limits.request * 1000),
-            "max_cost_usd": None if limits.max_cost is None else str(limits.max_cost),
-        },
+        limits=_limits(handling.limits),
         time_to_commit_ms=handling.time_to_commit_ms,
         ms=round(seconds * 1000, 1),
     )
+
+
+def _limits(limits: Limits) -> dict[str, Any]:
+    most = limits.max_cost
+    return {"request_ms": round(limits.request * 1000), "max_cost_usd": None if most is None else str(most)}
 
 
 def refusal(error: BaseException) -> dict[str, Any]:
@@ -74,6 +79,8 @@ def refusal(error: BaseException) -> dict[str, Any]:
     told: dict[str, Any] = {"outcome": type(error).__name__, **named, "causes": _told(getattr(error, "causes", ()))}
     if isinstance(error, PiiFound):
         told |= {"pii": error.kinds, "metrics": [measures.of_blocked(error.route, error.kinds)]}
+    if isinstance(error, NoCompliantTarget):
+        told["constraints"] = dict(error.constraints)
     return told
 
 

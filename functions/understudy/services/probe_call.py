@@ -12,7 +12,9 @@ from understudy.catalog import Catalog, Limits, Route, Target
 from understudy.chat.request import ChatRequest, chat_request
 from understudy.chat.response import completion_from_chunks
 from understudy.chat.unary import UnaryRequest
+from understudy.compliance import judge
 from understudy.errors import AttemptFailed, NoTargetAnswered, UnderstudyError
+from understudy.facts import Constraints
 from understudy.health.item import Health
 from understudy.health.latency import Histogram
 from understudy.health.observation import Observation
@@ -69,10 +71,14 @@ class Caller:
         self._logger = logger
         self._rng = rng
 
-    async def ask(self, request: ChatRequest | UnaryRequest, target: Target, limits: Limits, seen: Seen) -> Asked:
-        """What became of the call; `seen` is told as well."""
+    async def ask(
+        self, request: ChatRequest | UnaryRequest, target: Target, limits: Limits, seen: Seen, constraints: Constraints
+    ) -> Asked:
+        """What became of the call; `seen` is told as well.  `constraints` are those of what is asked."""
         decision = Decision("probe", (Ranked(target, "probe", probe=True),))
-        engine = Attempts(self._ask, seen, _granted, rng=self._rng)
+        engine = Attempts(
+            self._ask, seen, _granted, judged=lambda one: judge(one, constraints, self._clock()), rng=self._rng
+        )
         journal = Journal()
         answer = None
         try:

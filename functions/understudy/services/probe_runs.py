@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 from understudy.catalog import Catalog, Limits, Route, Target
 from understudy.detectors.sample import Kind, Sample, bought
+from understudy.facts import Constraints
 from understudy.golden.checkers import judged
 from understudy.golden.drift import first_token
 from understudy.golden.item import Item
@@ -27,7 +28,7 @@ from understudy.services.probe_call import Asked, Caller, Seen, measured, probe_
 from understudy.services.probe_questions import Question, Questions, judge_question
 from understudy.services.probe_samples import of_item, of_target
 from understudy.services.spend import counted, estimated, reserved, too_dear
-from understudy.services.sweep import Call, allowing, judge_for, overdue, runs_of, well
+from understudy.services.sweep import Call, allowing, demanded_of, demanded_of_judges, judge_for, overdue, runs_of, well
 
 AT_ONCE = 4
 """Questions of one run that are under way together."""
@@ -45,7 +46,7 @@ class Store(ObservationStore, ProbingStore, Protocol):
 
 @dataclass(slots=True)
 class _Run:
-    """One run under way: what is asked of whom until when, and what came of it."""
+    """One run under way: what is asked of whom until when, what is demanded of whoever sees it, what came of it."""
 
     target: Target
     current: Catalog
@@ -53,6 +54,7 @@ class _Run:
     number: int
     until: float
     seen: Seen
+    demanded: Constraints
     samples: list[Sample] = field(default_factory=list)
     unjudged: list[tuple[Item, Asked, Mapping[str, Any]]] = field(default_factory=list)
     version: Sample | None = None
@@ -96,7 +98,7 @@ class ProbeRuns:
         number = -after.confirmations if call.ask == "confirm" else after.run
         seen = seen_of(target.name, mine.health, self._clock)
         until = asyncio.get_running_loop().time() + ROOM
-        run = _Run(target, current, call.stream, number, until, seen)
+        run = _Run(target, current, call.stream, number, until, seen, demanded_of(call.stream, current))
         costs: dict[str, Decimal] = {}
         try:
             try:
@@ -104,7 +106,7 @@ class ProbeRuns:
             finally:
                 costs[call.ask] = counted(seen.attempts)
                 self._charge("probe", seen)
-            await self._judged(run, judge, costs)
+            await self._judged(run, judge, demanded_of_judges(call.stream, routes, current), costs)
         finally:
             # First of all, and whatever happens: what was paid counts, told or not.
             if paid := {kind: usd for kind, usd in costs.items() if usd}:
@@ -113,8 +115,8 @@ class ProbeRuns:
         return True
 
     def _wanted(self, call: Call, target: Target, mine: Probing, current: Catalog, routes: Sequence[Route]) -> bool:
-        now, streams = self._clock(), runs_of(target, routes, current.health)
-        rota = mine.rotas.get(call.stream, Rota())
+        now = self._clock()
+        streams, rota = runs_of(target, routes, current, now), mine.rotas.get(call.stream, Rota())
         if not well(mine.health, now):
             return False
         if call.ask == "confirm":
@@ -170,14 +172,14 @@ class ProbeRuns:
         """What became of one question; asked again without what the target refuses against its declaration."""
         plainer = question.plainer
         if plainer is None or not run.plainer:
-            asked = await self._caller.ask(question.request, run.target, limits, run.seen)
+            asked = await self._caller.ask(question.request, run.target, limits, run.seen, run.demanded)
             if plainer is None or asked.attempt is None or asked.attempt.outcome != "caller":
                 return asked
             if not run.plainer:
                 why = "it refuses logprobs, which its capabilities declare"
                 self._logger.warning("a drift prompt is asked without them", target=run.target.name, why=why)
             run.plainer = True
-        return await self._caller.ask(plainer, run.target, limits, run.seen)
+        return await self._caller.ask(plainer, run.target, limits, run.seen, run.demanded)
 
     def _note(self, run: _Run, question: Question, asked: Asked) -> None:
         """Keep what one answer says."""
@@ -209,7 +211,7 @@ class ProbeRuns:
         value = judged(item, message).value
         return [] if value is None else [("quality", value)]
 
-    async def _judged(self, run: _Run, judge: Target | None, costs: dict[str, Decimal]) -> None:
+    async def _judged(self, run: _Run, judge: Target | None, demanded: Constraints, costs: dict[str, Decimal]) -> None:
         """Have the judge say how right the answers are that no checker can judge; `costs` has what that cost."""
         if judge is None or not run.unjudged:
             return
@@ -220,7 +222,8 @@ class ProbeRuns:
                 item, asked, message = left.popleft()
                 limits = probe_limits(judge, run.current)
                 request = judge_question(item, message, judge, run.current)
-                said = await self._caller.ask(request, judge, replace(limits, request=min(limits.request, room)), seen)
+                limits = replace(limits, request=min(limits.request, room))
+                said = await self._caller.ask(request, judge, limits, seen, demanded)
                 value = judge_value(_message(said)).value
                 if value is not None:
                     usd = round(float(counted([said.attempt] if said.attempt else [])), 9)

@@ -18,6 +18,7 @@ from typing import Protocol
 from understudy.catalog import Catalog, Limits, Target
 from understudy.detectors.sample import Sample
 from understudy.errors import Conflict
+from understudy.facts import NO_CONSTRAINTS
 from understudy.health.breaker import lease
 from understudy.health.item import Health, settled
 from understudy.ports import Clock, DueQueue, Logger, PageReader, Probing, ProbingStore, StatusPageStore
@@ -225,7 +226,7 @@ class ProbeTargets:
         seen, samples = seen_of(target.name, health, self._clock), list[Sample]()
         for _ in range(times):
             good = seen.observation.ok
-            asked = await self._caller.ask(liveness(target, current), target, limits, seen)
+            asked = await self._caller.ask(liveness(target, current), target, limits, seen, NO_CONSTRAINTS)
             if asked.attempt is not None:
                 samples += of_liveness(asked.attempt, asked.at)
             if seen.observation.ok == good:

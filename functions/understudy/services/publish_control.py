@@ -99,16 +99,22 @@ def rollback(store: ControlStore, number: int | None = None, *, now: float, by: 
     target = store.version(wanted)
     catalog(target.document, wanted)
     if wanted == pointer.version:
-        return Published(wanted, (), tuple(warnings(target.document)), moved=False)
+        return Published(wanted, (), tuple(warnings(target.document, now)), moved=False)
     _move(store, wanted, pointer, now=now, by=by)
     changes = tuple(diff(current.document, target.document))
-    return Published(wanted, changes, tuple(warnings(target.document)))
+    return Published(wanted, changes, tuple(warnings(target.document, now)))
 
 
 def diff_against_current(
-    store: ControlStore, text: str, *, now: float, filename: str = "<document>", book: PriceBook | None = None
+    store: ControlStore,
+    text: str,
+    *,
+    filename: str = "<document>",
+    now: float | None = None,
+    book: PriceBook | None = None,
 ) -> Difference:
-    """What publishing YAML `text` would change; writes nothing.  Raises DocumentError, StoreError."""
+    """What publishing YAML `text` would change; writes nothing.  `now` (epoch seconds): dates are judged as publishing
+    would.  Raises DocumentError, StoreError."""
     _, current = _current(store)
     document, remarks = _read(text, filename, current, book, now)
     changes = diff(current.document if current else None, document)
@@ -116,12 +122,13 @@ def diff_against_current(
 
 
 def _read(
-    text: str, filename: str, current: Version | None, book: PriceBook | None, now: float
+    text: str, filename: str, current: Version | None, book: PriceBook | None, now: float | None
 ) -> tuple[dict[str, Any], tuple[str, ...]]:
     """The document that a text means, prices written out, and what is to be said of it."""
-    parsed = parse(text, filename=filename)
-    document, remarks = filled(parsed, current.document if current else None, book, now)
-    return document, (*warnings(document), *remarks)
+    in_force = current.document if current else None
+    parsed = parse(text, filename=filename, now=now, in_force=in_force)
+    document, remarks = filled(parsed, in_force, book, now or 0.0)
+    return document, (*warnings(document, now), *remarks)
 
 
 def _current(store: ControlStore) -> tuple[Pointer | None, Version | None]:

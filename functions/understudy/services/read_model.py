@@ -14,7 +14,7 @@ from typing import Protocol, TypeVar
 from understudy.catalog import Catalog
 from understudy.control.load import catalog
 from understudy.control.versions import Pointer
-from understudy.errors import RouterNotReady, StoreError, Unauthenticated
+from understudy.errors import DocumentError, RouterNotReady, StoreError, Unauthenticated
 from understudy.health.item import Health
 from understudy.keys import ClientKey, hash_key
 from understudy.metrics import own_failure
@@ -76,7 +76,7 @@ class ReadModel:
         if self._catalog is None:
             raise RouterNotReady(
                 "No control document is in force yet. Publish one: `understudy publish FILE`. If one was published, "
-                "the router's table cannot be read right now."
+                "the router's table cannot be read right now, or this version of the router cannot read the document."
             )
         return self._catalog
 
@@ -158,8 +158,17 @@ class ReadModel:
 
     async def _load(self, pointer: Pointer) -> None:
         version = await self._in_thread(self._store.version, pointer.version)
-        self._catalog = catalog(version.document, version.number)
         self._pointer = pointer
+        try:
+            self._catalog = catalog(version.document, version.number)
+        except DocumentError:
+            # It may demand something that nobody here knows, so the one before must not stand for it.
+            self._catalog = None
+            failed = [own_failure("RouterErrors")]
+            self._logger.exception(
+                "the document in force cannot be read", document_version=version.number, metrics=failed
+            )
+            return
         self._logger.info("control document in force", document_version=version.number)
 
     async def _in_thread(self, call: Callable[..., T], *arguments: object) -> T:

@@ -18,10 +18,12 @@ from understudy.errors import (
     Cause,
     GuardUnavailable,
     InvalidRequest,
+    NoCompliantTarget,
     UnknownModel,
     UnknownPath,
     WrongMethod,
 )
+from understudy.facts import plain_constraints
 from understudy.health.item import Health
 from understudy.keys import ClientKey
 from understudy.metrics import own_failure
@@ -31,6 +33,7 @@ from understudy.routing.policy import decide
 from understudy.routing.scorers import Outlook
 from understudy.runtime.gateway import ApiRequest
 from understudy.services.decision_log import refusal
+from understudy.services.demands import HEADER, in_force
 from understudy.services.feedback import PATH as FEEDBACK
 from understudy.services.feedback import Feedback
 from understudy.services.fitness import offence, unfit
@@ -160,7 +163,7 @@ class RouteRequest:
         if route is None:
             known = ", ".join(sorted(catalog.routes))
             raise UnknownModel(f"There is no model {request.model!r} here; there are: {known}.", param="model")
-        constraints = route.constraints
+        constraints = in_force(route, client, given.headers.get(HEADER), catalog)
         request, pii = await self._guarded(given, front, body, request, route, constraints.pii)
         if isinstance(request, ChatRequest):
             request = await self._keepsakes.put_back(client, request)
@@ -168,15 +171,19 @@ class RouteRequest:
         fleet = await self._read_model.health(route.asked)
         self._outcomes.adopt(catalog.health, fleet, trusted=self._read_model.trusted)
         now, bound = self._clock(), frozenset(owners(request.native.body if request.native else request.body))
-        decision = decide(
-            route,
-            judged=partial(judge, constraints=constraints, now=now),
-            unfit=partial(unfit, request, route),
-            standing=self._outcomes.standing,
-            rng=self._rng,
-            bound=bound,
-            outlook=self._outlook(route, fleet, catalog.health, request_id),
-        )
+        try:
+            decision = decide(
+                route,
+                judged=partial(judge, constraints=constraints, now=now),
+                unfit=partial(unfit, request, route),
+                standing=self._outcomes.standing,
+                rng=self._rng,
+                bound=bound,
+                outlook=self._outlook(route, fleet, catalog.health, request_id),
+            )
+        except NoCompliantTarget as refused:
+            refused.constraints = plain_constraints(constraints)
+            raise
         if not decision.candidates and estimate_of(request) is None:
             raise _unserved(request, route, decision.unfit)
         return Handling(

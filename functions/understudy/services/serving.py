@@ -20,6 +20,7 @@ from understudy.keys import ClientKey
 from understudy.metrics import own_failure
 from understudy.ports import Clock, Logger
 from understudy.routing.attempts import Attempts
+from understudy.routing.policy import Judged
 from understudy.services.decision_log import log_decision
 from understudy.services.feedback import Feedback
 from understudy.services.handling import Answered, Handling
@@ -68,7 +69,7 @@ class Serving:
         if not handling.decision.candidates:
             return await self._estimated(handling, front, headers)
         ask = partial(self._upstream, route=route)
-        engine = Attempts(ask, self._outcomes, self._outcomes.lease, rng=self._rng)
+        engine = Attempts(ask, self._outcomes, self._outcomes.lease, judged=self._judged(handling), rng=self._rng)
         handling.shadow = self._shadow(handling)
         whole = route.assured or not request.stream or request.is_structured
         given = engine.run(request, handling.decision, handling.limits, handling.journal, whole=whole)
@@ -99,17 +100,20 @@ class Serving:
         writer = front.writer(request, created=created)
         return Answered(200, headers, self._stream(handling, first, chunks, completed, writer))
 
+    def _judged(self, handling: Handling) -> Judged:
+        """Whether a target may see the request at the moment of asking."""
+        return lambda target: judge(target, handling.constraints, self._clock())
+
     def _shadow(self, handling: Handling) -> Shadow | None:
         """The copy of a request, where there is one; none where beginning it fails."""
         ratings, bound = handling.decision.ratings, bool(handling.bound)
-        judged = partial(judge, constraints=handling.constraints, now=self._clock())
         try:
             return self._shadows.begin(
                 handling.request,
                 handling.route,
                 handling.limits,
                 ratings,
-                judged=judged,
+                judged=self._judged(handling),
                 request_id=handling.id,
                 bound=bound,
             )

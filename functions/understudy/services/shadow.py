@@ -103,7 +103,8 @@ class Shadows:
             request, target, route, limits, ratings.get(target.name), judged=judged, bound=bound
         ):
             return Shadow(target.name, reason)
-        task = asyncio.get_running_loop().create_task(self._run(request, target, route, limits, request_id))
+        copy = self._run(request, target, route, limits, request_id, judged)
+        task = asyncio.get_running_loop().create_task(copy)
         self._running.add(task)
         task.add_done_callback(self._running.discard)
         return Shadow(target.name, task=task)
@@ -145,14 +146,16 @@ class Shadows:
             return "its price is not known" if worst is None else f"it may cost ${worst:f}"
         return f"{MOST} copies are under way" if len(self._running) >= MOST else ""
 
-    async def _run(self, request: ChatRequest, target: Target, route: Route, limits: Limits, request_id: str) -> None:
+    async def _run(
+        self, request: ChatRequest, target: Target, route: Route, limits: Limits, request_id: str, judged: Judged
+    ) -> None:
         """One copy, from its beginning to its line in the log; never raises but where it is cut off."""
         decision = Decision(route.name, (Ranked(target, "shadow"),))
         alone = replace(limits, retries_per_target=0, attempts_per_request=1)
         observation = Observation(target.name, self._clock(), source="shadow")
         seen = _Seen(self._clock, observation, self._outcomes)
         journal, chunks = Journal(), list[Chunk]()
-        engine = Attempts(partial(self._upstream, route=route), seen, _never, rng=self._rng)
+        engine = Attempts(partial(self._upstream, route=route), seen, _never, judged=judged, rng=self._rng)
         outcome, found = "cut off", list[str]()
         try:
             async for chunk in engine.run(request, decision, alone, journal, whole=True):

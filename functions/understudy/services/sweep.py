@@ -13,11 +13,14 @@ import math
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any, get_args
 
 from understudy.catalog import Catalog, HealthSettings, Route, Target
 from understudy.compliance import Allowed, judge
+from understudy.facts import NO_CONSTRAINTS, Constraints
 from understudy.golden.drift import DRIFT
+from understudy.golden.item import CORE
 from understudy.health.breaker import lease
 from understudy.health.item import Health
 from understudy.ports import AskKind, Due
@@ -117,7 +120,7 @@ def plan(current: Catalog, known: Mapping[str, Health], now: float, salt: str = 
             delay = math.floor(number * length + offset)
             if due(known.get(name), settings, now + delay):
                 messages.append(Due(name, round(now + delay, 3), delay))
-        asked = runs_of(current.targets[name], routes[name], settings)
+        asked = runs_of(current.targets[name], routes[name], current, now)
         messages += _runs(name, asked, known.get(name), now, salt)
     return sorted(messages, key=lambda message: message.delay)
 
@@ -159,15 +162,26 @@ def allowing(current: Catalog, now: float) -> dict[str, list[Route]]:
     return found
 
 
-def runs_of(target: Target, routes: Sequence[Route], settings: HealthSettings) -> dict[str, Run]:
+def demanded_of(stream: str, current: Catalog) -> Constraints:
+    """What everybody must meet who is asked a golden set, or judges answers to it: what all routes demand whose set it
+    is.  What comes with the package belongs to nobody."""
+    routes = () if stream in (CORE, DRIFT) else current.routes.values()
+    owning = (route.constraints for route in routes if stream in route.golden_sets)
+    return reduce(Constraints.and_, owning, NO_CONSTRAINTS)
+
+
+def runs_of(target: Target, routes: Sequence[Route], current: Catalog, now: float) -> dict[str, Run]:
     """The streams in which a target is asked again and again: golden sets, those for all and those of the `routes` that
     may use it, and drift prompts.
 
-    There are none of those for a target that thinks first: what it says first is drawn anew each time.
+    A set of a route is the route's content: whoever may not see its requests is not asked it on behalf of another.
+    There are no drift prompts for a target that thinks first: what it says first is drawn anew each time.
     """
+    settings = current.health
     if not target.capabilities.chat:
         return {}
-    sets = {*settings.quality.sets, *(name for route in routes for name in route.golden_sets)}
+    named = {*settings.quality.sets, *(name for route in routes for name in route.golden_sets)}
+    sets = (name for name in named if isinstance(judge(target, demanded_of(name, current), now), Allowed))
     found: dict[str, Run] = dict.fromkeys(sorted(sets), ("quality", settings.quality.period))
     if settings.drift.prompts and not target.capabilities.reasoning:
         found[DRIFT] = ("drift", settings.drift.period)
@@ -182,17 +196,24 @@ def asked_of(name: str, current: Catalog, now: float) -> dict[str, Run] | None:
         for route in current.routes.values()
         if name in route.asked and isinstance(judge(target, route.constraints, now), Allowed)
     ]
-    return runs_of(target, routes, current.health) if routes else None
+    return runs_of(target, routes, current, now) if routes else None
+
+
+def demanded_of_judges(stream: str, routes: Sequence[Route], current: Catalog) -> Constraints:
+    """What whoever judges answers to a set must meet: what every route demands whose set it is, and where it is asked
+    of all targets what all of the `routes` demand for which this one is."""
+    everywhere = stream in current.health.quality.sets
+    asking = (route.constraints for route in routes if everywhere or stream in route.golden_sets)
+    return reduce(Constraints.and_, asking, demanded_of(stream, current))
 
 
 def judge_for(target: Target, stream: str, routes: Sequence[Route], current: Catalog, now: float) -> Target | None:
-    """The target that judges the answers to a set, where there is one that may see them.
+    """The target that judges the answers to a set, where there is one that may see them; nobody judges itself.
 
-    It must pass the constraints of every one of the `routes` for which the set is asked; nobody judges itself.
+    `routes` are those that may use the target.
     """
     settings = current.health.quality
     found = current.targets.get(settings.judge) if settings.judge else None
     if found is None or found.name == target.name or not found.capabilities.chat:
         return None
-    asking = [route for route in routes if stream in settings.sets or stream in route.golden_sets]
-    return found if all(isinstance(judge(found, route.constraints, now), Allowed) for route in asking) else None
+    return found if isinstance(judge(found, demanded_of_judges(stream, routes, current), now), Allowed) else None

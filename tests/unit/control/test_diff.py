@@ -56,8 +56,8 @@ def test_new_and_removed_things_are_one_line_each() -> None:
 
 def test_the_first_document_adds_everything_by_name() -> None:
     """Before the first publication every section and every named thing is told as added."""
-    expected = ["alerts", "defaults", "golden_sets", "health", "providers.alpha", "routes.chat", "schema",
-                "targets.lead", "targets.second"]  # fmt: skip
+    expected = ["alerts", "data_classes", "defaults", "golden_sets", "health", "providers.alpha", "routes.chat",
+                "schema", "targets.lead", "targets.second"]  # fmt: skip
     changes = diff(None, parse(TEXT))
     assert expected == [change.path for change in changes]
     assert all(str(change).startswith("added ") for change in changes)

@@ -119,7 +119,8 @@ def test_the_canonical_form_writes_out_every_default(text: str) -> None:
     ]
     assert candidates == route["targets"]
     assert document["defaults"]["limits"] | {"stall_s": 7.0} == route["limits"]
-    expected = {"jurisdictions": [], "retention_days": None, "trains_on_data": None}
+    expected = {"jurisdictions": [], "retention_days": None, "trains_on_data": None, "certifications": [], "entity": ""}
+    expected |= {"contract": {"id": "", "expires": None}, "family": "", "open_weights": None}
     assert expected == document["targets"]["lead"]["data"]
     assert document == json.loads(json.dumps(document))
 

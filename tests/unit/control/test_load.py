@@ -69,7 +69,12 @@ def test_every_field_of_the_example_arrives() -> None:
         model="gpt-4.1",
         region="eu",
         capabilities=Capabilities(context_window=1_000_000, max_output_tokens=32_768),
-        data=DataFacts(frozenset({"eu"}), retention_days=0, trains_on_data=False),
+        data=DataFacts(
+            frozenset({"eu"}),
+            retention_days=0,
+            trains_on_data=False,
+            certifications=frozenset({"GDPR-DPA", "HIPAA-BAA"}),
+        ),
         price=Price(Decimal("2.2"), Decimal("8.8"), "EXAMPLE, check the price page"),
     )
     assert expected_eu == eu

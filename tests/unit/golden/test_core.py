@@ -14,8 +14,8 @@ import pytest
 from understudy.control.golden_file import golden_sets
 from understudy.golden import sets
 from understudy.golden.checkers import judged
-from understudy.golden.item import GoldenSet, Item, body
-from understudy.golden.sets import CORE, MAX_ITEMS, built_in, core_files, example_message, golden_set
+from understudy.golden.item import CORE, GoldenSet, Item, body
+from understudy.golden.sets import MAX_ITEMS, built_in, core_files, example_message, golden_set
 
 TASKS = ("arithmetic", "extraction", "classification", "instructions", "code", "multilingual", "refusals", "tools")
 ITEMS = {item.id: item for item in built_in().items}

@@ -67,6 +67,14 @@ def test_a_retry_that_works_stays_on_the_target(failure: AttemptFailed) -> None:
     assert ("fine", ["a", "a"]) == (world.run(), world.ask.calls)
 
 
+def test_who_may_no_longer_see_the_request_is_not_asked() -> None:
+    """What held when it was decided is asked again before each call: a contract may have ended while it waited."""
+    world = World({"a": [[Transient("500")]], "b": [FINE], "c": [answer("third")]})
+    world.forbidden = {"b"}
+    assert ("third", ["a", "a", "c"]) == (world.run(), world.ask.calls)
+    assert [("b", "denied by contract: it has expired")] == [(one.target, one.reason) for one in world.journal.skipped]
+
+
 @pytest.mark.parametrize(("retries", "asked"), [(0, 1), (1, 2), (5, 2)])
 def test_retries_are_bounded_by_the_route_and_the_class(retries: int, asked: int) -> None:
     """A route may allow fewer retries than the class of the failure, never more."""

@@ -14,6 +14,7 @@ from understudy.catalog import Limits, Target
 from understudy.chat.request import ChatRequest
 from understudy.chat.stream import Chunk
 from understudy.chat.usage import Usage
+from understudy.compliance import Allowed, Denied
 from understudy.errors import Cause
 from understudy.routing.attempts import Attempts
 from understudy.routing.journal import Journal
@@ -56,6 +57,7 @@ class World:
         self.journal = Journal()
         self.waits: list[float] = []
         self.leased: list[str] = []
+        self.forbidden: set[str] = set()
         self.seen: list[Chunk] = []
 
     async def _lease(self, one: Target) -> bool:
@@ -65,13 +67,18 @@ class World:
     async def _sleep(self, seconds: float) -> None:
         self.waits.append(seconds)
 
+    def judged(self, one: Target) -> Allowed | Denied:
+        return Denied("contract", "it has expired") if one.name in self.forbidden else Allowed()
+
     def target(self, name: str) -> Target:
         return target(name, window=self.windows.get(name), prefill=self.prefills.get(name, "none"), provider=name)
 
     def chunks(self, *, whole: bool = False) -> AsyncGenerator[Chunk, None]:
         ranked = self.ranked or [Ranked(self.target(n), "place") for n in self.scripts]
         decision = Decision("chat", tuple(ranked), self.denied, **self.agreed)
-        engine = Attempts(self.ask, self.outcomes, self._lease, rng=random.Random(0), sleep=self._sleep)
+        engine = Attempts(
+            self.ask, self.outcomes, self._lease, judged=self.judged, rng=random.Random(0), sleep=self._sleep
+        )
         return engine.run(self.asked, decision, self.limits, self.journal, whole=whole)
 
     def run(self, *, whole: bool = False) -> str | Exception:

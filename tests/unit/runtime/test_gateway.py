@@ -104,6 +104,13 @@ def test_a_repeated_header_has_its_last_value() -> None:
     assert {"x-a": "2"} == api_request(given).headers
 
 
+def test_no_value_of_an_own_header_is_lost() -> None:
+    """The router's own headers tighten limits and constraints, so one that was sent twice has both values."""
+    name = "X-Understudy-Constraints"
+    given = event(headers={name: "b"}, multiValueHeaders={name: ["a", "b"]})
+    assert {"x-understudy-constraints": "a, b"} == api_request(given).headers
+
+
 def test_a_whole_answer_as_a_proxy_takes_it() -> None:
     """A whole answer becomes the four members of the proxy integration's output."""
     expected = {"statusCode": 200, "headers": {"a": "b"}, "body": "größer", "isBase64Encoded": False}

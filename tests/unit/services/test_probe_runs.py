@@ -481,6 +481,27 @@ class TestSpend:
         assert (1, True) == (len(failed), paid)
 
 
+class TestWhoseSet:
+    """A set of a route is the route's content."""
+
+    @pytest.mark.parametrize(("facts", "asked"), [("jurisdictions: [de]", 4), ("jurisdictions: [us]", 0), ("", 0)])
+    def test_a_set_is_asked_of_those_who_may_see_its_routes_requests(self, facts: str, asked: int) -> None:
+        """A target of a free route is not asked the set of a constrained one, though both routes name it."""
+        text = document(4, quality="sets: []")
+        text = text.replace(
+            "chat: {targets: [lead, spare]}",
+            """free: {targets: [lead], golden_sets: [sums]}
+  bound: {targets: [spare], golden_sets: [sums], constraints: {jurisdictions: [eu]}}""",
+        )
+        text = text.replace("model: large,", f"model: large, data: {{{facts}}},")
+        text = text.replace("model: small,", "model: small, data: {jurisdictions: [eu]},")
+        world = played([[due()]], provider := Sums(), text)
+        assert (asked, asked) == (len(provider.asked), len(of(world, "quality")))
+        current, minutes = catalog(parse(text), 1), range(60)
+        planned = {(one.target, one.stream) for n in minutes for one in plan(current, {}, NOW + 60 * n)}
+        assert (bool(asked), True) == (("lead", "sums") in planned, ("spare", "sums") in planned)
+
+
 class TestJudge:
     """Two items of which only a judge can say how right their answers are."""
 

@@ -6,7 +6,8 @@ from dataclasses import replace
 import pytest
 
 from tests.unit.services.environments import play, timed
-from tests.unit.services.worlds import DOCUMENT, World
+from tests.unit.services.worlds import DOCUMENT, NOW, World
+from understudy.control.versions import Pointer, Version
 from understudy.errors import RouterNotReady, Unauthenticated
 from understudy.health.item import Health
 from understudy.keys import ClientKey, hash_key
@@ -214,3 +215,22 @@ def test_a_new_key_works_within_the_cache_time() -> None:
         return (await model.authenticate("us-new")).name
 
     assert "new app" == play(story)
+
+
+def test_a_document_that_cannot_be_read_is_not_replaced_by_the_one_before() -> None:
+    """A demand of a newer version that nobody here knows leaves the router without a document; keys go on."""
+
+    async def story(world: World) -> str:
+        model = read_model(world)
+        current = await model.catalog()
+        document = dict(world.store.version(current.version).document)
+        document["routes"] = {"chat": {**document["routes"]["chat"], "constraints": {"no_fly_list": True}}}
+        world.store.add_version(Version(2, "", document, "d", NOW, "newer", ""))
+        pointer = world.store.pointer()
+        world.store.move_pointer(Pointer(2, pointer.rev + 1, NOW, "newer"), pointer)
+        await asyncio.sleep(2.1)
+        with pytest.raises(RouterNotReady):
+            await model.catalog()
+        return (await model.authenticate("us-key")).name
+
+    assert "app" == play(story)
