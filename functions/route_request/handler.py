@@ -1,7 +1,8 @@
 """The data plane.
 
 Trigger: API Gateway REST proxy, every path.  Reads: control document, health, client keys (one batch read, cached 2 s).
-Writes: observations; the health item of a target whose breaker it opens.  Time: 900 s; 30 s without streaming.
+Writes: observations; the health item of a target whose breaker it opens; use, money and incidents of limited keys.
+Time: 900 s; 30 s without streaming.
 """
 
 from __future__ import annotations

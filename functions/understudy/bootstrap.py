@@ -63,6 +63,7 @@ def renew() -> None:
 
 
 def route_request(settings: Settings) -> RouteRequest:
+    from understudy.services.admission import Admissions
     from understudy.services.feedback import Feedback
     from understudy.services.keepsakes import Keepsakes
     from understudy.services.metering import Metering
@@ -76,6 +77,7 @@ def route_request(settings: Settings) -> RouteRequest:
         logger = DecisionLog(logger, Path(settings.decision_log), time.time)
     store = Store(DynamoTable(settings.table))
     rng = random.SystemRandom()
+    metering = Metering(store, time.time, logger)
     outcomes = LocalOutcomes(store, time.time, logger, rng)
     return RouteRequest(
         ReadModel(store, time.time, logger),
@@ -86,7 +88,8 @@ def route_request(settings: Settings) -> RouteRequest:
         clock=time.time,
         logger=logger,
         rng=rng,
-        metering=Metering(store, time.time, logger),
+        admissions=Admissions(store, time.time, logger, written=metering.written),
+        metering=metering,
         guarding=cache(partial(_guarding, logger)),
     )
 
@@ -109,7 +112,6 @@ def probe_targets(settings: Settings) -> ProbeTargets:
     store = Store(DynamoTable(settings.table))
     due, upstream = SqsDueQueue(settings.due_queue_url, aws), _upstream(settings)
     rng = random.SystemRandom()
-    metering, pages = Metering(store, time.time, logger), HttpTransport()
     return ProbeTargets(
         store,
         upstream,
@@ -118,8 +120,8 @@ def probe_targets(settings: Settings) -> ProbeTargets:
         logger=logger,
         rng=rng,
         salt=settings.table,
-        metering=metering,
-        pages=pages,
+        pages=HttpTransport(),
+        metering=Metering(store, time.time, logger),
     )
 
 

@@ -6,6 +6,8 @@ UnderstudyError
 │   ├── RequestTooLarge          body above the limit
 │   ├── UnsupportedEncoding      a body compressed in an unknown way
 │   ├── Unauthenticated          key missing or unknown
+│   ├── RateExceeded             the client key's requests, tokens or places are taken for now
+│   ├── QuotaExceeded            the client key's money is spent
 │   ├── UnknownModel             no such route
 │   ├── PiiFound                 it holds personal data, and the route lets none out
 │   ├── PiiUnread                it holds what cannot be looked through for personal data
@@ -88,6 +90,21 @@ class UnsupportedEncoding(RequestError):
 
 class Unauthenticated(RequestError):
     code = "invalid_api_key"
+
+
+class RateExceeded(RequestError):
+    """`wait` is in seconds, `headers` what else the caller is told."""
+
+    code = "rate_limit_exceeded"
+
+    def __init__(self, message: str, *, wait: float, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(message)
+        self.wait = wait
+        self.headers = dict(headers or {})
+
+
+class QuotaExceeded(RequestError):
+    code = "insufficient_quota"
 
 
 class UnknownModel(RequestError):

@@ -28,7 +28,10 @@ class KeyLimits:
     usd_per_month: Decimal | None = None
 
     def __bool__(self) -> bool:
-        return self != KeyLimits()
+        return self != NO_LIMITS
+
+
+NO_LIMITS = KeyLimits()
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +39,8 @@ class ClientKey:
     """One client key.  `hash` is the hex SHA-256 of the key; times are epoch seconds.
 
     `routes` are the only ones it may ask, none meaning all; `constraints` tighten those of every route; `owner` is who
-    answers for it; `replaces` the hash of the key that this one was rotated from.
+    answers for it; `replaces` the hash of the key that this one was rotated from, and `line` that of the first one
+    before it.
     """
 
     hash: str
@@ -49,7 +53,17 @@ class ClientKey:
     constraints: Constraints = NO_CONSTRAINTS
     limits: KeyLimits = field(default_factory=KeyLimits)
     replaces: str = ""
+    line: str = ""
     rev: int = 0
+
+    @property
+    def account(self) -> str:
+        """What its requests count for: a key that was rotated goes on with the limits and the money of the old one."""
+        return self.line or self.hash
+
+    def may_ask(self, route: str) -> bool:
+        """Whether a route exists for it."""
+        return not self.routes or route in self.routes
 
     def active(self, now: float) -> bool:
         """Whether it is good at `now`."""

@@ -144,6 +144,37 @@ class KeyStore(Protocol):
     def client_keys(self) -> Sequence[ClientKey]: ...
 
 
+@dataclass(frozen=True, slots=True)
+class Use:
+    """What an account takes of its limits: requests and tokens of one minute (UTC), requests under way."""
+
+    requests: int = 0
+    tokens: int = 0
+    concurrent: int = 0
+
+
+class UseStore(Protocol):
+    """What accounts take, for the whole fleet; an account is the hash of a client key."""
+
+    def take(
+        self,
+        account: str,
+        now: float,
+        *,
+        requests: int = 0,
+        tokens: int = 0,
+        lease: float | None = None,
+        returned: float | None = None,
+    ) -> Use:
+        """Add to the minute of `now`, atomic; returns what all have taken, this included.
+
+        `lease` counts one request as under way, until that time at the latest; `returned` ends such a lease.
+        """
+
+    def use(self, account: str, now: float) -> Use:
+        """Strongly consistent."""
+
+
 class IncidentStore(Protocol):
     """The current incident of each (subject, kind); a resolved one is kept as history too."""
 

@@ -31,6 +31,7 @@ def handler(event: Mapping[str, Any], context: object) -> dict[str, Any]:  # noq
     began = time.time()
     done = in_order(event, _handle, JsonLogger("update_health", settings().log_level))
     service().learn(began)
+    service().tidy()
     return done
 
 

@@ -432,7 +432,7 @@ class TestIncidents:
     def test_many_who_read_different_pages_tell_once(self, store: Store) -> None:
         """What a status page says changes while fifty updaters see the same trouble: one incident, and one notice."""
         url = "https://status.example/summary.json"
-        current = catalog(parse(DOCUMENT.replace('v1"}', f'v1", status_page: "{url}"}}')), 1)
+        current = catalog(parse(DOCUMENT.replace('v1"', f'v1", status_page: "{url}"')), 1)
         alarm = Alarm("quality", "degraded", NOW, NOW - 60, 9, 0.9, 0.5)
         worse = Health("lead", findings=(Finding("core", "confirmed", NOW, alarm),))
 

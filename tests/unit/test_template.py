@@ -288,11 +288,18 @@ def test_a_room_writes_only_the_partitions_that_are_its_own() -> None:
     charged = [keys.ledger_of("*"), keys.spent_of("*")]
     health = [[keys.target("*"), keys.INCIDENT, keys.HISTORY]]
     noted = [keys.keepsake("*", "*")[0], keys.answer("*", "*")[0]]
-    routed = [[keys.target("*"), *(key.removesuffix("#*") for key in noted)], charged]
-    probed = [[keys.target("*"), keys.provider("*")], charged]
+    put = [keys.target("*"), *(key.removesuffix("#*") for key in noted), keys.INCIDENT]
+    routed, probed = [put, [*charged, keys.use("*")[0]]], [[keys.target("*"), keys.provider("*")], charged]
     expected = {"RouteRequest": routed, "ProbeTargets": probed, "UpdateHealth": health}
     expected["ManageRouter"] = [[keys.CONTROL]]
     assert {**expected, "PublishAlerts": [[keys.notice("*")[0]]]} == partitions
+
+
+def test_the_data_plane_lists_nothing_but_what_was_spent() -> None:
+    """It gets single items by their keys; whole partitions it reads only of the ledger."""
+    queries = [one for one in statements(functions()["RouteRequest"]["Policies"]) if "dynamodb:Query" in one["Action"]]
+    leading = [one["Condition"]["ForAllValues:StringLike"]["dynamodb:LeadingKeys"] for one in queries]
+    assert [[keys.ledger_of("*"), keys.spent_of("*")]] == leading
 
 
 def test_each_room_is_told_only_what_it_needs() -> None:

@@ -45,7 +45,7 @@ class Usage:
 
 
 def usage_from(payload: object) -> Usage | None:
-    """Read an OpenAI `usage` object; None where there is none or its counts are no numbers.
+    """Read an OpenAI `usage` object; None where there is none or its counts are none.
 
     Some compatible servers leave the tokens of thinking out of `completion_tokens` and count them in `total_tokens`
     alone (xAI's docs, "Reasoning"); they are part of the answer and billed as such.
@@ -53,7 +53,7 @@ def usage_from(payload: object) -> Usage | None:
     if not isinstance(payload, Mapping):
         return None
     prompt, completion = payload.get("prompt_tokens"), payload.get("completion_tokens")
-    if not isinstance(prompt, int) or not isinstance(completion, int | None):
+    if not isinstance(prompt, int) or not isinstance(completion, int | None) or min(prompt, completion or 0) < 0:
         return None
     completion, total = completion or 0, payload.get("total_tokens")
     read, said = payload.get("prompt_tokens_details"), payload.get("completion_tokens_details")
@@ -98,7 +98,7 @@ def counted(payload: Mapping[str, Any], usage: Usage) -> dict[str, Any]:
 def detail(details: object, name: str) -> int:
     """One count of an object of counts; 0 where it is not there or no number."""
     value = details.get(name) if isinstance(details, Mapping) else None
-    return value if isinstance(value, int) else 0
+    return max(0, value) if isinstance(value, int) else 0
 
 
 def _some(counts: Mapping[str, int]) -> dict[str, int]:

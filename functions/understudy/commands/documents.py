@@ -72,8 +72,10 @@ def _diff(options: argparse.Namespace) -> int:
     from understudy.control.price_book import GenaiPrices
     from understudy.services.publish_control import diff_against_current
 
-    text, store = options.file.read_text(), store_of(options)
-    found = diff_against_current(store, text, now=time.time(), filename=str(options.file), book=GenaiPrices())
+    text = options.file.read_text()
+    found = diff_against_current(
+        store_of(options), text, now=time.time(), filename=str(options.file), book=GenaiPrices()
+    )
     warn(found.warnings)
     for change in found.changes:
         print(change)

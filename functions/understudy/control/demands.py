@@ -86,14 +86,14 @@ def effective(section: Mapping[str, Any], classes: Mapping[str, Any]) -> Constra
 def _contradictions(
     path: Path, section: Mapping[str, Any], targets: Mapping[str, Any], providers: Mapping[str, Any]
 ) -> Iterator[Finding]:
-    models = {as_mapping(target).get("model") for target in targets.values()}
+    models = {m for target in targets.values() if isinstance(m := as_mapping(target).get("model"), str)}
     known = {"providers": providers.keys(), "denied_providers": providers.keys(), "models": models}
     for field, names in known.items():
         values = section.get(field)
         for place, name in enumerate(values if isinstance(values, list) else ()):
             if isinstance(name, str) and name not in names:
                 what = "provider" if "providers" in field else "model of a target"
-                fix = guess(name, (one for one in names if isinstance(one, str)))
+                fix = guess(name, names)
                 yield Finding((*path, field, place), f"there is no {what} `{name}`.", fix)
     for field in ("providers", "models"):
         allowed, denied = _names(section.get(field)), _names(section.get(f"denied_{field}"))

@@ -19,11 +19,11 @@ HeaderValue = Annotated[str, AfterValidator(checks.header_value)]
 RequestField = Annotated[str, AfterValidator(checks.request_field)]
 Refused = Annotated[list[RequestField], AfterValidator(checks.once_each)]
 Placeholder = Annotated[str, AfterValidator(checks.placeholder)]
+Line = Annotated[str, AfterValidator(checks.line)]
 # A rate that the price itself has is not said twice.
 OtherKind = Annotated[Kind, AfterValidator(checks.other_kind)]
 Rates = Annotated[dict[Kind, Money], Field(min_length=1)]
 ServiceTier = Annotated[str, AfterValidator(checks.service_tier)]
-Line = Annotated[str, AfterValidator(checks.line)]
 Tokens = Annotated[int, Field(ge=1, le=100_000_000)]
 
 

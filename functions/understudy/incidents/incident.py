@@ -9,9 +9,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-Kind = Literal["outage", "credential", "latency", "quality", "tokens", "cost", "changed", "version", "price"]
+Kind = Literal["outage", "credential", "latency", "quality", "tokens", "cost", "changed", "version", "price", "budget"]
 """What is wrong: calls fail; the credential is refused; slower; worse answers; longer or shorter answers; dearer; other
-first words, so another model; another version, as the provider says itself; its price is not known."""
+first words, so another model; another version, as the provider says itself; its price is not known; the money of a
+client key is spent."""
 
 KINDS: tuple[Kind, ...] = Kind.__args__  # type: ignore[attr-defined]
 Status = Literal["open", "resolved"]
@@ -23,7 +24,8 @@ MOST_ACTIONS = 20
 OVER = "over"
 """The fact that says why an incident ended."""
 ACCOUNT = "key:"
-"""Begins the subject of an incident of an account: the beginning of a client key's hash, or "router" for itself."""
+"""Begins the subject of an incident of an account: the beginning of a client key's hash, or "router" for itself; of one
+of its budget the key's name."""
 PROVIDER = "provider:"
 """Begins the subject of an incident that all targets of a provider share; the name of a target cannot."""
 

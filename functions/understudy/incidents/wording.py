@@ -18,8 +18,10 @@ WHAT: dict[Kind, str] = {
     "changed": "answers like another model",
     "version": "is another version now",
     "price": "has a price that nobody knows",
+    "budget": "has spent most of its budget",
 }
 FAILING = "fails more often than it did"
+USED_UP = "has spent its budget"
 OVER: dict[Kind, str] = {
     "outage": "is back",
     "credential": "is back",
@@ -30,6 +32,7 @@ OVER: dict[Kind, str] = {
     "changed": "no longer counts as changed",
     "version": "is accepted in its new version",
     "price": "has no unknown price any more",
+    "budget": "has money again",
 }
 DID: dict[Kind, str] = {
     "outage": "It is out of the rotation: its routes are served by their other targets. Understudy probes it and "
@@ -47,6 +50,8 @@ DID: dict[Kind, str] = {
     "version": "It is asked the same questions as before the change. Without a loss the new version is accepted; with "
     "one there is a second incident, of its quality.",
     "price": "It keeps its traffic. Its calls are counted at an assumed price, and told as estimated.",
+    "budget": "Its requests go on until all is spent; then they are refused (429, insufficient_quota) until a new day "
+    "or month (UTC) begins.",
 }
 DO: dict[Kind, str] = {
     "outage": "Look at the provider's status page. If it lasts, move the lead of its routes in the control document "
@@ -65,6 +70,8 @@ DO: dict[Kind, str] = {
     "Runbook: infra/runbooks/version.md",
     "price": "Write `price` of the target in the control document, or publish with an installation whose price book "
     "knows the model; `understudy prices` shows what is known. Runbook: infra/runbooks/price.md",
+    "budget": "See what it is spent on, and raise the budget if it is right: {budget}. "
+    "Runbook: infra/runbooks/budget.md",
 }
 SPENDS = "spends more than it used to"
 SPENT = "spends what it used to"
@@ -79,6 +86,7 @@ COMMANDS = {
     "drain": "`understudy drain {target} --because TEXT`",
     "release": "`understudy release {target}`",
     "accept": "`understudy accept {target}`",
+    "budget": "`understudy keys show {key}`, `understudy keys set {key} --usd-per-day USD`",
 }
 
 
@@ -86,8 +94,9 @@ def notice(incident: Incident) -> Notice:
     """What to tell about the incident as it is now; the id is the same for the same telling."""
     over = incident.status == "resolved"
     what = FAILING if FAILED in incident.facts and incident.kind == "outage" else WHAT[incident.kind]
+    what = USED_UP if incident.kind == "budget" and incident.severity == "critical" else what
     ended = OVER[incident.kind]
-    if incident.subject.startswith(ACCOUNT):
+    if _pace(incident):
         what, ended = SPENDS, SPENT
     doubt = "perhaps " if incident.facts.get(LOOK) == UNSURE else ""
     head = f"{_name(incident)} {ended if over else doubt + what}"
@@ -146,6 +155,11 @@ def page_words(incident: Incident) -> str:
     return f"its own status page {incident.facts[PAGE]}{over}"
 
 
+def _pace(incident: Incident) -> bool:
+    """Whether it tells how fast an account spends."""
+    return incident.kind == "cost" and incident.subject.startswith(ACCOUNT)
+
+
 def _name(incident: Incident) -> str:
     if incident.subject.startswith(ACCOUNT):
         return f"Key {incident.facts.get('account', incident.subject.removeprefix(ACCOUNT))}"
@@ -156,7 +170,7 @@ def _name(incident: Incident) -> str:
 def _did(incident: Incident) -> str:
     if incident.kind == "outage" and FAILED in incident.facts:
         return "It keeps its traffic; failed calls go on to the next target. Its breaker opens if it gets worse."
-    return SPENDING if incident.subject.startswith(ACCOUNT) else DID[incident.kind]
+    return SPENDING if _pace(incident) else DID[incident.kind]
 
 
 def _taken_back(incident: Incident) -> str:
@@ -164,11 +178,12 @@ def _taken_back(incident: Incident) -> str:
 
 
 def _to_do(incident: Incident) -> str:
-    if incident.subject.startswith(ACCOUNT):
+    if _pace(incident):
         return WHO_SPENDS.format(key=incident.subject.removeprefix(ACCOUNT))
     shared = incident.subject.startswith(PROVIDER)
     target = "TARGET" if shared else incident.subject
-    commands = {name: words.format(target=target) for name, words in COMMANDS.items()}
+    key = incident.subject.removeprefix(ACCOUNT)
+    commands = {name: words.format(target=target, key=key) for name, words in COMMANDS.items()}
     return DO[incident.kind].format(**commands)
 
 

@@ -50,11 +50,11 @@ def cost(usage: Usage | None, price: Price | None) -> Decimal | None:
     fresh, said, total = usage.prompt_tokens, usage.completion_tokens, Decimal(0)
     for tokens, kind in _of_prompt(usage):
         # A token of two kinds (cached audio) is counted once, as the first of them.
-        if part := min(max(tokens, 0), fresh):
+        if (part := min(tokens, fresh)) > 0:
             fresh -= part
             total += part * _rate(kind, overlays, price)
     for tokens, kind in _of_answer(usage):
-        if part := min(max(tokens, 0), said):
+        if (part := min(tokens, said)) > 0:
             said -= part
             total += part * _rate(kind, overlays, price)
     return (total + fresh * _rate("input", overlays, price) + said * _rate("output", overlays, price)) / MILLION

@@ -76,7 +76,7 @@ class Feedback:
         if len(self._writes) >= UNDER_WAY:
             self._failed("an answer could not be noted for feedback", StoreError("the table is behind"))
             return
-        answer = Answer(request_id, client.hash, target, route, self._clock())
+        answer = Answer(request_id, client.account, target, route, self._clock())
         task = asyncio.get_running_loop().create_task(self._write(answer))
         self._writes.add(task)
         task.add_done_callback(self._writes.discard)
@@ -117,7 +117,7 @@ class Feedback:
     async def _claimed(self, client: ClientKey, given: Judgement) -> Answer | None:
         """The answer that is judged, marked as judged; None where the same was said of it before."""
         for _ in range(2):
-            answer = await self._in_thread(self._store.answer, client.hash, given.request_id)
+            answer = await self._in_thread(self._store.answer, client.account, given.request_id)
             if answer is None or self._clock() - answer.at > KEPT:
                 raise UnknownAnswer(
                     "No answer with this request id can be judged with this key: it must be the `x-request-id` of an "

@@ -13,6 +13,7 @@ from understudy.facts import Constraints
 from understudy.keys import ClientKey
 from understudy.routing.journal import Journal
 from understudy.routing.policy import Decision
+from understudy.services.allowance import Ticket
 from understudy.services.shadow import Shadow
 
 
@@ -49,8 +50,9 @@ class Handling:
 
     `front` is the path of the API that its caller speaks, `bound` the owners of what only they can read again,
     `constraints` what the route, the key and the request demand together, `digest` a number by which the same request
-    is known again.  `request` is the only form in which anything here knows what was asked: where the route redacts
-    personal data, the redacted one; `pii` is what was found, None where nobody looked.
+    is known again, `ticket` what it counts for where its key has limits.  `request` is the only form in which anything
+    here knows what was asked: where the route redacts personal data, the redacted one; `pii` is what was found, None
+    where nobody looked.
     """
 
     id: str
@@ -68,6 +70,7 @@ class Handling:
     committed_at: float | None = None
     digest: int = 0
     shadow: Shadow | None = None
+    ticket: Ticket | None = None
     pii: Guarded | None = None
 
     @property

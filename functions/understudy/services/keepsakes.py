@@ -54,7 +54,7 @@ class Keepsakes:
         if not found:
             return
         for name, value in found.items():
-            self._remember((client.hash, name), value)
+            self._remember((client.account, name), value)
         task = asyncio.get_running_loop().create_task(self._write(client, found))
         self._writes.add(task)
         task.add_done_callback(self._writes.discard)
@@ -64,7 +64,7 @@ class Keepsakes:
         missing = [call["id"] for call in _history(request) if _signed(call) and not signature_of(call)]
         if not missing:
             return request
-        found = {name: self._kept[client.hash, name] for name in missing if (client.hash, name) in self._kept}
+        found = {name: self._kept[client.account, name] for name in missing if (client.account, name) in self._kept}
         unknown = [name for name in missing if name not in found][-LOOKED_UP:]
         if unknown:
             found |= await self._read(client, unknown)
@@ -83,18 +83,18 @@ class Keepsakes:
 
     async def _write(self, client: ClientKey, found: Mapping[str, str]) -> None:
         try:
-            await self._in_thread(self._store.keep, client.hash, found, self._clock())
+            await self._in_thread(self._store.keep, client.account, found, self._clock())
         except StoreError as error:
             self._failed("signatures of tool calls could not be kept", error)
 
     async def _read(self, client: ClientKey, names: Sequence[str]) -> Mapping[str, str]:
         try:
-            found = await asyncio.wait_for(self._in_thread(self._store.kept, client.hash, names), PATIENCE)
+            found = await asyncio.wait_for(self._in_thread(self._store.kept, client.account, names), PATIENCE)
         except (TimeoutError, StoreError) as error:
             self._failed("signatures of tool calls could not be read", error)
             return {}
         for name, value in found.items():
-            self._remember((client.hash, name), value)
+            self._remember((client.account, name), value)
         return found
 
     def _failed(self, message: str, error: Exception) -> None:

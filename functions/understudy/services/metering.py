@@ -71,7 +71,7 @@ class Metering:
 
     def request(self, handling: Handling) -> None:
         """Charge a finished request to its caller."""
-        self.charge(handling.client.hash, charges_of(handling))
+        self.charge(handling.client.account, charges_of(handling))
 
     def own(self, purpose: Purpose, attempts: Iterable[Attempt], route: str = "") -> None:
         """Charge the router's own calls to itself."""
@@ -96,7 +96,7 @@ class Metering:
     async def usage(self, client: ClientKey) -> dict[str, Any]:
         """What a client has spent this month (UTC), in all, by day, and line by line.  Raises StoreError."""
         loop, now = asyncio.get_running_loop(), self._clock()
-        reading = loop.run_in_executor(self._threads, _usage, self._store, client.hash, now)
+        reading = loop.run_in_executor(self._threads, _usage, self._store, client.account, now)
         try:
             return await asyncio.wait_for(reading, READ_PATIENCE)
         except TimeoutError as error:
@@ -107,6 +107,16 @@ class Metering:
         tasks = {one.writing for one in self._accounts.values() if one.writing is not None and not one.trouble}
         if tasks:
             await asyncio.wait(tasks, timeout=patience)
+
+    async def written(self, account: str, patience: float) -> bool:
+        """Wait until all that was charged to an account here is in the table, but not long; whether it is."""
+        known = self._accounts.get(account)
+        task = known.writing if known else None
+        if known is None or task is None:
+            return True
+        if not known.trouble:
+            await asyncio.wait({task}, timeout=patience)
+        return task.done()
 
     async def _write(self, account: str, known: _Account) -> None:
         """Write what waits for one account, until nothing does."""

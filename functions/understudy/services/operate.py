@@ -19,12 +19,14 @@ from understudy.incidents.incident import KINDS, OVER, PROVIDER, Incident, ackno
 from understudy.ports import ControlStore, DetectorStore, HealthStore, IncidentStore, Stream
 from understudy.services.current_catalog import CurrentCatalog
 from understudy.services.detection import accept as accept_stream
-from understudy.services.trouble import changed, siblings_of, told
+from understudy.services.incident_changes import changed
+from understudy.services.trouble import siblings_of, told
 
 TRIES = 8
 LONGEST = 300
-ORPHANS = tuple(kind for kind in KINDS if kind not in ("outage", "credential", "price"))
-"""The kinds of incidents that stand on findings alone; a breaker, or the control document, sees to the others."""
+ORPHANS = tuple(kind for kind in KINDS if kind not in ("outage", "credential", "price", "budget"))
+"""The kinds of incidents that stand on findings alone; a breaker, or the control document, sees to the others, and a
+budget is no target's."""
 
 
 class Store(ControlStore, HealthStore, DetectorStore, IncidentStore, Protocol):

@@ -110,7 +110,7 @@ def diff_against_current(
     text: str,
     *,
     filename: str = "<document>",
-    now: float | None = None,
+    now: float,
     book: PriceBook | None = None,
 ) -> Difference:
     """What publishing YAML `text` would change; writes nothing.  `now` (epoch seconds): dates are judged as publishing
@@ -122,12 +122,11 @@ def diff_against_current(
 
 
 def _read(
-    text: str, filename: str, current: Version | None, book: PriceBook | None, now: float | None
+    text: str, filename: str, current: Version | None, book: PriceBook | None, now: float
 ) -> tuple[dict[str, Any], tuple[str, ...]]:
     """The document that a text means, prices written out, and what is to be said of it."""
-    in_force = current.document if current else None
-    parsed = parse(text, filename=filename, now=now, in_force=in_force)
-    document, remarks = filled(parsed, in_force, book, now or 0.0)
+    before = current.document if current else None
+    document, remarks = filled(parse(text, filename=filename, now=now, in_force=before), before, book, now)
     return document, (*warnings(document, now), *remarks)
 
 

@@ -30,6 +30,10 @@ PATIENCE = 0.025
 """Seconds a request waits for a read when what is known is older than TTL."""
 FIRST_READ = 5.0
 """Seconds the first request of an environment waits: there is nothing to serve from yet."""
+RESTED = 4.0
+"""Seconds without a read after which the environment was asleep: what it knows of keys may be of long ago."""
+WAKING = 0.5
+"""Seconds that the first request after that waits for the keys, so that none that was revoked meanwhile is served."""
 DISTRUST = 5.0
 """Seconds after a failed or late read in which nobody waits."""
 WATCHED_KEYS = 200
@@ -60,6 +64,8 @@ class ReadModel:
         self._read_at = float("-inf")
         self._distrust_until = 0.0
         self._reading: asyncio.Task[None] | None = None
+        self._ended_at = float("-inf")
+        self._woken = False
 
     async def catalog(self, *, urgent: bool = False) -> Catalog:
         """The document in force.  Raises RouterNotReady where none was ever read.
@@ -98,6 +104,9 @@ class ReadModel:
         key_hash = hash_key(key)
         known = self._keys.get(key_hash)
         now = self._clock()
+        if known is not None:
+            await self._renew(now)
+            known = self._keys.get(key_hash)
         if known is None and self._unknown.get(key_hash, 0.0) <= now:
             known = await self._look_up(key_hash)
             if known is not None and len(self._keys) < WATCHED_KEYS:
@@ -107,6 +116,15 @@ class ReadModel:
         if known is None or not known.active(now):
             raise Unauthenticated("This API key is not known here. Ask the operator of this router for one.")
         return known
+
+    async def _renew(self, now: float) -> None:
+        """Wait for the read that is due, as everybody does; after a rest longer, so that a key which was revoked
+        meanwhile is not served."""
+        if now - self._read_at <= TTL:
+            return
+        reading = self._start()
+        if self._woken or self.trusted:
+            await asyncio.wait({reading}, timeout=WAKING if self._woken else PATIENCE)
 
     async def _look_up(self, key_hash: str) -> ClientKey | None:
         try:
@@ -137,11 +155,13 @@ class ReadModel:
 
     def _start(self) -> asyncio.Task[None]:
         if self._reading is None or self._reading.done():
+            self._woken = self._clock() - self._ended_at > RESTED
             self._reading = asyncio.create_task(self._refresh())
         return self._reading
 
     async def _refresh(self) -> None:
-        targets, hashes = sorted(self._watched), list(self._keys)
+        # Known as of now, whenever the answer comes: the environment may be asleep in between.
+        began, targets, hashes = self._clock(), sorted(self._watched), list(self._keys)
         try:
             snapshot: Snapshot = await self._in_thread(self._store.snapshot, targets, hashes)
             if snapshot.pointer is not None and snapshot.pointer != self._pointer:
@@ -151,10 +171,12 @@ class ReadModel:
             failed = [own_failure("StoreErrors")]
             self._logger.warning("the table cannot be read; serving what is known", error=str(error), metrics=failed)
             return
+        finally:
+            self._ended_at = self._clock()
         self._health = {**{t: h for t, h in self._health.items() if t not in targets}, **snapshot.health}
         gone = {key_hash for key_hash in hashes if key_hash not in snapshot.keys}
         self._keys = {h: k for h, k in {**self._keys, **snapshot.keys}.items() if h not in gone}
-        self._read_at = self._clock()
+        self._read_at = began
 
     async def _load(self, pointer: Pointer) -> None:
         version = await self._in_thread(self._store.version, pointer.version)

@@ -32,6 +32,7 @@ from understudy.routing.journal import Journal
 from understudy.routing.policy import decide
 from understudy.routing.scorers import Outlook
 from understudy.runtime.gateway import ApiRequest
+from understudy.services.admission import Admissions
 from understudy.services.decision_log import refusal
 from understudy.services.demands import HEADER, in_force
 from understudy.services.feedback import PATH as FEEDBACK
@@ -84,6 +85,7 @@ class RouteRequest:
         clock: Clock,
         logger: Logger,
         rng: random.Random,
+        admissions: Admissions | None = None,
         metering: Metering | None = None,
         guarding: Callable[[], Guarding] | None = None,
     ) -> None:
@@ -108,6 +110,7 @@ class RouteRequest:
             clock=clock,
             logger=logger,
             rng=rng,
+            admissions=admissions,
             metering=metering,
         )
 
@@ -149,7 +152,8 @@ class RouteRequest:
             return Answered(200, {**headers, "content-type": "application/json"}, encode(usage))
         if front is None:
             asked = request.path.removeprefix(MODELS).removeprefix("/")
-            body = encode(model(asked, catalog.routes) if asked else models(catalog.routes))
+            routes = [name for name in catalog.routes if client.may_ask(name)]
+            body = encode(model(asked, routes) if asked else models(routes))
             return Answered(200, {**headers, "content-type": "application/json"}, body)
         handling = await self._handling(request, front, request_id, client, catalog)
         return await self._serving.answer(handling, front, headers)
@@ -160,8 +164,9 @@ class RouteRequest:
         body = body_of(given)
         request = front.read(body, given.headers)
         route = catalog.routes.get(request.model)
-        if route is None:
-            known = ", ".join(sorted(catalog.routes))
+        if route is None or not client.may_ask(route.name):
+            # A route that the key may not ask is none for it, so that nobody learns its name by asking.
+            known = ", ".join(sorted(filter(client.may_ask, catalog.routes)))
             raise UnknownModel(f"There is no model {request.model!r} here; there are: {known}.", param="model")
         constraints = in_force(route, client, given.headers.get(HEADER), catalog)
         request, pii = await self._guarded(given, front, body, request, route, constraints.pii)

@@ -21,6 +21,7 @@ from understudy.metrics import own_failure
 from understudy.ports import Clock, Logger
 from understudy.routing.attempts import Attempts
 from understudy.routing.policy import Judged
+from understudy.services.admission import Admissions
 from understudy.services.decision_log import log_decision
 from understudy.services.feedback import Feedback
 from understudy.services.handling import Answered, Handling
@@ -51,6 +52,7 @@ class Serving:
         clock: Clock,
         logger: Logger,
         rng: random.Random,
+        admissions: Admissions | None = None,
         metering: Metering | None = None,
     ) -> None:
         self._metering = metering
@@ -62,10 +64,13 @@ class Serving:
         self._clock = clock
         self._logger = logger
         self._rng = rng
+        self._admissions = admissions
         self._shadows = Shadows(upstream, outcomes, clock=clock, logger=logger, rng=rng, metering=metering)
 
     async def answer(self, handling: Handling, front: Front, headers: dict[str, str]) -> Answered:
         route, request = handling.route, handling.request
+        if self._admissions:
+            await self._admissions.enter(handling)
         if not handling.decision.candidates:
             return await self._estimated(handling, front, headers)
         ask = partial(self._upstream, route=route)
@@ -75,8 +80,10 @@ class Serving:
         given = engine.run(request, handling.decision, handling.limits, handling.journal, whole=whole)
         chunks = self._kept(handling.client, given)
         try:
-            first = await anext(chunks)
+            coming = anext(chunks)
+            first = await (self._admissions.first(handling, coming) if self._admissions else coming)
         except BaseException as error:
+            await chunks.aclose()
             if estimate_of(request) is not None and isinstance(error, NoTargetAnswered):
                 return await self._estimated(handling, front, headers)
             self._log(handling, error)
@@ -140,7 +147,7 @@ class Serving:
     async def _settle(self, shadow: Shadow | None = None, patience: float = 0.0) -> None:
         """Before the environment may freeze, what was begun is given a moment to be written."""
         await self._shadows.settle(shadow, patience)
-        started = (self._outcomes, self._keepsakes, self._feedback, self._metering)
+        started = (self._outcomes, self._keepsakes, self._feedback, self._metering, self._admissions)
         await asyncio.gather(*(each.settle(SETTLE) for each in started if each is not None))
 
     async def _stream(
@@ -184,12 +191,15 @@ class Serving:
 
     def _log(self, handling: Handling, error: BaseException | None) -> None:
         now, answering = self._clock(), handling.journal.answering
+        if self._admissions:
+            self._admissions.leave(handling)
         log_decision(self._logger, handling, error, now)
         try:
+            if self._metering is not None:
+                # Money first: what is measured must not cost it.
+                self._metering.request(handling)
             for name, samples in self._signals.of(handling, now, whole=error is None).items():
                 self._outcomes.measured(name, samples)
-            if self._metering is not None:
-                self._metering.request(handling)
         except Exception:  # noqa: BLE001 - what is measured must not cost the answer
             self._failed(handling.id)
         if handling.route.feedback and error is None and answering is not None:
@@ -209,6 +219,8 @@ def answer_headers(handling: Handling) -> dict[str, str]:
         "x-understudy-target": answering.target.name if answering else "",
         "x-understudy-attempts": str(len(handling.journal.attempts)),
     }
+    if handling.ticket is not None:
+        headers |= handling.ticket.headers
     if answering is not None:
         headers |= answering.headers
         if handling.bound - {owner_of_target(answering.target.name)}:

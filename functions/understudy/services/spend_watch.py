@@ -17,7 +17,7 @@ from understudy.ports import Clock, IncidentStore, KeyStore, LedgerStore
 from understudy.pricing.cost import price_at
 from understudy.pricing.ledger import ROUTER, day_of
 from understudy.pricing.pace import highest, months_before, usual
-from understudy.services.trouble import changed
+from understudy.services.incident_changes import changed
 
 PAUSE = 300.0
 """Seconds between two looks of one environment."""

@@ -15,17 +15,16 @@ from typing import Any, Protocol
 from understudy.catalog import Catalog
 from understudy.detectors.discovery import PERIOD
 from understudy.detectors.sample import bought
-from understudy.errors import Conflict, StoreError
+from understudy.errors import StoreError
 from understudy.golden.drift import DRIFT
 from understudy.health.finding import Finding
 from understudy.health.item import Health, settled
 from understudy.incidents.evidence import KIND, PAGE, Found, actions, facts, summary
 from understudy.incidents.incident import OVER, PROVIDER, Action, Incident, Kind, Severity, observed, resolved
 from understudy.ports import Clock, IncidentStore, SnapshotStore, StatusPageStore, Stream
+from understudy.services.incident_changes import changed
 from understudy.services.sweep import asked_of
 
-TRIES = 8
-"""Times a conditional write is tried again after losing to another writer."""
 SHARED = 0.75
 """The part of a provider's targets that must have the same trouble for it to be the provider's; two at least."""
 AGAIN = 50.0
@@ -175,22 +174,6 @@ class Troubles:
 
     def _change(self, subject: str, kind: Kind, change: Callable[[Incident | None], Incident | None]) -> bool:
         return changed(self._store, subject, kind, change)
-
-
-def changed(
-    store: IncidentStore, subject: str, kind: Kind, change: Callable[[Incident | None], Incident | None]
-) -> bool:
-    """Write what becomes of an incident; False where nothing is to be written.  Raises Conflict, StoreError."""
-    for _ in range(TRIES):
-        after = change(store.incident(subject, kind))
-        if after is None:
-            return False
-        try:
-            store.put_incident(after)
-        except Conflict:
-            continue
-        return True
-    raise Conflict(f"the incident {subject}/{kind} changed {TRIES} times while it was being updated")
 
 
 def told(health: Health) -> dict[Kind, list[Finding]]:

@@ -36,6 +36,7 @@ from understudy.ports import (
     StatusPageStore,
     Stream,
 )
+from understudy.services.budget_alerts import end_those_over
 from understudy.services.current_catalog import CurrentCatalog
 from understudy.services.detection import Detection, Find, Learned
 from understudy.services.spend_watch import SpendWatch
@@ -49,6 +50,8 @@ LEARNING = 20.0
 """Seconds from the beginning of a batch after which no further target's values are taken in; the room has 30 in all."""
 LONGEST = 500
 """Characters of a list of names in the log."""
+TIDY = 60.0
+"""Seconds between two looks at incidents that end with their day or month."""
 MEASURE = 50.0
 """Seconds between two measures of a target that does not change: about one for each minute that CloudWatch keeps."""
 
@@ -95,6 +98,7 @@ class UpdateHealth:
         self._spend = SpendWatch(store, clock=clock)
         self._measured_at: dict[str, float] = {}
         self._waiting: dict[str, list[Observation]] = {}
+        self._tidied_at = float("-inf")
 
     def observe(self, seen: Observation) -> None:
         """Fold one observation into its target's health; `learn` tells its values to their detectors."""
@@ -131,6 +135,18 @@ class UpdateHealth:
         if waiting and current is not None:
             count, names = sum(map(len, waiting.values())), ", ".join(sorted(waiting))[:LONGEST]
             self._logger.warning("values were left out, for time was up", observations=count, targets=names)
+
+    def tidy(self) -> None:
+        """End the incidents of budgets whose day or month is over; looked at once a minute."""
+        now = self._clock()
+        if now - self._tidied_at < TIDY:
+            return
+        self._tidied_at = now
+        try:
+            end_those_over(self._store, now)
+        except StoreError as error:
+            failed = [own_failure("StoreErrors")]
+            self._logger.warning("incidents of budgets could not be ended", error=str(error), metrics=failed)
 
     def _look(self, current: Catalog) -> None:
         """Look at what is spent; what fails here is looked at again."""

@@ -16,12 +16,13 @@
 | signature of a call   | call#SHA256#ID    | signature                   | routers (once, ttl)        |
 | answer to be judged   | answer#SHA256#ID  | answer                      | routers (rev, ttl)         |
 | client key            | keys              | SHA256                      | understudy keys (rev)      |
+| use of a key's limits | use#ACCOUNT       | use                         | routers (added to, ttl)    |
 | line of the ledger    | ledger#ACCOUNT    | DAY#route#ROUTE#SHARD       | routers, probes (added to, ttl)|
 | … of its own calls    | ledger#ACCOUNT    | DAY#target#TARGET#SHARD     | routers, probes (added to, ttl)|
 | spent by an account   | spent#ACCOUNT     | YYYY-MM#SHARD               | routers, probes (added to, ttl)|
 
-An ACCOUNT is the SHA256 of a client key, or empty for the router itself; an item that is added to once for each token
-also has the last number of each WRITER under `@WRITER`.
+An ACCOUNT is the SHA256 of a client key (of the first of those that replaced each other), or empty for the router
+itself; an item that is added to once for each token also has the last number of each WRITER under `@WRITER`.
 
 The stream filters of template.yaml name these keys; a test compares the two.
 """
@@ -46,6 +47,7 @@ STATUS_PAGE_TTL = 86400
 NOTICE_TTL = 30 * 86400
 KEEPSAKE_TTL = 86400
 ANSWER_TTL = 86400
+USE_TTL = 86400
 LEDGER_TTL = 400 * 86400
 """A year and a month."""
 
@@ -112,6 +114,10 @@ def answer(key_hash: str, request_id: str) -> tuple[str, str]:
 
 def client_key(key_hash: str) -> tuple[str, str]:
     return KEYS, key_hash
+
+
+def use(account: str) -> tuple[str, str]:
+    return f"use#{account}", "use"
 
 
 def ledger_of(account: str) -> str:

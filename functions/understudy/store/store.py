@@ -14,19 +14,22 @@ from understudy.health.observation import Observation
 from understudy.health.status_page import StatusPage, status_page_from
 from understudy.incidents.incident import Incident, incident_from
 from understudy.keys import ClientKey, key_from
-from understudy.ports import Answer, Kept, Probing, Rota, Snapshot, Stream
+from understudy.ports import Answer, Kept, Probing, Rota, Snapshot, Stream, Use
 from understudy.pricing.ledger import day_of
 from understudy.store import keys
 from understudy.store.ledger import NANO, Ledger
 from understudy.store.table import Item
 
+MINUTE = 60
+MOST_OVER = 20
+"""Counters of minutes that are over, at which they are taken out of their item."""
 RUN_TRIES = 8
 """Times that a run is tried to be taken after losing to another stream's."""
 
 
 class Store(Ledger):
-    """See `understudy.ports`: control, health, detectors, observations, probing, status pages, client keys, incidents,
-    notices, keepsakes, answers, snapshots, the ledger."""
+    """See `understudy.ports`: control, health, detectors, observations, probing, status pages, client keys and their
+    use, incidents, notices, keepsakes, answers, snapshots, the ledger."""
 
     # control document
 
@@ -143,6 +146,30 @@ class Store(Ledger):
     def client_keys(self) -> Sequence[ClientKey]:
         return [key_from(item.body, item.rev) for item in self._table.query(keys.KEYS)]
 
+    def take(
+        self,
+        account: str,
+        now: float,
+        *,
+        requests: int = 0,
+        tokens: int = 0,
+        lease: float | None = None,
+        returned: float | None = None,
+    ) -> Use:
+        key, minute = keys.use(account), int(now // MINUTE)
+        amounts = {f"requests#{minute}": requests, f"tokens#{minute}": tokens}
+        amounts |= {f"leases#{int(end // MINUTE)}": by for end, by in ((lease, 1), (returned, -1)) if end is not None}
+        sums = self._table.add(key, {n: by for n, by in amounts.items() if by}, ttl=now + keys.USE_TTL)
+        # Clocks differ by seconds: what has just ended may still be somebody's present.
+        over = {name: count for name, count in sums.items() if int(name.partition("#")[2]) < minute - 1}
+        if len(over) >= MOST_OVER:
+            self._table.forget(key, over)
+        return _use(sums, minute)
+
+    def use(self, account: str, now: float) -> Use:
+        item = self._table.get(keys.use(account))
+        return _use(item.body if item else {}, int(now // MINUTE))
+
     # incidents and notices
 
     def incident(self, subject: str, kind: str) -> Incident | None:
@@ -233,6 +260,11 @@ def _rotas(item: Item | None) -> dict[str, Rota]:
     known = {field.name for field in fields(Rota)}
     rotas = item.body["rotas"] if item else {}
     return {s: Rota(**{name: value for name, value in rota.items() if name in known}) for s, rota in rotas.items()}
+
+
+def _use(sums: Mapping[str, int], minute: int) -> Use:
+    leases = (count for name, count in sums.items() if name.startswith("leases#") and int(name[7:]) >= minute)
+    return Use(sums.get(f"requests#{minute}", 0), sums.get(f"tokens#{minute}", 0), max(0, sum(leases)))
 
 
 def _pointer(item: Item) -> Pointer:

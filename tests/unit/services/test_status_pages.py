@@ -32,7 +32,7 @@ from understudy.services.status_pages import AT_ONCE, StatusPages
 from understudy.services.update_health import UpdateHealth
 
 URL = "https://status.acme.example/api/v2/summary.json"
-WITH_PAGE = DOCUMENT.replace('/v1"}', f'/v1", status_page: "{URL}"}}')
+WITH_PAGE = DOCUMENT.replace('/v1"', f'/v1", status_page: "{URL}"')
 OPEN = Health("lead", Breaker("open", changed_at=NOW - 4, until=NOW, opens=1, down_since=NOW - 4))
 ALARM = Alarm("quality", "degraded", NOW, NOW - 60, 9, 0.9, 0.5)
 SUSPECTED = Health("lead", findings=(Finding("core", "suspected", NOW, ALARM),), last_ok_at=NOW)

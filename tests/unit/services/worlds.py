@@ -108,6 +108,14 @@ class FrailTable(MemoryTable):
         self._check("add")
         return super().add(key, amounts, ttl=ttl)
 
+    def add_once(self, key: Any, amounts: Any, writer: str, number: int, *, ttl: float) -> Any:
+        self._check("add_once")
+        return super().add_once(key, amounts, writer, number, ttl=ttl)
+
+    def query(self, pk: str, **named: Any) -> Any:
+        self._check("query")
+        return super().query(pk, **named)
+
     def _check(self, call: str) -> None:
         self.calls.append(call)
         if self.delay:

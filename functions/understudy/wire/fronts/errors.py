@@ -15,6 +15,8 @@ from understudy.errors import (
     NoCompliantTarget,
     NoTargetAnswered,
     Overloaded,
+    QuotaExceeded,
+    RateExceeded,
     RateLimited,
     Refusal,
     RequestError,
@@ -36,6 +38,8 @@ from understudy.errors import (
 STATUS: dict[type[BaseException], tuple[int, str]] = {
     RequestError: (400, "invalid_request_error"),
     Unauthenticated: (401, "authentication_error"),
+    RateExceeded: (429, "rate_limit_error"),
+    QuotaExceeded: (429, "insufficient_quota"),
     UnknownModel: (404, "invalid_request_error"),
     UnknownPath: (404, "invalid_request_error"),
     UnknownAnswer: (404, "invalid_request_error"),
@@ -104,12 +108,19 @@ def error_headers(error: BaseException) -> dict[str, str]:
         headers["allow"] = f"{error.allowed}, OPTIONS"
     elif isinstance(error, UnsupportedEncoding):
         headers["accept-encoding"] = "gzip, deflate, identity"
+    elif isinstance(error, RateExceeded):
+        headers |= error.headers
+    elif isinstance(error, QuotaExceeded):
+        # The SDKs of both families try a 429 again unless they are told that it is in vain.
+        headers["x-should-retry"] = "false"
     return headers
 
 
 def retry_after(error: BaseException) -> dict[str, str]:
     """The `retry-after` header where a wait is known: in whole seconds, rounded up, as providers asked for it."""
     failure = error.last if isinstance(error, NoTargetAnswered) else error
+    if isinstance(failure, RateExceeded):
+        return {"retry-after": str(max(1, math.ceil(failure.wait)))}
     wait = failure.retry_after if isinstance(failure, AttemptFailed) else None
     return {} if wait is None else {"retry-after": str(math.ceil(wait))}
 
