@@ -88,6 +88,17 @@ def test_lines_are_chosen_and_grouped(
     assert sum((Decimal(usd) for _, usd in expected), Decimal(0)) == Decimal(told["total"]["usd"])
 
 
+def test_a_rotated_key_goes_on_with_its_account(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its money is found by the old key and the new one, once, under the name that it has now."""
+    store.put_key(ClientKey("f" * 64, "billing-2", time.time() + 1, replaces=KEY, line=KEY))
+    for asked in ("ccc", "fff", "billing-2"):
+        assert 0 == main(["cost", *WHERE, "--by", "key", "--key", asked, "--json"])
+        rows = json.loads(capsys.readouterr().out)["rows"]
+        assert [(f"billing-2 {KEY[:12]}", "0.200000000")] == [(row["key"], row["usd"]) for row in rows]
+    assert 0 == main(["cost", *WHERE, "--by", "target", "--json"])
+    assert Decimal("1.403") == Decimal(json.loads(capsys.readouterr().out)["total"]["usd"])
+
+
 def test_costs_are_exported(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
     """As CSV with a column for each group and measure; a name that a spreadsheet would calculate is text."""
     store.put_key(ClientKey("e" * 64, "=1+1", 0.0))

@@ -111,7 +111,7 @@ def _reconcile(options: argparse.Namespace) -> int:
         raise CommandError(f"{options.invoice} has no column of days; say which it is for with --from DAY --to DAY")
     first, last = days(options.first or dated[0], options.last or dated[-1], day_of(now))
     inside = [line for line in invoice if not line.day or first <= line.day <= last]
-    accounts = ["", *(key.hash for key in store.client_keys())]
+    accounts = ["", *sorted({key.account for key in store.client_keys()})]
     lines = matching(store.ledger(accounts, first, last), Wanted(first, last, targets=frozenset(targets)))
     _print_compared(options, reconcile(inside, lines, targets, now))
     return 0

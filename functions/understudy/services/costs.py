@@ -78,8 +78,10 @@ def days(first: str | None, last: str | None, today: str) -> tuple[str, str]:
 
 def report(store: Store, wanted: Wanted, by: Sequence[By]) -> Report:
     """Sums by group, in the order of the groups.  Raises CostError, StoreError."""
-    keys = {key.hash: key for key in store.client_keys()}
-    accounts = _accounts(wanted.key, keys)
+    # A key that was rotated goes on with its account: the newest one names it.
+    made = sorted(store.client_keys(), key=lambda key: key.created_at)
+    keys = {key.account: key for key in made}
+    accounts = _accounts(wanted.key, made)
     groups: dict[tuple[str, ...], Charge] = {}
     total = Charge("traffic", "", "")
     for line in matching(store.ledger(accounts, wanted.first, wanted.last), wanted):
@@ -103,12 +105,12 @@ def matching(lines: Iterable[LedgerLine], wanted: Wanted) -> Iterable[LedgerLine
             yield line
 
 
-def _accounts(asked: str, keys: Mapping[str, ClientKey]) -> list[str]:
+def _accounts(asked: str, keys: Sequence[ClientKey]) -> list[str]:
     if not asked:
-        return [ROUTER, *sorted(keys)]
+        return [ROUTER, *sorted({key.account for key in keys})]
     if asked == ROUTERS:
         return [ROUTER]
-    found = [each.hash for each in keys.values() if each.name == asked or each.hash.startswith(asked)]
+    found = {each.account for each in keys if each.name == asked or each.hash.startswith(asked)}
     if not found:
         raise CostError(f"there is no key {asked!r}; `understudy keys list` shows them, and `{ROUTERS}` is the router")
     return sorted(found)
