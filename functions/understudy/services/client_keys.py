@@ -158,6 +158,7 @@ def _checked(store: Store, known: ClientKey, changes: Changes, now: float) -> Cl
 def _recording(store: Store, action: Action, key: ClientKey, by: str, now: float, **more: str) -> Store:
     """The store, whose write of the key brings the record of it along."""
     told = {name: value for name, value in key.plain().items() if value and name not in ("hash", "created_at", "line")}
+    told |= {"replaces": key.replaces[:12]} if key.replaces else {}
     return store.recording(ControlChange(now, by, action, key.hash[:12], told | more))
 
 
