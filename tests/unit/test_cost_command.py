@@ -142,6 +142,8 @@ def test_an_invoice_is_reconciled(store: Store, invoice: Path, capsys: pytest.Ca
     assert ["-0.700000000"] == [one["difference_usd"] for one in told["lines"]]
     assert 0 == main(["cost", "reconcile", str(invoice), *WHERE, "--target", "lead", "--csv"])
     assert ["lead"] == [row["targets"] for row in csv.DictReader(io.StringIO(capsys.readouterr().out))]
+    assert 0 == main(["cost", *WHERE, "--json", "reconcile", str(invoice), "--target", "lead"])
+    assert told == json.loads(capsys.readouterr().out)
 
 
 def test_a_malformed_invoice_is_refused(store: Store, invoice: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -45,7 +45,7 @@ def kept(world: World, name: str) -> ClientKey:
 EVERYTHING = (
     "--owner team-a --expires 2099-12-31 --routes chat --requests-per-minute 60 --tokens-per-minute 9000 --concurrent "
     "4 --usd-per-day 12.50 --usd-per-month 100 --jurisdictions EU,us --certifications soc2 --denied-models small "
-    "--max-retention-days 30 --no-training"
+    "--max-retention-days 30 --no-training --pii redact"
 )
 
 
@@ -61,6 +61,7 @@ def test_a_key_is_made_with_everything_that_it_may(world: World, keys: Run) -> N
         no_training=True,
         certifications=frozenset({"SOC2"}),
         denied_models=frozenset({"small"}),
+        pii="redact",
     )
     assert ("team-a", 4_102_444_800.0, frozenset({"chat"})) == (key.owner, key.expires_at, key.routes)
     assert (limits, demands) == (key.limits, key.constraints)
@@ -69,10 +70,10 @@ def test_a_key_is_made_with_everything_that_it_may(world: World, keys: Run) -> N
 def test_every_mistake_is_told_at_once_and_nothing_is_made(world: World, keys: Run) -> None:
     """Each with the option that it is in and what to write; the exit code says so."""
     before = world.store.client_keys()
-    words = "--expires tomorrow --usd-per-day five --concurrent 1.5 --jurisdictions E!U --no-training maybe"
+    words = "--expires tomorrow --usd-per-day five --concurrent 1.5 --jurisdictions E!U --no-training maybe --pii some"
     code, out, err = keys("create", "shop", *words.split())
     assert (1, "") == (code, out)
-    for option in ("expires", "usd-per-day", "concurrent", "jurisdictions", "no-training"):
+    for option in ("expires", "usd-per-day", "concurrent", "jurisdictions", "no-training", "pii"):
         assert f"  {option}: " in err
     assert before == world.store.client_keys()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import copy
 import csv
 import json
 import sys
@@ -31,7 +32,9 @@ def add_parsers(commands: Any, where: argparse.ArgumentParser) -> None:
     cost.add_argument("--purpose", action="append", default=[], choices=PURPOSES, help="only this; may be repeated")
     _forms(cost)
     actions = cost.add_subparsers(metavar="ACTION")
-    compare = actions.add_parser("reconcile", parents=[where], help="compare the ledger with a provider's invoice")
+    compare = actions.add_parser(
+        "reconcile", parents=[copy.deepcopy(where)], help="compare the ledger with a provider's invoice"
+    )
     compare.set_defaults(run=_reconcile)
     compare.add_argument("invoice", type=Path, metavar="INVOICE.csv")
     compare.add_argument("--provider", action="append", default=[], help="whose invoice it is; may be repeated")
@@ -41,6 +44,10 @@ def add_parsers(commands: Any, where: argparse.ArgumentParser) -> None:
     )
     _period(compare)
     _forms(compare)
+    for option in compare._actions:
+        if option.dest in ("local", "local_url", "table", "first", "last", "csv", "json"):
+            # What was said before the action holds where it is not said again.
+            option.default = argparse.SUPPRESS
     prices = commands.add_parser("prices", parents=[where], help="what tokens cost, by the document and the price book")
     prices.set_defaults(run=_prices)
     prices.add_argument("--json", action="store_true", help="as JSON")

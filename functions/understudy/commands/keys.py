@@ -15,6 +15,7 @@ from typing import Any
 
 from understudy.commands.router import operator, print_columns, store_of
 from understudy.explain import when
+from understudy.facts import PII_MODES
 from understudy.keys import ClientKey, KeyLimits
 
 ONCE = "This is the only time the key is shown; the router keeps its SHA-256."
@@ -67,6 +68,7 @@ def _add_fields(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(f"--{name.replace('_', '-')}", nargs="+", metavar="X", help="constraint, or none")
     parser.add_argument("--max-retention-days", metavar="N", help="constraint, or none")
     parser.add_argument("--no-training", metavar="YES", nargs="?", const="yes", help="constraint: yes (or no)")
+    parser.add_argument("--pii", metavar="MODE", help=f"constraint: {', '.join(PII_MODES)}")
 
 
 def _create(store: Any, options: argparse.Namespace) -> int:
@@ -195,6 +197,8 @@ def _given(options: argparse.Namespace) -> Iterator[tuple[str, str, Callable[[],
         yield "constraints", "max_retention_days", partial(_unless_none, days, _whole)
     if (word := options.no_training) is not None:
         yield "constraints", "no_training", partial(_yes, word)
+    if (mode := options.pii) is not None:
+        yield "constraints", "pii", partial(_mode, mode)
 
 
 def _moment(text: str, now: float) -> float | None:
@@ -232,6 +236,12 @@ def _yes(word: str) -> bool:
     if word not in ("yes", "no"):
         raise ValueError(f"{word[:40]!r} is neither yes nor no")
     return word == "yes"
+
+
+def _mode(word: str) -> str:
+    if word not in PII_MODES:
+        raise ValueError(f"{word[:40]!r} is none of {', '.join(PII_MODES)}")
+    return word
 
 
 def _unless_none(text: str, read: Callable[[str], Any]) -> Any:

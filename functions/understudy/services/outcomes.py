@@ -251,8 +251,8 @@ class LocalOutcomes:
         finally:
             if seen.source == "traffic":
                 self._writing.discard(seen.target)
-            # What came meanwhile has its own time, which nobody else may look at.
-            self.flush_due()
+        # What came meanwhile has its own time, which nobody else may look at.
+        self.flush_due()
 
     async def _tell_open(self, name: str, breaker: Breaker, *, credential: bool) -> None:
         for _ in range(WRITE_TRIES):
