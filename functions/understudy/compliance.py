@@ -20,13 +20,19 @@ class Allowed:
 
 @dataclass(frozen=True, slots=True)
 class Denied:
-    """A rule that stands against the target, and why, in words."""
+    """A rule that stands against the target, and why, in words; `kept` says it for operators, where that is more."""
 
     rule: str
     reason: str
+    kept: str = ""
 
     def __str__(self) -> str:
         return f"{self.rule}: {self.reason}"
+
+    @property
+    def cause(self) -> str:
+        """As operators are told it; empty where callers are told as much."""
+        return f"denied by {self.rule}: {self.kept}" if self.kept else ""
 
     @property
     def told(self) -> str:
@@ -49,7 +55,8 @@ def denials(
 ) -> Iterator[Denied]:
     """Every rule that facts like these break.  A contract that has ended denies whatever is demanded."""
     if _ended(data, now):
-        yield Denied("contract", f"{data.contract.id or 'its contract'} has expired")
+        # Which contract it is, is for operators: reasons are told to callers as well.
+        yield Denied("contract", "its contract has expired", f"the contract {data.contract.id or 'of it'} has expired")
     if constraints is NO_CONSTRAINTS:
         return
     yield from _of_names("providers", provider, constraints.providers, constraints.denied_providers)

@@ -42,7 +42,7 @@ def design() -> Mapping[str, Any]:
 @pytest.fixture
 def dynamo(credentials: None, design: Mapping[str, Any], monkeypatch: pytest.MonkeyPatch) -> Iterator[DynamoTable]:
     """The table of infra/storage.yaml in moto."""
-    lock = threading.Lock()
+    lock = threading.RLock()
 
     def serialized(write: Callable[..., Any]) -> Callable[..., Any]:
         # DynamoDB decides the writes of one item one after the other; moto alone does not.
@@ -52,7 +52,7 @@ def dynamo(credentials: None, design: Mapping[str, Any], monkeypatch: pytest.Mon
 
         return alone
 
-    for name in ("put_item", "update_item"):
+    for name in ("put_item", "update_item", "transact_write_items", "query"):
         monkeypatch.setattr(DynamoDBBackend, name, serialized(getattr(DynamoDBBackend, name)))
     with mock_aws():
         boto3.setup_default_session(region_name=REGION)

@@ -12,11 +12,14 @@ import pytest
 
 from infra.local.aws import TABLE
 from infra.local.stack import LocalStack, Options
-from tests.audited import DAY, Writer, changed
+from tests.audited import AT, DAY, Writer, changed
 from tests.local_stacks import quiet
+from understudy import bootstrap
 from understudy.audit.query import Query
 from understudy.cli import main
 from understudy.store.dynamodb import DynamoTable
+from understudy.store.memory import MemoryTable
+from understudy.store.store import Store
 from understudy.transport.logs import CloudWatchLogs, LogsError
 
 Capture = pytest.CaptureFixture[str]
@@ -48,6 +51,30 @@ def test_many_flaws_are_counted(tmp_path: Path, capsys: Capture) -> None:
     lines = [line for n in range(30) for line in Writer(f"{n:02d}").written(3).lines if '"seq":2' not in line]
     assert 3 == main(["audit", "verify", file_of(tmp_path, lines)])
     assert "missing: and 10 more" in capsys.readouterr().out
+
+
+def test_a_day_is_whole_whatever_comes_along_of_others(
+    tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Copies are kept by the hour of their delivery, so those of a day bring some of its neighbours' records."""
+    before = Writer("aa", "2026-12-09").written(40)
+    asked = Writer("aa", DAY, before.head).written(30)
+    after = Writer("aa", "2026-12-11", asked.head).written(50)
+    store = Store(MemoryTable())
+    for one in (before, asked, after):
+        store.note_head(one.head, AT)
+    monkeypatch.setattr(bootstrap, "operator_store", lambda table: store)
+    path = file_of(tmp_path, [*before.lines[-2:], *asked.lines, *after.lines[:3]])
+    assert 0 == main(["audit", "verify", path, "--day", DAY, "--table", "t"]), capsys.readouterr().out
+    path = file_of(tmp_path, [*before.lines[-2:], *asked.lines[:-1], *after.lines[:3]])
+    assert 3 == main(["audit", "verify", path, "--day", DAY, "--table", "t"])
+
+
+@pytest.mark.parametrize("text", ["", "date,cost\n2026-01-01,3\n", '{"message": "hello"}\n'])
+def test_a_file_without_records_is_no_audit(tmp_path: Path, capsys: Capture, text: str) -> None:
+    """A wrong path must not pass for an audit that is whole."""
+    assert 1 == main(["audit", "verify", file_of(tmp_path, [text])])
+    assert "there is no audit record in" in capsys.readouterr().err
 
 
 def test_a_day_wants_a_table(tmp_path: Path, capsys: Capture) -> None:

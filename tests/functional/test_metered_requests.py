@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import replace
 from decimal import Decimal
 from typing import Any
@@ -246,5 +246,43 @@ def test_a_key_reads_what_it_has_spent() -> None:
             refused = [("POST", named, 405), ("GET", {}, 401)]
             for method, headers, status in refused:
                 assert status == (await router.service.answer(ApiRequest(method, "/usage", headers, b"", ""))).status
+
+    asyncio.run(scene())
+
+
+def test_an_announced_price_counts_from_its_day_on() -> None:
+    """What was announced for a day that has come is what the ledger, the log and the budget count."""
+    dearer = {"from": "2026-01-01", "input_per_million": "9000", "output_per_million": "90000"}
+    changing = PRICE | {"price_changes": [dearer, dearer | {"from": "2099-01-01", "input_per_million": "1"}]}
+
+    async def scene() -> None:
+        async with routed((OPENAI, RawProvider(FINE)), SPARE, **ALONE | {"lead_has": changing}) as router:
+            await router.ask(stream=False)
+            await settled(router)
+            assert [9 * WHOLE] == [charge.usd for charge in lines(router).values()]
+            assert str(9 * WHOLE) == router.decision["cost_usd"]
+
+    asyncio.run(scene())
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
+@pytest.mark.parametrize("fault", ["log_decision", "Completed.feed", "Serving._measure"])
+def test_a_fault_of_ours_costs_neither_the_charge_nor_the_record(
+    fault: str, stream: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Wherever it strikes after the provider has answered."""
+
+    def struck(*_: Any, **__: Any) -> None:
+        raise KeyError("a bug")
+
+    monkeypatch.setattr(f"understudy.services.serving.{fault}", struck)
+
+    async def scene() -> None:
+        async with routed((OPENAI, RawProvider(FINE)), SPARE, **ALONE) as router:
+            with suppress(KeyError):
+                await router.ask(stream=stream)
+            await settled(router)
+            assert [1] == [charge.requests for charge in lines(router).values()]
+            assert [("lead", 1)] == [(one["target"], len(one["attempts"])) for one in router.records]
 
     asyncio.run(scene())

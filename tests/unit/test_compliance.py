@@ -60,7 +60,7 @@ TABLE = [
         "denied_models: the family llama is denied",
     ),
     (DataFacts(contract=Contract("C-1", 0.5)), Constraints(), None),
-    (DataFacts(contract=Contract("C-1", 0.0)), Constraints(), "contract: C-1 has expired"),
+    (DataFacts(contract=Contract("C-1", 0.0)), Constraints(), "contract: its contract has expired"),
 ]
 
 

@@ -56,7 +56,13 @@ def _verify(options: argparse.Namespace) -> int:
     days: set[str] = set(options.day)
     for found in _found(options, min(days, default=""), max(days, default="")):
         verification.take(found)
-    days |= verification.days
+    # Where days are named, their neighbours come along in part, and nobody asks whether those are whole.
+    days |= set() if options.day else verification.days
+    if (options.files or options.log_group) and not verification.days:
+        named = ", ".join(map(str, options.files)) or options.log_group
+        raise CommandError(
+            f"there is no audit record in {named}; give the lines as the log group or its copies have them"
+        )
     seals, heads = [], []
     if options.table or options.local:
         store = store_of(options)
@@ -69,10 +75,16 @@ def _verify(options: argparse.Namespace) -> int:
     else:
         days = set()
     report = verification.report(heads, days, {seal.day for seal in seals})
-    flaws = [*check_seals(seals, verification.noted), *report.flaws]
+    flaws = [*check_seals(seals, verification.noted), *(flaw for flaw in report.flaws if _asked(flaw, options.day))]
     repeated = f" ({report.repeated} more came twice)" if report.repeated else ""
     print(f"{report.records} records in {report.segments} segments{repeated}, {len(seals)} seals")
     return _judged(flaws)
+
+
+def _asked(flaw: Any, days: list[str]) -> bool:
+    """Whether a flaw is one of the days that were asked for; one of tampering is told in any case."""
+    day, _, nonce = flaw.segment.partition("/")
+    return not days or not nonce or day in days or flaw.sort == "tampered"
 
 
 def _judged(flaws: list[Any]) -> int:

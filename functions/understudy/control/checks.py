@@ -142,6 +142,8 @@ def country(value: str) -> str:
     """An ISO 3166 code of two letters."""
     if not re.fullmatch(r"[a-z]{2}", value):
         raise WrongError(f"`{_short(value)}` is not a country.", "write its two-letter code, such as de")
+    if value == "uk":
+        raise WrongError("`uk` is no code of a country.", "write `gb`")
     return value
 
 

@@ -144,7 +144,7 @@ def _rules(target: Mapping[str, Any], demanded: Constraints, now: float) -> list
         frozenset(_names(data.get("jurisdictions"))),
         None if days is None else int(days),
         trains if isinstance(trains, bool) else None,
-        frozenset(_names(data.get("certifications"))),
+        frozenset(one.upper() for one in _names(data.get("certifications"))),
         contract=Contract("", None if day is None else _after(day)),
         family=_text(data.get("family")),
     )
@@ -158,7 +158,7 @@ def _demanded(section: Mapping[str, Any]) -> Constraints:
         max_retention_days=None if days is None else int(days),
         no_training=section.get("no_training") is True,
         pii=pii if isinstance(pii, str) and pii in PII_MODES else "off",
-        certifications=frozenset(_names(section.get("certifications"))),
+        certifications=frozenset(one.upper() for one in _names(section.get("certifications"))),
         providers=frozenset(_names(section.get("providers"))) or None,
         models=frozenset(_names(section.get("models"))) or None,
         denied_providers=frozenset(_names(section.get("denied_providers"))),

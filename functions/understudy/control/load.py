@@ -37,7 +37,7 @@ from understudy.catalog import (
 from understudy.control.paths import child
 from understudy.control.price_load import price_of
 from understudy.errors import DocumentError, Problem
-from understudy.facts import Constraints, Contract, DataFacts
+from understudy.facts import PII_MODES, Constraints, Contract, DataFacts
 from understudy.pricing.cost import assumed
 
 SCHEMA = 1
@@ -220,6 +220,10 @@ def _route(
 
 
 def _pii(section: Mapping[str, Any], path: str) -> PiiRules:
+    if strangers := section.keys() - {field.name for field in dataclasses.fields(PiiRules)}:
+        raise _problem(child(path, min(strangers)), "this software does not know this rule.")
+    if section.get("mode", "off") not in PII_MODES:
+        raise _problem(child(path, "mode"), "this software does not know this mode.")
     sets = {name: frozenset(section[name]) for name in ("kinds", "countries") if name in section}
     return _build(PiiRules, section, path, **sets)
 

@@ -21,14 +21,14 @@ from understudy.ports import PiiFinding
 _DIGITS = re.compile(r"\d(?:\D{0,2}\d){5}")
 """Six digits near one another: without them there is no number that counts."""
 _EMAIL = re.compile(
-    r"(?<![\w.+%~-])[\w+%~](?:[\w.+%~'-]{0,62}[\w+%~-])?@(?:[^\W_](?:[\w-]{0,61}[^\W_])?\.){1,8}(?:xn--[a-z0-9-]{1,59}|[^\W\d_]{2,63})(?![\w-])",
+    r"(?<![\w+%~])[\w+%~](?:[\w.+%~'-]{0,62}[\w+%~-])?@(?:[^\W_](?:[\w-]{0,61}[^\W_])?\.){1,8}(?:xn--[a-z0-9-]{1,59}|[^\W\d_]{2,63})(?![^\W_])",
     re.IGNORECASE,
 )
 _IPV4 = re.compile(r"(?<![\w.-])(?<![^/\s]/)(?:\d{1,3}\.){3}\d{1,3}(?![\w-]|\.\d)", re.ASCII)
 _IPV6 = re.compile(
     r"(?<![\w:.])(?=[0-9a-f]{0,4}:[0-9a-f:]{0,35}:)[0-9a-f:]{3,39}(?:(?<=:)(?:\d{1,3}\.){3}\d{1,3})?", re.I
 )
-_CARD = re.compile(r"(?<!\w)(?<!\d[.,])\d(?:[ \u00a0-]?\d){12,30}(?!\w|[.,]\d)")
+_CARD = re.compile(r"(?<![A-Za-z0-9_])(?<!\d\.)\d(?:[ \u00a0-]?\d){12,30}(?![A-Za-z0-9_]|\.\d)")
 _IBAN = re.compile(r"(?<!\w)[A-Z]{2}\d\d(?:[ \u00a0-]?[A-Z0-9]){11,40}(?!\w)", re.IGNORECASE | re.ASCII)
 _GROUP = re.compile(r"\w+")
 _CARD_LENGTHS = range(13, 20)

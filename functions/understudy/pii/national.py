@@ -75,7 +75,7 @@ _COMMON = [
 ]
 
 
-_BEGINS, _ENDS = r"(?<!\w)(?<!\d[.,/+-])", r"(?!\w|[.,/+-]\d)"
+_BEGINS, _ENDS = r"(?<![A-Za-z0-9_])(?<!\d[./+-])", r"(?![A-Za-z0-9_]|[./+-]\d)"
 """Where a number is no part of a longer word or number."""
 
 

@@ -23,7 +23,7 @@ class Attempt:
     words, `hurt` whether it counts against the target's health; `received` counts the tokens that arrived, about;
     `open`: it is under way; `usage` is what the provider counted, or an estimate (`estimated`) where a call ended
     before the counts came; `model` and `fingerprint` are the version that its provider reports; `headers` are those of
-    its answer that callers may see.
+    its answer that callers may see; `started_at` is of the event loop's clock, `priced_at` in epoch seconds.
     """
 
     target: Target
@@ -45,6 +45,7 @@ class Attempt:
     model: str = ""
     fingerprint: str = ""
     headers: Mapping[str, str] = field(default_factory=dict)
+    priced_at: float = 0.0
 
     def failed(self, failure: AttemptFailed) -> None:
         self.outcome, self.detail, self.status = failure.kind, failure.kept, failure.status
@@ -73,8 +74,8 @@ class Attempt:
 
     @property
     def price(self) -> Price:
-        """What it is counted at: the target's price when it began, else what is assumed."""
-        return counted_at(self.target, self.started_at)
+        """What it is counted at: the target's price when the request began, else what is assumed."""
+        return counted_at(self.target, self.priced_at)
 
     @property
     def guessed(self) -> bool:
@@ -106,7 +107,8 @@ class Attempt:
 class Journal:
     """The attempts of one request, the candidates that were passed over, and where the answer changed hands.
 
-    `answering` is the attempt whose answer the caller gets, as far as there is one; `delivered` what he has of it.
+    `at` is when it began, in epoch seconds, which says what its calls cost.  `answering` is the attempt whose answer
+    the caller gets, as far as there is one; `delivered` what he has of it.
     """
 
     attempts: list[Attempt] = field(default_factory=list)
@@ -114,9 +116,10 @@ class Journal:
     resumptions: list[Resumption] = field(default_factory=list)
     answering: Attempt | None = None
     delivered: Delivered = field(default_factory=Delivered)
+    at: float = 0.0
 
     def begin(self, target: Target, now: float, how: How = "fresh", *, hedge: bool = False) -> Attempt:
-        attempt = Attempt(target, now, how, hedge)
+        attempt = Attempt(target, now, how, hedge, priced_at=self.at)
         self.attempts.append(attempt)
         return attempt
 

@@ -119,7 +119,7 @@ def decide(
 
 
 def _denial(target: Target, verdict: Denied) -> Cause:
-    return Cause(target.name, verdict.told)
+    return Cause(target.name, verdict.told, kept=verdict.cause)
 
 
 def _undrained(fit: list[Candidate], outlook: Outlook) -> tuple[list[Candidate], tuple[Cause, ...]]:

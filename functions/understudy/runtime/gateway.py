@@ -41,8 +41,7 @@ def api_request(event: Mapping[str, Any], context: object = None) -> ApiRequest:
     # Below a custom domain the path may carry a mapping; what the resource matched does not.
     path = "/" + proxy if proxy else event.get("path") or "/"
     path = path.removeprefix(STAGE) if path.startswith(STAGE + "/") else path
-    headers = {name.lower(): value for name, value in (event.get("headers") or {}).items() if value is not None}
-    headers |= _repeated(event)
+    headers = _headers(event)
     return ApiRequest(
         method=event.get("httpMethod", "GET"),
         path=path.rstrip("/") or "/",
@@ -53,11 +52,22 @@ def api_request(event: Mapping[str, Any], context: object = None) -> ApiRequest:
     )
 
 
-def _repeated(event: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """The router's own headers that came more than once, each with all of its values: a demand must not be lost."""
+def _headers(event: Mapping[str, Any]) -> dict[str, str]:
+    """By their names in lower case.  The router's own that came more than once, in whatever case, have all of their
+    values: a demand must not be lost."""
+    found, ours = dict[str, str](), dict[str, list[str]]()
+    for name, value in (event.get("headers") or {}).items():
+        if value is not None:
+            found[low := name.lower()] = value
+            ours.setdefault(low, []).append(value)
+    several = dict[str, list[str]]()
     for name, values in (event.get("multiValueHeaders") or {}).items():
-        if values and len(values) > 1 and (low := name.lower()).startswith(OURS):
-            yield low, ", ".join(values)
+        several.setdefault(name.lower(), []).extend(values or ())
+    for low in [low for low in found.keys() | several.keys() if low.startswith(OURS)]:
+        values = max(ours.get(low, []), several.get(low, []), key=len)
+        if values:
+            found[low] = ", ".join(values)
+    return found
 
 
 def takes_pieces(event: object) -> bool:

@@ -12,9 +12,11 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any, Protocol, TypeVar
 
+from understudy.chat.usage import Usage
 from understudy.errors import RequestError, StoreError
 from understudy.keys import ClientKey
 from understudy.metrics import own_failure
@@ -92,11 +94,11 @@ class Admissions:
         ticket, waiting = handling.ticket, asyncio.current_task()
         if ticket is None or ticket.asked is None or ticket.settled or waiting is None:
             return await coming
-        before, stopped = waiting.cancelling(), False
+        before, stopped, over = waiting.cancelling(), False, False
 
         def stop(asked: asyncio.Task[RequestError | None]) -> None:
             nonlocal stopped
-            if not asked.cancelled() and asked.result() is not None:
+            if not over and not asked.cancelled() and asked.result() is not None:
                 stopped = True
                 waiting.cancel()
 
@@ -110,6 +112,8 @@ class Admissions:
             await self.confirm(handling)
             raise
         finally:
+            # It may be on its way already, when it can no longer be taken back.
+            over = True
             ticket.asked.remove_done_callback(stop)
         await self.confirm(handling)
         return brought
@@ -139,6 +143,9 @@ class Admissions:
         known.own = known.own.plus(counted(handling.journal.attempts), self._clock())
         answering = handling.journal.answering
         usage = answering.usage if answering else None
+        if not handling.journal.attempts:
+            # Nobody was asked.
+            usage = Usage()
         used = usage.prompt_tokens + usage.completion_tokens if usage and limits.tokens_per_minute else ticket.prompt
         self._start(self._give_back(ticket, used))
         self._look(ticket.client, known)
@@ -160,8 +167,11 @@ class Admissions:
     def _by_what_is_known(self, client: ClientKey, known: Known, now: float) -> RequestError | None:
         use = known.of_minute(now)
         # How many are under way elsewhere changes by the moment: of them only those of this environment are known.
-        before = Use(use.requests, use.tokens, known.running(now))
-        return allowance.refusal(client.limits, known, before, now)
+        before, limits = Use(use.requests, use.tokens, known.running(now)), client.limits
+        if not known.sure and now - known.read_at >= DISTRUST:
+            # Some money may count twice, and nothing but a new look says so.
+            limits = replace(limits, usd_per_day=None, usd_per_month=None)
+        return allowance.refusal(limits, known, before, now)
 
     async def _ask(self, ticket: Ticket) -> RequestError | None:
         """Why the request may not go on, as the table says; never raises."""
@@ -213,7 +223,7 @@ class Admissions:
             self._failed("what a key has spent cannot be read; its budget is held by what is known here", error)
             return
         # Of what is perhaps not written, too much is counted rather than too little.
-        known.read(spent, began, own if all_written else known.seen)
+        known.read(spent, began, own if all_written else known.seen, sure=all_written)
 
     async def _give_back(self, ticket: Ticket, used: int) -> None:
         if ticket.asked is not None:
@@ -238,7 +248,7 @@ class Admissions:
 
     def _look(self, client: ClientKey, known: Known) -> None:
         """Tell of a budget that is almost spent, or spent; in the background."""
-        if found := self._alerts.found(client, known):
+        if known.sure and (found := self._alerts.found(client, known)):
             self._start(self._tell(client, found))
 
     async def _tell(self, client: ClientKey, found: Sequence[Standing]) -> None:

@@ -58,7 +58,7 @@ class Known:
     """Of one account.  `use` is what was taken of the `minute` (its number since the epoch): by the fleet, as the table
     said to a call that began at `told_at`, and here since.  `spent` is what the ledger said at `read_at`; `own` is what
     was spent here, `seen` how much of it the ledger had then; `under_way` what requests that have not ended may cost at
-    most.
+    most.  `sure`: at the last look all that was spent here was written; else some of it may count twice.
     """
 
     minute: int = -1
@@ -66,6 +66,7 @@ class Known:
     told_at: float = float("-inf")
     spent: Spent | None = None
     read_at: float = float("-inf")
+    sure: bool = True
     own: Own = field(default_factory=Own)
     seen: Own = field(default_factory=Own)
     under_way: dict[Ticket, Decimal] = field(default_factory=dict)
@@ -84,10 +85,10 @@ class Known:
         """What is known to be taken of the minute of `now`."""
         return self.use if self.minute == int(now // MINUTE) else Use(concurrent=self.use.concurrent)
 
-    def read(self, spent: Spent, at: float, seen: Own) -> None:
+    def read(self, spent: Spent, at: float, seen: Own, *, sure: bool) -> None:
         """Take over what the ledger said to a look that began `at`."""
         if at >= self.read_at:
-            self.spent, self.read_at, self.seen = spent, at, seen.plus(Decimal(0), at)
+            self.spent, self.read_at, self.seen, self.sure = spent, at, seen.plus(Decimal(0), at), sure
 
     def running(self, now: float) -> int:
         """How many requests are under way here.  One that nobody said the end of does not count for ever: its caller

@@ -26,7 +26,9 @@ MOST = 100
 REASON = 300
 """Characters of a reason."""
 CONTENT = 32_000
-"""Characters of a prompt, and of an answer, where a route keeps them: a log line may have 256 KB."""
+"""Characters of a prompt, and of an answer, where a route keeps them."""
+ESCAPED = 96_000
+"""Bytes of one of them as JSON that is all ASCII: a log line may have 256 KB."""
 _DENIED = re.compile(r"denied by ([\w.-]{1,64}): (.*)", re.DOTALL)
 _WORD = re.compile(r"[\w.:/\[\]-]{1,128}")
 
@@ -88,7 +90,7 @@ def denials(causes: Iterable[Cause]) -> list[dict[str, Any]]:
     """Who was not asked, by which rule."""
     told = []
     for cause in list(causes)[:MOST]:
-        found = _DENIED.fullmatch(cause.reason)
+        found = _DENIED.fullmatch(cause.kept or cause.reason)
         rule, reason = found.groups() if found else (None, cause.kept or cause.reason)
         told.append({"target": cause.target, "rule": rule, "reason": reason[:REASON]})
     return told
@@ -140,12 +142,15 @@ def _content(handling: Handling) -> dict[str, Any]:
     texts = handling.journal.delivered.texts
     answer = "\n".join(texts[channel] for channel in sorted(texts))
     told = {"prompt": _kept(prompt), "answer": _kept(answer)}
-    return told | ({"cut": True} if max(len(prompt), len(answer)) > CONTENT else {})
+    return told | ({"cut": True} if (len(prompt), len(answer)) != (len(told["prompt"]), len(told["answer"])) else {})
 
 
 def _kept(text: str) -> str:
     # A text may hold half of a character that takes two; no JSON reader gives it back alike.
-    return text[:CONTENT].encode("utf-8", "replace").decode("utf-8")
+    kept = text[:CONTENT].encode("utf-8", "replace").decode("utf-8")
+    while (size := len(json.dumps(kept))) > ESCAPED:
+        kept = kept[: len(kept) * ESCAPED // size]
+    return kept
 
 
 def _word(said: object) -> str | None:

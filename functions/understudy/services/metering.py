@@ -145,15 +145,16 @@ class Metering:
 
     async def _insist(self, batch: _Batch, known: _Account) -> None:
         """Write one batch, however often it takes."""
-        tries = 0
+        tries, why = 0, ""
         while True:
+            if tries and self._clock() - batch.at >= GIVEN_UP:
+                # However long this environment was frozen: the table may have forgotten the token.
+                self._lost(batch.charges, why)
+                return
             try:
                 await self._in_thread(batch)
             except StoreError as error:
-                known.trouble = True
-                if self._clock() - batch.at >= GIVEN_UP:
-                    self._lost(batch.charges, str(error))
-                    return
+                known.trouble, why = True, str(error)
                 failed = [own_failure("StoreErrors")]
                 self._logger.warning("charges could not be written yet", error=str(error), tries=tries, metrics=failed)
                 await asyncio.sleep(PAUSES[min(tries, len(PAUSES) - 1)])

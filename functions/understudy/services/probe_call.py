@@ -79,7 +79,7 @@ class Caller:
         engine = Attempts(
             self._ask, seen, _granted, judged=lambda one: judge(one, constraints, self._clock()), rng=self._rng
         )
-        journal = Journal()
+        journal = Journal(at=self._clock())
         answer = None
         try:
             chunks = [chunk async for chunk in engine.run(request, decision, limits, journal, whole=True)]

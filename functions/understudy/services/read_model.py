@@ -146,9 +146,10 @@ class ReadModel:
             # The read that is under way does not ask for what was added since.
             self._reading = None
         task = self._start()
-        if self._catalog is not None and not self.trusted:
+        if self._catalog is not None and not (self.trusted or self._woken):
             return
-        done, _ = await asyncio.wait({task}, timeout=patience)
+        # After a rest what is known may be of any age.
+        done, _ = await asyncio.wait({task}, timeout=max(patience, WAKING) if self._woken else patience)
         if not done:
             self._distrust_until = self._clock() + DISTRUST
             # Not an error yet: a read in many is slower than a request may wait; one that never comes fails later.
@@ -171,6 +172,11 @@ class ReadModel:
             self._distrust_until = self._clock() + DISTRUST
             failed = [own_failure("StoreErrors")]
             self._logger.warning("the table cannot be read; serving what is known", error=str(error), metrics=failed)
+            return
+        except Exception:
+            # A bug of ours must not freeze what is known without a word.
+            self._distrust_until = self._clock() + DISTRUST
+            self._logger.exception("what was read cannot be understood", metrics=[own_failure("RouterErrors")])
             return
         finally:
             self._ended_at = self._clock()

@@ -176,7 +176,7 @@ class RouteRequest:
         if route is None or not client.may_ask(route.name):
             # A route that the key may not ask is none for it, so that nobody learns its name by asking.
             known = ", ".join(sorted(filter(client.may_ask, catalog.routes)))
-            raise UnknownModel(f"There is no model {request.model!r} here; there are: {known}.", param="model")
+            raise UnknownModel(f"There is no model {request.model[:200]!r} here; there are: {known}.", param="model")
         constraints = asked.constraints = in_force(route, client, given.headers.get(HEADER), catalog)
         request, pii = await self._guarded(given, front, body, request, route, constraints.pii)
         if isinstance(request, ChatRequest):
@@ -208,7 +208,7 @@ class RouteRequest:
             route=route,
             decision=decision,
             bound=bound,
-            journal=Journal(),
+            journal=Journal(at=now),
             version=catalog.version,
             limits=tightened(route.limits, given),
             constraints=constraints,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import aclosing
 from functools import partial
 from typing import Any
@@ -82,9 +82,16 @@ class Serving:
         whole = route.assured or not request.stream or request.is_structured
         given = engine.run(request, handling.decision, handling.limits, handling.journal, whole=whole)
         chunks = self._kept(handling.client, given)
+        created, body = int(self._clock()), b""
+        completed = Completed(handling.id, created, one_call=request.body.get("parallel_tool_calls") is False)
         try:
+            unary = isinstance(request, UnaryRequest) or not request.stream
+            writer = None if unary else front.writer(request, created=created)  # type: ignore[arg-type]
             coming = anext(chunks)
             first = await (self._admissions.first(handling, coming) if self._admissions else coming)
+            handling.committed_at = self._clock()
+            if writer is None:
+                body = await self._whole(handling, front, first, chunks, completed, created)
         except BaseException as error:
             await chunks.aclose()
             if estimate_of(request) is not None and isinstance(error, NoTargetAnswered):
@@ -92,23 +99,29 @@ class Serving:
             self._log(handling, error)
             await self._settle(handling.shadow)
             raise
-        handling.committed_at = self._clock()
         headers |= answer_headers(handling)
-        created = int(self._clock())
-        one_call = request.body.get("parallel_tool_calls") is False
-        completed = Completed(handling.id, created, one_call=one_call)
-        if isinstance(request, UnaryRequest) or not request.stream:
-            async with aclosing(chunks):
-                pieces = [first, *[chunk async for chunk in chunks]]
-            if isinstance(request, ChatRequest):
-                pieces = [each for chunk in pieces for each in completed.feed(chunk, handling.model)]
+        if writer is None:
             self._log(handling, None)
             await self._settle(handling.shadow)
-            body = encode(front.whole(request, pieces, created=created))
             return Answered(200, headers | {"content-type": "application/json"}, body)
         headers |= {"content-type": "text/event-stream; charset=utf-8", "cache-control": "no-cache"}
-        writer = front.writer(request, created=created)
         return Answered(200, headers, self._stream(handling, first, chunks, completed, writer))
+
+    async def _whole(
+        self,
+        handling: Handling,
+        front: Front,
+        first: Chunk,
+        rest: AsyncGenerator[Chunk, None],
+        completed: Completed,
+        created: int,
+    ) -> bytes:
+        """The body of an answer that is given in one piece."""
+        async with aclosing(rest):
+            pieces = [first, *[chunk async for chunk in rest]]
+        if isinstance(handling.request, ChatRequest):
+            pieces = [each for chunk in pieces for each in completed.feed(chunk, handling.model)]
+        return encode(front.whole(handling.request, pieces, created=created))
 
     def _judged(self, handling: Handling) -> Judged:
         """Whether a target may see the request at the moment of asking."""
@@ -193,20 +206,30 @@ class Serving:
         self._logger.exception("the router failed", request_id=request_id, metrics=[own_failure("RouterErrors")])
 
     def _log(self, handling: Handling, error: BaseException | None) -> None:
-        now, answering = self._clock(), handling.journal.answering
-        if self._admissions:
-            self._admissions.leave(handling)
-        log_decision(self._logger, handling, error, now)
+        """Money first, then the record; whatever goes wrong in one step costs neither the others nor the answer."""
+        now = self._clock()
+        steps: list[Callable[[], object]] = []
+        if self._metering is not None:
+            steps.append(partial(self._metering.request, handling))
+        if self._admissions is not None:
+            steps.append(partial(self._admissions.leave, handling))
         if self._audit is not None:
-            self._audit.answered(handling, error, now)
-        try:
-            if self._metering is not None:
-                # Money first: what is measured must not cost it.
-                self._metering.request(handling)
-            for name, samples in self._signals.of(handling, now, whole=error is None).items():
-                self._outcomes.measured(name, samples)
-        except Exception:  # noqa: BLE001 - what is measured must not cost the answer
-            self._failed(handling.id)
+            steps.append(partial(self._audit.answered, handling, error, now))
+        steps += [
+            partial(log_decision, self._logger, handling, error, now),
+            partial(self._measure, handling, error, now),
+        ]
+        for step in steps:
+            try:
+                step()
+            except Exception:  # noqa: BLE001 - see above
+                self._failed(handling.id)
+
+    def _measure(self, handling: Handling, error: BaseException | None, now: float) -> None:
+        """What the answer says of its target, and whose answer it is where its caller may judge it."""
+        answering = handling.journal.answering
+        for name, samples in self._signals.of(handling, now, whole=error is None).items():
+            self._outcomes.measured(name, samples)
         if handling.route.feedback and error is None and answering is not None:
             self._feedback.note(handling.client, handling.id, answering.target.name, handling.route.name)
 

@@ -154,7 +154,7 @@ class Shadows:
         alone = replace(limits, retries_per_target=0, attempts_per_request=1)
         observation = Observation(target.name, self._clock(), source="shadow")
         seen = _Seen(self._clock, observation, self._outcomes)
-        journal, chunks = Journal(), list[Chunk]()
+        journal, chunks = Journal(at=self._clock()), list[Chunk]()
         engine = Attempts(partial(self._upstream, route=route), seen, _never, judged=judged, rng=self._rng)
         outcome, found = "cut off", list[str]()
         try:

@@ -137,7 +137,7 @@ class Store(Ledger, AuditItems):
 
     def key(self, key_hash: str) -> ClientKey | None:
         item = self._table.get(keys.client_key(key_hash))
-        return key_from(item.body, item.rev) if item else None
+        return _key(item) if item else None
 
     def put_key(self, key: ClientKey) -> ClientKey:
         written = replace(key, rev=key.rev + 1)
@@ -145,7 +145,7 @@ class Store(Ledger, AuditItems):
         return written
 
     def client_keys(self) -> Sequence[ClientKey]:
-        return [key_from(item.body, item.rev) for item in self._table.query(keys.KEYS)]
+        return [_key(item) for item in self._table.query(keys.KEYS)]
 
     def take(
         self,
@@ -254,7 +254,7 @@ class Store(Ledger, AuditItems):
         return Snapshot(
             pointer=_pointer(pointer) if pointer else None,
             health={n: health_from(found[k].body, found[k].rev) for n, k in health.items() if k in found},
-            keys={h: key_from(found[k].body, found[k].rev) for h, k in clients.items() if k in found},
+            keys={h: key for h, k in clients.items() if k in found and (key := _readable(found[k]))},
         )
 
 
@@ -279,3 +279,19 @@ def _use(sums: Mapping[str, int], minute: int) -> Use:
 
 def _pointer(item: Item) -> Pointer:
     return Pointer(**item.body)
+
+
+def _key(item: Item) -> ClientKey:
+    """Raises StoreError for a key that this version cannot read: what it demands must not be passed over."""
+    try:
+        return key_from(item.body, item.rev)
+    except (ValueError, TypeError, ArithmeticError) as error:
+        raise StoreError(f"the client key {item.key[1][:12]} cannot be read by this version: {error}") from error
+
+
+def _readable(item: Item) -> ClientKey | None:
+    """The key; None where it cannot be read, so that whoever asks for it alone is told, and nobody else waits."""
+    try:
+        return _key(item)
+    except StoreError:
+        return None

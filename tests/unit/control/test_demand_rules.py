@@ -129,10 +129,10 @@ def test_a_contract_that_ended_meanwhile_keeps_nobody_from_publishing(store: Fak
     later = changed(contract("2029-12-31"), "model: small", "model: smaller")
     done = publish(store, later, now=NEW_YEAR, by="ann")
     reasons = [
-        "The route `chat` never uses its target `lead`: contract: C-1 has expired.",
+        "The route `chat` never uses its target `lead`: contract: its contract has expired.",
         "The contract of the target `lead` ended with 2029-12-31: nobody is sent to it, probes neither.",
     ]
-    assert (2, reasons) == (done.version, [one.replace("its contract", "C-1") for one in done.warnings[:2]])
+    assert (2, reasons) == (done.version, list(done.warnings[:2]))
     with pytest.raises(DocumentError, match="the contract ended with 2029-12-30"):
         publish(store, contract("2029-12-30"), now=NEW_YEAR, by="ann")
     assert 1 == rollback(store, 1, now=NEW_YEAR, by="ann").version

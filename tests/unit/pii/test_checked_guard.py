@@ -60,6 +60,25 @@ def test_every_national_id_has_its_check(guard: Any) -> None:
     assert [] == [one.module for one, checks in guard._ids if checks("0")]
 
 
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("Ann,4111111111111111,100", "credit_card"),
+        ("7,536-22-1234,1985", "national_id"),
+        ("卡号4111111111111111", "credit_card"),
+        ("身份证号码11010519491231002X", "national_id"),
+        ("-ann@example.com", "email"),
+        ("Email:-ann@example.com", "email"),
+        ("...ann@example.com", "email"),
+        ("_ann@example.com_", "email"),
+        ("ann@example.com-Bob", "email"),
+    ],
+)
+def test_what_stands_right_beside_it_hides_nothing(guard: Any, text: str, kind: str) -> None:
+    """Rows of a table, marks of a text, and scripts without spaces."""
+    assert [kind] == [one.kind for one in guard.find(text, PII_KINDS, frozenset())]
+
+
 @pytest.mark.parametrize("text", ["1 2 ", "a@", "DE89 ", ":1", "+1 2", "4111-", "1.2.", "A1", "x@x.", "'@'"])
 def test_hostile_texts_take_linear_time(guard: Any, text: str) -> None:
     """Four times the length takes no more than about four times as long."""

@@ -169,3 +169,11 @@ def test_only_server_sent_events_are_filled(content_type: str | None, expected: 
 def test_closing_a_whole_answer_does_nothing() -> None:
     """Every answer may be closed, also one with nothing behind it."""
     assert None is Answer(200, {}).close()  # type: ignore[func-returns-value]
+
+
+def test_the_routers_own_headers_are_never_lost_to_another_spelling() -> None:
+    """Two that differ in case are one header with both of its values."""
+    name = "x-understudy-constraints"
+    given = event(headers={name: "a", name.title(): "b"}, multiValueHeaders={name: ["a"], name.title(): ["b"]})
+    assert "a, b" == api_request(given).headers[name]
+    assert "a, b" == api_request(event(headers={name: "a", name.upper(): "b"}, multiValueHeaders=None)).headers[name]

@@ -15,6 +15,7 @@ from tests.unit.services.worlds import NOW, World
 from understudy.errors import QuotaExceeded, RateExceeded
 from understudy.keys import ClientKey
 from understudy.ports import Charge, Token
+from understudy.services.admission import DISTRUST
 
 MINUTE_LEFT = 60 - NOW % 60
 """Seconds that the minute of NOW has left."""
@@ -354,6 +355,27 @@ class TestBadTable:
             return outcomes(await in_turn(one, client, 1))
 
         assert ["insufficient_quota"] == play(story)
+
+    def test_what_may_count_twice_keeps_nobody_out_for_long(self) -> None:
+        """A look at the ledger while a charge may not be written counts it on both sides, until the next look."""
+
+        class Doubtful(Environment):
+            doubt = False
+
+            async def _written(self, account: str, patience: float) -> bool:
+                return await super()._written(account, patience) and not self.doubt
+
+        async def story(world: World) -> tuple[list[str], int]:
+            one, client = Doubtful(world.store, world.clock, log=world.log), limited(usd_per_month=Decimal("1"))
+            told = [await one.ask(client, tokens=598)]
+            one.doubt = True
+            told.append(await one.ask(client))
+            one.doubt = False
+            await asyncio.sleep(DISTRUST)
+            told.append(await one.ask(client))
+            return outcomes(told), len(world.store.incidents())
+
+        assert (["ok", "insufficient_quota", "ok"], 0) == play(story)
 
     def test_nobody_waits_long_for_a_slow_table(self) -> None:
         """The first request waits a quarter of a second, those after it not at all."""

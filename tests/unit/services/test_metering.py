@@ -256,3 +256,17 @@ def test_one_charge_for_each_line() -> None:
     """Two calls to one target are one charge of both."""
     other = Charge("traffic", "chat", "spare", attempts=1)
     assert [PAID.plus(PAID), other] == merged([PAID, other, PAID])
+
+
+def test_a_write_is_not_repeated_after_a_long_freeze() -> None:
+    """The table may have forgotten its token by then, and would count it twice: it is told as lost."""
+
+    async def story(world: World) -> tuple[int, int]:
+        world.losing = 1
+        world.metering.charge("k", [PAID])
+        await asyncio.sleep(0.05)
+        world.jump = GIVEN_UP
+        await asyncio.sleep(60)
+        return len(world.writes), len(world.told("charges are lost"))
+
+    assert (1, 1) == play(story)

@@ -8,13 +8,15 @@ import pytest
 from tests.unit.services.environments import play, timed
 from tests.unit.services.worlds import DOCUMENT, NOW, World
 from understudy.control.versions import Pointer, Version
-from understudy.errors import RouterNotReady, Unauthenticated
+from understudy.errors import RouterNotReady, StoreError, Unauthenticated
 from understudy.health.item import Health
 from understudy.keys import ClientKey, hash_key
 from understudy.services.publish_control import publish
 from understudy.services.read_model import ReadModel
+from understudy.store import keys
 from understudy.store.memory import MemoryTable
 from understudy.store.store import Store
+from understudy.store.table import Item
 
 
 def read_model(world: World) -> ReadModel:
@@ -234,3 +236,44 @@ def test_a_document_that_cannot_be_read_is_not_replaced_by_the_one_before() -> N
         return (await model.authenticate("us-key")).name
 
     assert "app" == play(story)
+
+
+def test_a_key_that_cannot_be_read_keeps_nobody_else_waiting() -> None:
+    """What it demands is not known here, so it is refused; other keys and the document are read on."""
+
+    async def story(world: World) -> tuple[bool, bool]:
+        model = read_model(world)
+        await model.catalog()
+        known = await model.authenticate("us-key")
+        stored = world.store.key(known.hash)
+        assert stored is not None
+        newer = stored.plain() | {"constraints": {"min_tls": "1.3"}}
+        world.table.put(Item(keys.client_key(known.hash), newer, rev=stored.rev + 1), seen=stored.rev)
+        world.store.put_key(ClientKey(hash_key("us-other"), "other", 0.0))
+        await model.authenticate("us-other")
+        revoked = world.store.key(hash_key("us-other"))
+        assert revoked is not None
+        world.store.put_key(replace(revoked, revoked_at=world.clock()))
+        await asyncio.sleep(2.1)
+        await model.catalog()
+        with pytest.raises(StoreError, match="cannot be read by this version"):
+            await model.authenticate("us-key")
+        with pytest.raises(Unauthenticated):
+            await model.authenticate("us-other")
+        return True, True
+
+    assert (True, True) == play(story)
+
+
+def test_after_a_rest_the_document_is_read_before_it_is_believed() -> None:
+    """What was published while an environment slept holds for its first request, though the table takes a moment."""
+
+    async def story(world: World) -> int:
+        model = read_model(world)
+        await model.catalog()
+        await asyncio.sleep(3600)
+        publish(world.store, DOCUMENT.replace("chat:", "talk:"), now=world.clock(), by="test")
+        world.table.delay = 0.06
+        return (await model.catalog()).version
+
+    assert 2 == play(story)
