@@ -139,20 +139,20 @@ class LocalStack:
         return simulator
 
     def _settings(self, aws: LocalAws) -> None:
-        os.environ.update(
-            UNDERSTUDY_TABLE=TABLE,
-            UNDERSTUDY_ALERT_TOPIC_ARN=aws.topic_arn,
-            UNDERSTUDY_EVENT_BUS=BUS,
-            UNDERSTUDY_PROBE_QUEUE_URL=aws.queues["ProbeQueue"],
-            UNDERSTUDY_DUE_QUEUE_URL=aws.queues["DueQueue"],
-            UNDERSTUDY_LOG_LEVEL="INFO" if self._options.verbose else "ERROR",
-            UNDERSTUDY_DECISION_LOG=str(self._decisions),
-            UNDERSTUDY_AUDIT_FILE=str(self._audit),
-            UNDERSTUDY_SIMULATED_KEY=SIMULATED_KEY,
-        )
-        # They name files that go with this stack.
-        self._started.append(lambda: os.environ.pop("UNDERSTUDY_DECISION_LOG", None))
-        self._started.append(lambda: os.environ.pop("UNDERSTUDY_AUDIT_FILE", None))
+        given = {
+            "UNDERSTUDY_TABLE": TABLE,
+            "UNDERSTUDY_ALERT_TOPIC_ARN": aws.topic_arn,
+            "UNDERSTUDY_EVENT_BUS": BUS,
+            "UNDERSTUDY_PROBE_QUEUE_URL": aws.queues["ProbeQueue"],
+            "UNDERSTUDY_DUE_QUEUE_URL": aws.queues["DueQueue"],
+            "UNDERSTUDY_LOG_LEVEL": "INFO" if self._options.verbose else "ERROR",
+            "UNDERSTUDY_DECISION_LOG": str(self._decisions),
+            "UNDERSTUDY_AUDIT_FILE": str(self._audit),
+            "UNDERSTUDY_SIMULATED_KEY": SIMULATED_KEY,
+        }
+        os.environ.update(given)
+        # They name what goes with this stack.
+        self._started.append(lambda: [os.environ.pop(name, None) for name in given])
 
     def _publish(self) -> None:
         text = (self._options.config or DOCUMENT).read_text()
