@@ -72,11 +72,9 @@ def _diff(options: argparse.Namespace) -> int:
     from understudy.control.price_book import GenaiPrices
     from understudy.services.publish_control import diff_against_current
 
-    text = options.file.read_text()
-    found = diff_against_current(
-        store_of(options), text, now=time.time(), filename=str(options.file), book=GenaiPrices()
-    )
-    warn(found.warnings)
+    text, store = options.file.read_text(), store_of(options)
+    found = diff_against_current(store, text, now=time.time(), filename=str(options.file), book=GenaiPrices())
+    warn([*found.warnings, *_left_behind(store, text)])
     for change in found.changes:
         print(change)
     if not found.changes:
@@ -88,9 +86,9 @@ def _publish(options: argparse.Namespace) -> int:
     from understudy.control.price_book import GenaiPrices
     from understudy.services.publish_control import publish
 
-    text = options.file.read_text()
+    text, store = options.file.read_text(), store_of(options)
     done = publish(
-        store_of(options),
+        store,
         text,
         now=time.time(),
         by=operator(),
@@ -98,9 +96,17 @@ def _publish(options: argparse.Namespace) -> int:
         filename=str(options.file),
         book=GenaiPrices(),
     )
-    warn(done.warnings)
+    warn([*done.warnings, *_left_behind(store, text)])
     print(done)
     return 0
+
+
+def _left_behind(store: Any, text: str) -> list[str]:
+    """What keys name that the document does not have."""
+    from understudy.control.document import parse
+    from understudy.services.client_keys import left_behind
+
+    return left_behind(store, parse(text), time.time())
 
 
 def _rollback(options: argparse.Namespace) -> int:

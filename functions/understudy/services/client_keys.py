@@ -147,6 +147,22 @@ def state_of(key: ClientKey, now: float) -> str:
     return "expired" if left <= 0 else "ending" if left <= OVERLAP * 3600 else "active"
 
 
+def left_behind(store: KeyStore, document: Mapping[str, Any], now: float) -> list[str]:
+    """A sentence for each active key that names what a canonical document does not have."""
+    told = []
+    for key in sorted(store.client_keys(), key=lambda one: one.name):
+        if not key.active(now):
+            continue
+        if gone := sorted(key.constraints.classes - (document.get("data_classes") or {}).keys()):
+            told.append(
+                f"The key `{key.name}` demands the data class {', '.join(gone)}, which the document does not define: "
+                "every request of it is answered 403."
+            )
+        if gone := sorted(key.routes - document["routes"].keys()):
+            told.append(f"The key `{key.name}` may ask {', '.join(gone)}, and the document has no such route.")
+    return told
+
+
 def _checked(store: Store, known: ClientKey, changes: Changes, now: float) -> ClientKey:
     if not known.active(now):
         raise KeyRefused(f"{known.hash[:12]} ({known.name}) is {state_of(known, now)}; nothing was changed")

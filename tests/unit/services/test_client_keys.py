@@ -14,7 +14,17 @@ from understudy.errors import StoreError
 from understudy.facts import Constraints
 from understudy.incidents.incident import Incident
 from understudy.keys import ClientKey, KeyLimits, hash_key
-from understudy.services.client_keys import Changes, KeyRefused, change, create, find, revoke, rotate, state_of
+from understudy.services.client_keys import (
+    Changes,
+    KeyRefused,
+    change,
+    create,
+    find,
+    left_behind,
+    revoke,
+    rotate,
+    state_of,
+)
 from understudy.store.store import Store
 
 DAY = 86400.0
@@ -240,3 +250,19 @@ class TestRecords:
         assert expected == [(one["by"], one["action"], one["subject"]) for one in records]
         said = json.dumps(records)
         assert (False, False) == (secret in said, old.hash in said)
+
+
+def test_keys_that_a_document_leaves_behind_are_told() -> None:
+    """Those that name a data class or a route which it does not have; keys that have ended are nobody's trouble."""
+    world = World()
+    keys = {
+        "careful": {"constraints": Constraints(classes=frozenset({"phi"}))},
+        "narrow": {"routes": frozenset({"chat", "old"})},
+        "fine": {"routes": frozenset({"chat"})},
+        "ended": {"routes": frozenset({"old"}), "revoked_at": NOW},
+    }
+    for name, fields in keys.items():
+        world.store.put_key(ClientKey(hash_key(name), name, 0.0, **fields))  # type: ignore[arg-type]
+    told = left_behind(world.store, {"routes": {"chat": {}}, "data_classes": {"public": {}}}, NOW)
+    assert ["careful", "narrow"] == [one.split("`")[1] for one in told]
+    assert ("data class phi" in told[0], "may ask old," in told[1]) == (True, True)
