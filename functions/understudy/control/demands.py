@@ -138,7 +138,7 @@ def _unmet(
 def _rules(target: Mapping[str, Any], demanded: Constraints, now: float) -> list[str]:
     """The rules that a target breaks, each with the reason; a value of a wrong type counts as not given."""
     data, names = as_mapping(target.get("data")), {name: _text(target.get(name)) for name in ("provider", "model")}
-    days, trains = _number(data.get("retention_days")), data.get("trains_on_data")
+    days, trains = number(data.get("retention_days")), data.get("trains_on_data")
     day = _expires(target)
     facts = DataFacts(
         frozenset(_names(data.get("jurisdictions"))),
@@ -152,7 +152,7 @@ def _rules(target: Mapping[str, Any], demanded: Constraints, now: float) -> list
 
 
 def _demanded(section: Mapping[str, Any]) -> Constraints:
-    days, pii = _number(section.get("max_retention_days")), section.get("pii")
+    days, pii = number(section.get("max_retention_days")), section.get("pii")
     return Constraints(
         jurisdictions=frozenset(_names(section.get("jurisdictions"))) or None,
         max_retention_days=None if days is None else int(days),
@@ -193,7 +193,8 @@ def _text(value: Any) -> str:
     return value if isinstance(value, str) else ""
 
 
-def _number(value: Any) -> float | None:
+def number(value: Any) -> float | None:
+    """What is one as YAML has it; None for anything else."""
     return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 

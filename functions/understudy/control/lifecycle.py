@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
 from typing import Any
 
 from understudy.control.protocols import as_mapping
 from understudy.control.source import Finding
+from understudy.pricing.ledger import day_of
 
 
 def findings(targets: Mapping[str, Any]) -> Iterator[Finding]:
@@ -34,7 +34,7 @@ def ended(document: Mapping[str, Any], in_force: Mapping[str, Any] | None, now: 
     """Targets on a route that are retired already, unless the document in force says the same: what was right once must
     not keep somebody from publishing something else."""
     known = as_mapping(as_mapping(in_force).get("targets"))
-    today = _day(now)
+    today = day_of(now)
     for name, routes in _asking(as_mapping(document.get("routes"))).items():
         day = _retires(as_mapping(document.get("targets")).get(name))
         if day is not None and day <= today and day != _retires(known.get(name)):
@@ -50,7 +50,7 @@ def oddities(document: Mapping[str, Any], now: float | None) -> Iterator[str]:
     asking = _asking(document["routes"])
     for name, target in document["targets"].items():
         day = _retires(target)
-        if day is not None and day <= _day(now):
+        if day is not None and day <= day_of(now):
             used = f", and {_listed(asking[name])} it all the same" if name in asking else ""
             yield f"The target `{name}` is retired since {day}{used}."
 
@@ -76,7 +76,3 @@ def _asking(routes: Mapping[str, Any]) -> dict[str, list[str]]:
 def _listed(routes: list[str]) -> str:
     names = ", ".join(f"`{name}`" for name in routes[:5]) + (f" and {len(routes) - 5} more" if len(routes) > 5 else "")
     return f"the route {names} asks" if len(routes) == 1 else f"the routes {names} ask"
-
-
-def _day(now: float) -> str:
-    return datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%d")

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Mapping
-from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any, TypeVar
 
@@ -35,13 +34,13 @@ from understudy.catalog import (
     Target,
 )
 from understudy.control.paths import child
-from understudy.control.price_load import price_of
+from understudy.control.price_load import price_of, start_of
 from understudy.errors import DocumentError, Problem
 from understudy.facts import PII_MODES, Constraints, Contract, DataFacts
 from understudy.pricing.cost import assumed
 
 SCHEMA = 1
-_EPOCH = date(1970, 1, 1).toordinal()
+_DAY = 86_400.0
 _SETS = ("jurisdictions", "providers", "models", "certifications", "denied_providers", "denied_models")
 _DEMANDS = {*_SETS, "max_retention_days", "no_training", "data_classes", "pii"}
 
@@ -147,15 +146,10 @@ def _target(name: str, section: Mapping[str, Any], providers: Mapping[str, Provi
 def _lifecycle(section: Mapping[str, Any]) -> Lifecycle:
     deprecated, retires = section.get("deprecated_on"), section.get("retires_on")
     return Lifecycle(
-        deprecated_at=None if deprecated is None else first_moment(deprecated),
-        retires_at=None if retires is None else first_moment(retires),
+        deprecated_at=None if deprecated is None else start_of(deprecated),
+        retires_at=None if retires is None else start_of(retires),
         replacement=section.get("replacement") or "",
     )
-
-
-def first_moment(day: str) -> float:
-    """Epoch seconds of the beginning of a day (UTC)."""
-    return datetime.fromisoformat(day).replace(tzinfo=UTC).timestamp()
 
 
 def _facts(section: Mapping[str, Any], path: str) -> DataFacts:
@@ -172,7 +166,7 @@ def _facts(section: Mapping[str, Any], path: str) -> DataFacts:
 
 def expiry(day: str | None) -> float | None:
     """The first moment (epoch seconds) after a day (UTC), which was the last one; None for no day."""
-    return None if day is None else (date.fromisoformat(day).toordinal() + 1 - _EPOCH) * 86_400.0
+    return None if day is None else start_of(day) + _DAY
 
 
 def _demands(section: Mapping[str, Any], path: str, classes: Mapping[str, Constraints]) -> Constraints:

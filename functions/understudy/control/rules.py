@@ -93,7 +93,7 @@ def _entries(value: Any) -> Iterator[Entry]:
     """The readable entries of a route: where the target is named, the target, its order and its weight."""
     for index, item in enumerate(value if isinstance(value, list) else ()):
         entry = {"target": item} if isinstance(item, str) else as_mapping(item)
-        target, order, weight = entry.get("target"), entry.get("order"), _number(entry.get("weight", 1.0))
+        target, order, weight = entry.get("target"), entry.get("order"), demands.number(entry.get("weight", 1.0))
         order = index + 1 if order is None else order
         if isinstance(target, str) and type(order) is int and weight is not None:
             step: Path = ("targets", index) if isinstance(item, str) else ("targets", index, "target")
@@ -159,9 +159,9 @@ def _limits(defaults: Mapping[str, Any], routes: Mapping[str, Any]) -> Iterator[
 
 def _too_long(path: Path, own: Mapping[str, Any], inherited: Mapping[str, Any]) -> Iterator[Finding]:
     effective = dict(inherited) | dict(own)
-    whole = _number(effective.get("request_s"))
+    whole = demands.number(effective.get("request_s"))
     for field in ("connect_s", "first_token_s"):
-        wait = _number(effective.get(field))
+        wait = demands.number(effective.get(field))
         if whole is None or wait is None or wait <= whole or not own.keys() & {field, "request_s"}:
             continue
         place = field if field in own else "request_s"
@@ -172,7 +172,7 @@ def _too_long(path: Path, own: Mapping[str, Any], inherited: Mapping[str, Any]) 
 def _shortest(path: Path, own: Mapping[str, Any], inherited: Mapping[str, Any]) -> Iterator[Finding]:
     effective = dict(inherited) | dict(own)
     for short, long in (("first_token_min_s", "first_token_s"), ("stall_min_s", "stall_s")):
-        least, most = _number(effective.get(short)), _number(effective.get(long))
+        least, most = demands.number(effective.get(short)), demands.number(effective.get(long))
         # Where only the longest wait is given, the shortest follows it.
         if least is not None and most is not None and least > most and short in own:
             message = f"{short} ({least:g}) is longer than {long} ({most:g})."
@@ -187,7 +187,7 @@ def _breaker(breaker: Mapping[str, Any]) -> Iterator[Finding]:
         "open_steady_s": settings.open_steady,
         "open_max_s": settings.open_max,
     }
-    times = [(field, _number(breaker.get(field, default))) for field, default in known.items()]
+    times = [(field, demands.number(breaker.get(field, default))) for field, default in known.items()]
     for (low, shorter), (high, longer) in pairwise(times):
         if shorter is not None and longer is not None and shorter > longer:
             place = low if low in breaker else high
@@ -237,7 +237,3 @@ def _asked(route: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     """The entries of a canonical route, its canary and its shadow among them, each target once."""
     trials = [route[name] for name in ("canary", "shadow") if route.get(name)]
     return list({entry["target"]: entry for entry in (*trials, *route["targets"])}.values())
-
-
-def _number(value: Any) -> float | None:
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
